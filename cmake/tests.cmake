@@ -1,0 +1,24 @@
+# tokend_unit_test(NAME LIBRARIES...): tests/unit/NAME.c, a table of cmocka rows, under the label "unit".
+# tokend_fuzz_target(NAME LIBRARIES...): tests/fuzz/NAME.c with LLVMFuzzerTestOneInput. Under the preset "fuzz" it is a libFuzzer
+# program; everywhere else it replays its committed corpus (tests/fuzz/corpus/NAME/) as a test under the label "fuzz".
+function(tokend_unit_test name)
+  add_executable(${name} ${CMAKE_SOURCE_DIR}/tests/unit/${name}.c)
+  target_link_libraries(${name} PRIVATE flags ${ARGN} PkgConfig::CMOCKA)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  add_test(NAME unit.${name} COMMAND ${name})
+  set_tests_properties(unit.${name} PROPERTIES LABELS unit TIMEOUT 120 SKIP_RETURN_CODE 77
+    ENVIRONMENT "TOKEND_SOURCE_DIR=${CMAKE_SOURCE_DIR};TSS2_LOG=all+none")
+endfunction()
+
+function(tokend_fuzz_target name)
+  if(TOKEND_FUZZ)
+    add_executable(${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/${name}.c)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  else()
+    add_executable(${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/${name}.c ${CMAKE_SOURCE_DIR}/tests/fuzz/replay.c)
+    add_test(NAME fuzz.${name} COMMAND ${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
+    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 300)
+  endif()
+  target_link_libraries(${name} PRIVATE flags ${ARGN})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+endfunction()

@@ -1,0 +1,81 @@
+/*
+ * Token
+ *
+ * A device that holds keys: a TPM, or a PKCS#11 module. Everything above this header is ignorant of which. A backend is one constant struct
+ * token_ops and nothing else; it never sees a peer, never decides who may, never touches a file that the configuration did not name, and holds
+ * no key but in what it returns. The helper process (common/helper) calls it, one operation at a time; an operation may block, for the broker
+ * kills the process when a deadline passes.
+ *
+ * Errors a backend may return: ERR_NO_TOKEN (gone, or I/O failed: the helper closes and opens again), ERR_TOKEN_STATE, ERR_TOKEN_FULL,
+ * ERR_PIN_NEEDED, ERR_PIN_WRONG, ERR_PIN_LOCKED, ERR_BAD_CIPHERTEXT, ERR_TIMEOUT, ERR_BUSY, ERR_TOKEN, ERR_NOMEM, ERR_MEMORY_LOCKED, ERR_UNSUPPORTED.
+ * Device codes become these in exactly one function per backend.
+ */
+#pragma once
+
+#include "common/bytes.h"
+#include "common/err.h"
+#include "common/key.h"
+#include "common/secret.h"
+
+struct token;	  /* the backend's own: one open device */
+struct token_key; /* the backend's own: one key made usable */
+
+/* What must be kept to find a key again. Nothing in it is secret, and the device alone can use it. */
+#define TOKEN_BLOB_PART_MAX 1024U
+struct token_blob {
+	uint32_t parent;	   /* TPM: handle of the parent, 0x81000001 or 0x40000001 */
+	size_t parent_name_len;	   /* TPM: the parent's Name when the key was made; compared at every load */
+	uint8_t parent_name[66];
+	size_t public_area_len;	   /* TPM2B_PUBLIC with its size field; PKCS#11: CKA_ID */
+	uint8_t public_area[TOKEN_BLOB_PART_MAX];
+	size_t private_area_len;   /* TPM2B_PRIVATE with its size field; PKCS#11: empty */
+	uint8_t private_area[TOKEN_BLOB_PART_MAX];
+};
+
+struct token_status {
+	bool present;
+	bool simulation;	/* a software TPM: no protection against root */
+	bool in_lockout;
+	int pin_tries_left;	/* that tokend would spend; -1: the device does not say */
+	uint32_t reset_count;	/* changes when the device was reset: what was cached is no longer authorised */
+	uint32_t commands;	/* sent to the device since the helper started */
+	char manufacturer[64];	/* for people: maker, model, firmware */
+	char serial[64];
+};
+
+struct token_create {
+	enum key_kind kind;
+	const struct secret *pin;    /* borrowed; NULL: no PIN, so not counted against the device's dictionary attack protection */
+	const struct secret *sealed; /* borrowed; 32 bytes to seal, for kinds x25519 and symmetric; NULL for p256 */
+};
+
+struct token_ops {
+	const char *scheme; /* "tpm", "pkcs11": the first part of a token URI */
+
+	/* Opens the device that uri (without the scheme, e.g. "swtpm:path=/run/x.sock") names. Cheap: what can wait is done at first use. */
+	MUST_CHECK enum err (*open)(const char *uri, struct token **ret_token);
+	void (*close)(struct token *token);
+
+	/* Asks the device how it is; a round trip or a few. */
+	MUST_CHECK enum err (*status)(struct token *token, struct token_status *ret_status);
+
+	/* Has the device been reset since it was opened? One command. */
+	MUST_CHECK enum err (*was_reset)(struct token *token, bool *ret_reset);
+
+	/* Makes a p256 key, or seals 32 bytes. ret_point: the public key, for p256 only. */
+	MUST_CHECK enum err (*create)(struct token *token, const struct token_create *create, struct token_blob *ret_blob,
+				      uint8_t ret_point[P256_POINT_LEN]);
+
+	/* Makes a key usable again from its blob. Checks that the device and its parent key are the ones it was made with. May be lazy. */
+	MUST_CHECK enum err (*load)(struct token *token, enum key_kind kind, const struct token_blob *blob, bool has_pin,
+				    struct token_key **ret_key);
+	void (*unload)(struct token *token, struct token_key *key);
+
+	/* X coordinate (32 bytes, left-padded) of the ECDH of a p256 key with point. pin: NULL when the key has none. */
+	MUST_CHECK enum err (*ecdh)(struct token *token, struct token_key *key, const struct secret *pin,
+				    const uint8_t point[P256_POINT_LEN], struct secret **ret_x);
+
+	/* The 32 bytes that were sealed. */
+	MUST_CHECK enum err (*unseal)(struct token *token, struct token_key *key, const struct secret *pin,
+				      struct secret **ret_sealed);
+};
