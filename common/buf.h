@@ -40,7 +40,8 @@ MUST_CHECK enum err buf_put_u16(struct buf *buf, uint16_t value); /* big-endian 
 MUST_CHECK enum err buf_put_u32(struct buf *buf, uint32_t value); /* big-endian */
 
 /* printf into the buffer; never for secrets (a struct secret does not convert to any of its arguments). */
-MUST_CHECK enum err buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+MUST_CHECK enum err buf_printf(struct buf *buf, const char *format, ...)
+        __attribute__((format(printf, 2, 3)));
 
 /* Room for len more bytes to be written in place, then buf_commit(n <= len). Errors as buf_put. */
 MUST_CHECK enum err buf_reserve(struct buf *buf, size_t len, uint8_t **ret_space);

@@ -69,16 +69,18 @@ static inline uint8_t reader_u8(struct reader *reader)
 static inline uint16_t reader_u16(struct reader *reader)
 {
 	struct bytes b = reader_take(reader, 2);
+	unsigned value = b.data ? (unsigned)b.data[0] * 256U + b.data[1] : 0U;
 
-	return b.data ? (uint16_t)(b.data[0] << 8 | b.data[1]) : 0;
+	return (uint16_t)(value & 0xffffU);
 }
 
 static inline uint32_t reader_u32(struct reader *reader)
 {
 	struct bytes b = reader_take(reader, 4);
 
-	return b.data ? (uint32_t)b.data[0] << 24 | (uint32_t)b.data[1] << 16 | (uint32_t)b.data[2] << 8 | b.data[3] :
-			0;
+	return b.data ? (uint32_t)b.data[0] << 24 | (uint32_t)b.data[1] << 16 | (uint32_t)b.data[2] << 8 |
+	                        b.data[3]
+	              : 0;
 }
 
 /* Copies exactly len bytes to out, or fails the reader and leaves out zeroed. */

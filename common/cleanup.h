@@ -9,30 +9,30 @@
 #define CLEANUP(fn) __attribute__((cleanup(fn), unused))
 
 /* Defines foo_freep() from foo_free(), for CLEANUP(foo_freep) struct foo *x = NULL; */
-#define DEFINE_CLEANUP(type, fn)                                                                                       \
-	static inline void fn##p(type *p)                                                                              \
-	{                                                                                                              \
-		if (*p)                                                                                                \
-			(void)fn(*p);                                                                                  \
-	}                                                                                                              \
+#define DEFINE_CLEANUP(type, fn)          \
+	static inline void fn##p(type *p) \
+	{                                 \
+		if (*p)                   \
+			(void)fn(*p);     \
+	}                                 \
 	struct allow_trailing_semicolon
 
 /* Hands ownership on: yields the pointer and leaves NULL behind. */
-#define TAKE(ptr)                                                                                                      \
-	(__extension__({                                                                                               \
-		__typeof__(ptr) *take_ = &(ptr);                                                                       \
-		__typeof__(ptr) taken_ = *take_;                                                                       \
-		*take_ = NULL;                                                                                         \
-		taken_;                                                                                                \
+#define TAKE(ptr)                                \
+	(__extension__({                         \
+		__typeof__(ptr) *take_ = &(ptr); \
+		__typeof__(ptr) taken_ = *take_; \
+		*take_ = NULL;                   \
+		taken_;                          \
 	}))
 
 /* The same for a file descriptor: yields it and leaves -1 behind. */
-#define TAKE_FD(fd)                                                                                                    \
-	(__extension__({                                                                                               \
-		int *take_ = &(fd);                                                                                    \
-		int taken_ = *take_;                                                                                   \
-		*take_ = -1;                                                                                           \
-		taken_;                                                                                                \
+#define TAKE_FD(fd)                  \
+	(__extension__({             \
+		int *take_ = &(fd);  \
+		int taken_ = *take_; \
+		*take_ = -1;         \
+		taken_;              \
 	}))
 
 static inline void close_fdp(int *fd)

@@ -12,7 +12,7 @@
 
 enum base64_padding {
 	BASE64_UNPADDED, /* age stanzas */
-	BASE64_PADDED,	 /* armor, SOPS, JSON */
+	BASE64_PADDED, /* armor, SOPS, JSON */
 };
 
 /* How many characters len bytes take, without a NUL. */
@@ -22,8 +22,8 @@ size_t base64_encoded_len(size_t len, enum base64_padding padding);
 MUST_CHECK enum err base64_put(struct buf *buf, struct bytes bytes, enum base64_padding padding);
 
 /* Decodes text into out, which has room for out_max bytes. ERR_BAD_MESSAGE when it is not canonical or does not fit. */
-MUST_CHECK enum err base64_decode(struct bytes text, enum base64_padding padding, uint8_t *out, size_t out_max,
-				  size_t *ret_len);
+MUST_CHECK enum err base64_decode(struct bytes text, enum base64_padding padding, uint8_t *out,
+                                  size_t out_max, size_t *ret_len);
 
 /* Writes 2*len characters and a NUL to out. */
 void hex_encode(struct bytes bytes, char *out);

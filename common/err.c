@@ -4,10 +4,11 @@
 #include <stddef.h>
 #include <string.h>
 
-#define ROW(err, name, text, varlink, grpc, http, exit_code, fault)                                                    \
-	case err: {                                                                                                    \
-		static const struct err_info row = { err, name, text, "io.tokend." varlink, grpc, http, exit_code, fault }; \
-		return &row;                                                                                           \
+#define ROW(err, name, text, varlink, grpc, http, exit_code, fault)                               \
+	case err: {                                                                               \
+		static const struct err_info row = { err,  name, text,      "io.tokend." varlink, \
+			                             grpc, http, exit_code, fault };              \
+		return &row;                                                                      \
 	}
 
 /* No default: a value without a row does not compile. */

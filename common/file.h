@@ -19,11 +19,13 @@ MUST_CHECK enum err file_open_directory(const char *path, bool create, mode_t fo
 
 /* Reads directory/name whole into a new buffer. ERR_BUSY when it is longer than limit; ERR_NO_FILE; ERR_STATE_DIR when not a regular file, or
  * accessible as forbidden_mode says, or owned by somebody else. */
-MUST_CHECK enum err file_read(int directory, const char *name, size_t limit, mode_t forbidden_mode, struct buf **ret_buf);
+MUST_CHECK enum err file_read(int directory, const char *name, size_t limit, mode_t forbidden_mode,
+                              struct buf **ret_buf);
 
 /* Writes directory/name: a temporary file, fsync, rename, fsync of the directory. On any error the old file stands and the temporary one is
  * gone. exclusive: ERR_EXISTS when name is there already. ERR_DISK_FULL, ERR_FILE_ACCESS, ERR_SYSTEM. */
-MUST_CHECK enum err file_write(int directory, const char *name, struct bytes bytes, mode_t mode, bool exclusive);
+MUST_CHECK enum err file_write(int directory, const char *name, struct bytes bytes, mode_t mode,
+                               bool exclusive);
 
 /* Removes directory/name and makes that durable. ERR_NO_FILE. */
 MUST_CHECK enum err file_remove(int directory, const char *name);

@@ -13,9 +13,9 @@
 #include "common/token.h"
 
 struct helper_options {
-	const char *uri;      /* without the scheme */
-	int socket;	      /* SOCK_SEQPACKET, connected to the broker */
-	bool allow_inet;      /* false always outside a laboratory */
+	const char *uri; /* without the scheme */
+	int socket; /* SOCK_SEQPACKET, connected to the broker */
+	bool allow_inet; /* false always outside a laboratory */
 };
 
 /* Runs until the broker closes the socket. Returns the process's exit status. */

@@ -10,25 +10,25 @@
 #include "common/err.h"
 
 #define KEY_ID_LEN 16U
-#define KEY_NAME_MAX 255U   /* bytes, without the NUL */
-#define P256_POINT_LEN 65U  /* uncompressed: 04 || x || y */
+#define KEY_NAME_MAX 255U /* bytes, without the NUL */
+#define P256_POINT_LEN 65U /* uncompressed: 04 || x || y */
 #define P256_COMPRESSED_LEN 33U
 #define X25519_LEN 32U
-#define FILE_KEY_LEN 16U   /* age */
-#define SEALED_LEN 32U	   /* what kinds x25519 and symmetric seal */
-#define PIN_MIN 4U	   /* bytes */
-#define PIN_MAX 128U	   /* bytes */
+#define FILE_KEY_LEN 16U /* age */
+#define SEALED_LEN 32U /* what kinds x25519 and symmetric seal */
+#define PIN_MIN 4U /* bytes */
+#define PIN_MAX 128U /* bytes */
 
 enum key_kind {
-	KEY_KIND_P256 = 1,  /* made on the device; ECDH there */
-	KEY_KIND_X25519,    /* 32 bytes sealed to the device */
+	KEY_KIND_P256 = 1, /* made on the device; ECDH there */
+	KEY_KIND_X25519, /* 32 bytes sealed to the device */
 	KEY_KIND_SYMMETRIC, /* 32 bytes sealed to the device */
 };
 
 enum key_class {
 	KEY_CLASS_BOOT = 1, /* no PIN */
-	KEY_CLASS_SESSION,  /* PIN once, then for a time */
-	KEY_CLASS_ADMIN,    /* PIN each time */
+	KEY_CLASS_SESSION, /* PIN once, then for a time */
+	KEY_CLASS_ADMIN, /* PIN each time */
 };
 
 struct key_id {

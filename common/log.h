@@ -7,9 +7,9 @@
 #pragma once
 
 enum log_level {
-	LOG_LEVEL_ERROR,   /* our doing */
+	LOG_LEVEL_ERROR, /* our doing */
 	LOG_LEVEL_WARNING, /* the world's doing */
-	LOG_LEVEL_INFO,	   /* the clients' doing */
+	LOG_LEVEL_INFO, /* the clients' doing */
 	LOG_LEVEL_DEBUG,
 };
 

@@ -30,8 +30,9 @@ struct secret *secret_free(struct secret *secret);
 DEFINE_CLEANUP(struct secret *, secret_free);
 
 size_t secret_len(const struct secret *secret);
-uint8_t *secret_fill(struct secret *secret);		 /* to write it, once */
-struct bytes secret_reveal(const struct secret *secret); /* borrowed; for the encoder or the cipher, never for a copy */
+uint8_t *secret_fill(struct secret *secret); /* to write it, once */
+struct bytes secret_reveal(
+        const struct secret *secret); /* borrowed; for the encoder or the cipher, never for a copy */
 
 /* Makes it shorter and wipes what was cut off; len <= secret_len. */
 void secret_truncate(struct secret *secret, size_t len);
@@ -50,7 +51,7 @@ MUST_CHECK enum err secret_process_init(void);
 MUST_CHECK enum err secret_client_init(void);
 
 struct secret_stats {
-	size_t live;	     /* secrets alive */
+	size_t live; /* secrets alive */
 	size_t locked_bytes; /* bytes of locked pool */
 };
 struct secret_stats secret_stats(void);

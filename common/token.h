@@ -17,36 +17,39 @@
 #include "common/key.h"
 #include "common/secret.h"
 
-struct token;	  /* the backend's own: one open device */
+struct token; /* the backend's own: one open device */
 struct token_key; /* the backend's own: one key made usable */
 
 /* What must be kept to find a key again. Nothing in it is secret, and the device alone can use it. */
 #define TOKEN_BLOB_PART_MAX 1024U
+#define TOKEN_PARENT_NAME_MAX 66U
 struct token_blob {
-	uint32_t parent;	   /* TPM: handle of the parent, 0x81000001 or 0x40000001 */
-	size_t parent_name_len;	   /* TPM: the parent's Name when the key was made; compared at every load */
-	uint8_t parent_name[66];
-	size_t public_area_len;	   /* TPM2B_PUBLIC with its size field; PKCS#11: CKA_ID */
+	uint32_t parent; /* TPM: handle of the parent, 0x81000001 or 0x40000001 */
+	size_t parent_name_len; /* TPM: the parent's Name when the key was made; compared at every load */
+	uint8_t parent_name[TOKEN_PARENT_NAME_MAX];
+	size_t public_area_len; /* TPM2B_PUBLIC with its size field; PKCS#11: CKA_ID */
 	uint8_t public_area[TOKEN_BLOB_PART_MAX];
-	size_t private_area_len;   /* TPM2B_PRIVATE with its size field; PKCS#11: empty */
+	size_t private_area_len; /* TPM2B_PRIVATE with its size field; PKCS#11: empty */
 	uint8_t private_area[TOKEN_BLOB_PART_MAX];
 };
 
 struct token_status {
 	bool present;
-	bool simulation;	/* a software TPM: no protection against root */
+	bool simulation; /* a software TPM: no protection against root */
 	bool in_lockout;
-	int pin_tries_left;	/* that tokend would spend; -1: the device does not say */
-	uint32_t reset_count;	/* changes when the device was reset: what was cached is no longer authorised */
-	uint32_t commands;	/* sent to the device since the helper started */
-	char manufacturer[64];	/* for people: maker, model, firmware */
+	int pin_tries_left; /* that tokend would spend; -1: the device does not say */
+	uint32_t reset_count; /* changes when the device was reset: what was cached is no longer authorised */
+	uint32_t commands; /* sent to the device since the helper started */
+	char manufacturer[64]; /* for people: maker, model, firmware */
 	char serial[64];
 };
 
 struct token_create {
 	enum key_kind kind;
-	const struct secret *pin;    /* borrowed; NULL: no PIN, so not counted against the device's dictionary attack protection */
-	const struct secret *sealed; /* borrowed; 32 bytes to seal, for kinds x25519 and symmetric; NULL for p256 */
+	const struct secret *
+	        pin; /* borrowed; NULL: no PIN, so not counted against the device's dictionary attack protection */
+	const struct secret
+	        *sealed; /* borrowed; 32 bytes to seal, for kinds x25519 and symmetric; NULL for p256 */
 };
 
 struct token_ops {
@@ -63,19 +66,19 @@ struct token_ops {
 	MUST_CHECK enum err (*was_reset)(struct token *token, bool *ret_reset);
 
 	/* Makes a p256 key, or seals 32 bytes. ret_point: the public key, for p256 only. */
-	MUST_CHECK enum err (*create)(struct token *token, const struct token_create *create, struct token_blob *ret_blob,
-				      uint8_t ret_point[P256_POINT_LEN]);
+	MUST_CHECK enum err (*create)(struct token *token, const struct token_create *create,
+	                              struct token_blob *ret_blob, uint8_t ret_point[P256_POINT_LEN]);
 
 	/* Makes a key usable again from its blob. Checks that the device and its parent key are the ones it was made with. May be lazy. */
-	MUST_CHECK enum err (*load)(struct token *token, enum key_kind kind, const struct token_blob *blob, bool has_pin,
-				    struct token_key **ret_key);
+	MUST_CHECK enum err (*load)(struct token *token, enum key_kind kind, const struct token_blob *blob,
+	                            bool has_pin, struct token_key **ret_key);
 	void (*unload)(struct token *token, struct token_key *key);
 
 	/* X coordinate (32 bytes, left-padded) of the ECDH of a p256 key with point. pin: NULL when the key has none. */
 	MUST_CHECK enum err (*ecdh)(struct token *token, struct token_key *key, const struct secret *pin,
-				    const uint8_t point[P256_POINT_LEN], struct secret **ret_x);
+	                            const uint8_t point[P256_POINT_LEN], struct secret **ret_x);
 
 	/* The 32 bytes that were sealed. */
 	MUST_CHECK enum err (*unseal)(struct token *token, struct token_key *key, const struct secret *pin,
-				      struct secret **ret_sealed);
+	                              struct secret **ret_sealed);
 };

@@ -54,29 +54,29 @@ enum token_op {
 };
 
 enum token_field {
-	TOKEN_FIELD_KEY_ID = 1,	       /* 16 */
-	TOKEN_FIELD_KIND,	       /* 1, enum key_kind */
-	TOKEN_FIELD_CLASS,	       /* 1, enum key_class */
-	TOKEN_FIELD_SEALED_PIN,	       /* <= TOKEN_SEALED_MAX */
-	TOKEN_FIELD_SEALED_KEY,	       /* <= TOKEN_SEALED_MAX */
-	TOKEN_FIELD_PUBLIC,	       /* 32 or 65 */
-	TOKEN_FIELD_BLOB_PARENT,       /* 4 */
-	TOKEN_FIELD_BLOB_PARENT_NAME,  /* <= 66 */
-	TOKEN_FIELD_BLOB_PUBLIC_AREA,  /* <= TOKEN_BLOB_PART_MAX */
+	TOKEN_FIELD_KEY_ID = 1, /* 16 */
+	TOKEN_FIELD_KIND, /* 1, enum key_kind */
+	TOKEN_FIELD_CLASS, /* 1, enum key_class */
+	TOKEN_FIELD_SEALED_PIN, /* <= TOKEN_SEALED_MAX */
+	TOKEN_FIELD_SEALED_KEY, /* <= TOKEN_SEALED_MAX */
+	TOKEN_FIELD_PUBLIC, /* 32 or 65 */
+	TOKEN_FIELD_BLOB_PARENT, /* 4 */
+	TOKEN_FIELD_BLOB_PARENT_NAME, /* <= 66 */
+	TOKEN_FIELD_BLOB_PUBLIC_AREA, /* <= TOKEN_BLOB_PART_MAX */
 	TOKEN_FIELD_BLOB_PRIVATE_AREA, /* <= TOKEN_BLOB_PART_MAX */
-	TOKEN_FIELD_STANZA,	       /* TOKEN_STANZA_LEN, repeated <= TOKEN_STANZAS_MAX */
-	TOKEN_FIELD_TRY,	       /* TOKEN_TRY_LEN, repeated <= TOKEN_TRIES_MAX */
-	TOKEN_FIELD_FILE_KEY,	       /* 16 */
-	TOKEN_FIELD_INDEX,	       /* 2, stanza number */
-	TOKEN_FIELD_BOX_KEY,	       /* 32 */
-	TOKEN_FIELD_PRESENT,	       /* 1 */
-	TOKEN_FIELD_SIMULATION,	       /* 1 */
-	TOKEN_FIELD_IN_LOCKOUT,	       /* 1 */
-	TOKEN_FIELD_PIN_TRIES_LEFT,    /* 4, two's complement */
-	TOKEN_FIELD_RESET_COUNT,       /* 4 */
-	TOKEN_FIELD_COMMANDS,	       /* 4 */
-	TOKEN_FIELD_MANUFACTURER,      /* <= 63, printable ASCII */
-	TOKEN_FIELD_SERIAL,	       /* <= 63, printable ASCII */
+	TOKEN_FIELD_STANZA, /* TOKEN_STANZA_LEN, repeated <= TOKEN_STANZAS_MAX */
+	TOKEN_FIELD_TRY, /* TOKEN_TRY_LEN, repeated <= TOKEN_TRIES_MAX */
+	TOKEN_FIELD_FILE_KEY, /* 16 */
+	TOKEN_FIELD_INDEX, /* 2, stanza number */
+	TOKEN_FIELD_BOX_KEY, /* 32 */
+	TOKEN_FIELD_PRESENT, /* 1 */
+	TOKEN_FIELD_SIMULATION, /* 1 */
+	TOKEN_FIELD_IN_LOCKOUT, /* 1 */
+	TOKEN_FIELD_PIN_TRIES_LEFT, /* 4, two's complement */
+	TOKEN_FIELD_RESET_COUNT, /* 4 */
+	TOKEN_FIELD_COMMANDS, /* 4 */
+	TOKEN_FIELD_MANUFACTURER, /* <= 63, printable ASCII */
+	TOKEN_FIELD_SERIAL, /* <= 63, printable ASCII */
 	TOKEN_FIELD_COUNT,
 };
 
@@ -95,15 +95,19 @@ MUST_CHECK enum err token_message_parse(struct bytes packet, struct token_messag
 bool token_message_find(const struct token_message *message, enum token_field field, struct bytes *ret_value);
 
 /* Walks all fields of one number: start with *cursor 0, false at the end. */
-bool token_message_next(const struct token_message *message, enum token_field field, size_t *cursor, struct bytes *ret_value);
+bool token_message_next(const struct token_message *message, enum token_field field, size_t *cursor,
+                        struct bytes *ret_value);
 
 /* Typed readers; ERR_BAD_MESSAGE when the field is missing or holds no valid value. */
 MUST_CHECK enum err token_message_key_id(const struct token_message *message, struct key_id *ret_id);
 MUST_CHECK enum err token_message_kind(const struct token_message *message, enum key_kind *ret_kind);
 MUST_CHECK enum err token_message_class(const struct token_message *message, enum key_class *ret_class);
-MUST_CHECK enum err token_message_u32(const struct token_message *message, enum token_field field, uint32_t *ret_value);
+MUST_CHECK enum err token_message_u16(const struct token_message *message, enum token_field field, uint16_t *ret_value);
+MUST_CHECK enum err token_message_u32(const struct token_message *message, enum token_field field,
+                                      uint32_t *ret_value);
 MUST_CHECK enum err token_message_blob(const struct token_message *message, struct token_blob *ret_blob);
-MUST_CHECK enum err token_message_status(const struct token_message *message, struct token_status *ret_status);
+MUST_CHECK enum err token_message_status(const struct token_message *message,
+                                         struct token_status *ret_status);
 
 /* Writing: begin clears packet, then fields, then end sets the length. All return the errors of buf_put. */
 MUST_CHECK enum err token_message_begin(struct buf *packet, enum token_op op, enum err err, uint32_t id);

@@ -11,12 +11,13 @@
 #include "formats/recipient.h"
 
 /* Finds the file key for the header; called once, before any payload is read. The MAC is checked by the reader afterwards. */
-typedef enum err (*age_open_file_key)(void *context, const struct age_header *header, struct secret **ret_file_key);
+typedef enum err (*age_open_file_key)(void *context, const struct age_header *header,
+                                      struct secret **ret_file_key);
 
 struct age_reader;
 
-MUST_CHECK enum err age_reader_new(age_open_file_key open, void *open_context, age_stream_sink sink, void *sink_context,
-				   struct age_reader **ret_reader);
+MUST_CHECK enum err age_reader_new(age_open_file_key open, void *open_context, age_stream_sink sink,
+                                   void *sink_context, struct age_reader **ret_reader);
 struct age_reader *age_reader_free(struct age_reader *reader);
 DEFINE_CLEANUP(struct age_reader *, age_reader_free);
 
@@ -27,8 +28,8 @@ MUST_CHECK enum err age_reader_finish(struct age_reader *reader); /* also ERR_TR
 struct age_writer;
 
 /* Makes a file key, wraps it to every recipient (1 to 256; a passphrase must be alone: ERR_USAGE) and writes the header. */
-MUST_CHECK enum err age_writer_new(const struct recipient *recipients, size_t recipient_count, bool armored, age_stream_sink sink,
-				   void *sink_context, struct age_writer **ret_writer);
+MUST_CHECK enum err age_writer_new(const struct recipient *recipients, size_t recipient_count, bool armored,
+                                   age_stream_sink sink, void *sink_context, struct age_writer **ret_writer);
 struct age_writer *age_writer_free(struct age_writer *writer);
 DEFINE_CLEANUP(struct age_writer *, age_writer_free);
 MUST_CHECK enum err age_writer_push(struct age_writer *writer, struct bytes input);

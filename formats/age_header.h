@@ -19,9 +19,9 @@
 
 /* One stanza: everything borrowed from the header's text, the body decoded into the header's own memory. */
 struct age_stanza {
-	size_t argument_count;	       /* at least 1: the type */
+	size_t argument_count; /* at least 1: the type */
 	const struct bytes *arguments; /* the type first */
-	struct bytes body;	       /* decoded */
+	struct bytes body; /* decoded */
 };
 
 struct age_header; /* opaque: owns a copy of the text and what was decoded from it */
@@ -40,7 +40,8 @@ bool age_stanza_is(const struct age_stanza *stanza, const char *type);
 MUST_CHECK enum err age_header_verify(const struct age_header *header, const struct secret *file_key);
 
 /* One stanza as text: "-> type args\nbody\n". Also the wire form of the plugin protocol's commands. Errors of buf_put. */
-MUST_CHECK enum err age_stanza_put(struct buf *buf, const struct bytes *arguments, size_t argument_count, struct bytes body);
+MUST_CHECK enum err age_stanza_put(struct buf *buf, const struct bytes *arguments, size_t argument_count,
+                                   struct bytes body);
 
 /* Begins a header: the intro line. Stanzas follow by age_stanza_put, then age_header_finish appends the MAC line. */
 MUST_CHECK enum err age_header_begin(struct buf *buf);

@@ -22,8 +22,8 @@ struct age_stream;
 typedef enum err (*age_stream_sink)(void *context, struct bytes chunk);
 
 /* decrypting: the first 16 bytes pushed are the nonce. encrypting: the nonce is made and is the first output. file_key is borrowed for this call only. */
-MUST_CHECK enum err age_stream_new(bool encrypting, const struct secret *file_key, age_stream_sink sink, void *context,
-				   struct age_stream **ret_stream);
+MUST_CHECK enum err age_stream_new(bool encrypting, const struct secret *file_key, age_stream_sink sink,
+                                   void *context, struct age_stream **ret_stream);
 struct age_stream *age_stream_free(struct age_stream *stream);
 DEFINE_CLEANUP(struct age_stream *, age_stream_free);
 

@@ -14,7 +14,9 @@
 #define TPMKEY_TEXT_MAX 8192U
 
 /* Appends the PEM. empty_auth: no PIN. parent_name is not part of the format and is kept beside it. */
-MUST_CHECK enum err tpmkey_put(struct buf *buf, const struct token_blob *blob, enum key_kind kind, bool empty_auth);
+MUST_CHECK enum err tpmkey_put(struct buf *buf, const struct token_blob *blob, enum key_kind kind,
+                               bool empty_auth);
 
 /* Reads a PEM. ERR_BAD_FILE for anything it does not understand completely (policies, importable keys: ERR_UNSUPPORTED). parent_name stays empty. */
-MUST_CHECK enum err tpmkey_read(struct bytes text, struct token_blob *ret_blob, bool *ret_sealed, bool *ret_empty_auth);
+MUST_CHECK enum err tpmkey_read(struct bytes text, struct token_blob *ret_blob, bool *ret_sealed,
+                                bool *ret_empty_auth);
