@@ -1,0 +1,27 @@
+/*
+ * Peer
+ *
+ * Who is at the other end of a socket, by the kernel's word; nothing that the client says about itself is in here. uid, gid and groups are fixed by the
+ * kernel when the peer connects; the systemd unit is read from the peer's cgroup, and believed only while a pidfd (SO_PEERPIDFD, or pidfd_open and a second
+ * look where the kernel is older) says that the process is still the one that connected.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#include "common/err.h"
+
+#define UNIT_NAME_MAX 256U
+#define PEER_GROUPS_MAX 128U /* more are refused rather than forgotten */
+
+struct peer {
+	uid_t uid;
+	gid_t gid;
+	pid_t pid; /* for the log only: may be reused by now */
+	size_t group_count;
+	gid_t groups[PEER_GROUPS_MAX];
+	char unit[UNIT_NAME_MAX]; /* system unit, "" if none or not believed */
+};
+
+/* Reads the peer of a connected AF_UNIX socket. ERR_DENIED when it cannot be established. */
+MUST_CHECK enum err peer_read(int fd, struct peer *ret_peer);

@@ -1,0 +1,71 @@
+/*
+ * Policy
+ *
+ * Who may do what with which key, through which front-end (docs/man/tokend-policy.5). Deny wins; no match is a no; names are exact, the only glob is a
+ * trailing "/*" (and "*" alone for every key); no templates. The verdict depends on its arguments alone: no clock, no device, no state, so it can be asked
+ * from the command line and tested from a table. Used by the broker and, for `tokenctl policy`, by the command line.
+ *
+ *	permit OPERATION... key PATTERN [user NAME|UID...] [group NAME|GID...] [unit NAME...] [via FRONTEND...] [for DURATION] [pin]
+ *	deny   the same
+ *
+ * Operations: unwrap, list, admin. A rule names at least one of user, group, unit; "user *" is anybody. Names of users and groups are resolved when the policy is
+ * loaded; one that does not exist matches nobody and is reported by policy_warnings. Front-ends: age, sops, credential, control.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#include "common/buf.h"
+#include "common/bytes.h"
+#include "common/cleanup.h"
+#include "common/err.h"
+#include "tokend/peer.h"
+
+#define POLICY_TEXT_MAX (4U << 20)
+#define POLICY_RULES_MAX 20000U
+
+enum operation {
+	OPERATION_UNWRAP = 1,
+	OPERATION_LIST,
+	OPERATION_ADMIN,
+};
+
+enum verdict {
+	VERDICT_DENY,
+	VERDICT_PERMIT,
+	VERDICT_PERMIT_WITH_PIN, /* each time */
+};
+
+struct policy;
+
+struct policy_decision {
+	enum verdict verdict;
+	const char *file;    /* of the rule that decided; borrowed from the policy; NULL when none matched */
+	unsigned line;	     /* 1-based; 0 when none matched */
+	const char *text;    /* the rule's own text, borrowed */
+	unsigned for_seconds; /* how long an unlock lasts; 0: the default */
+};
+
+const char *operation_name(enum operation operation);
+MUST_CHECK enum err operation_from_name(const char *name, enum operation *ret_operation);
+
+MUST_CHECK enum err policy_new(struct policy **ret_policy);
+struct policy *policy_free(struct policy *policy);
+DEFINE_CLEANUP(struct policy *, policy_free);
+
+/* Adds the rules of one text. file is copied. ERR_BAD_CONFIG: problem (a buffer of the caller's) gets "file:line: what is wrong"; the policy is then of no use. */
+MUST_CHECK enum err policy_add(struct policy *policy, const char *file, struct bytes text, struct buf *problem);
+
+/* Reads every *.conf of directory in the order of their names. The directory and its files must belong to root or to us and not be writable by others. A directory that
+ * is missing or without rules gives the built-in policy of the mode (system_mode: root may everything, the group tokend may list and unwrap; else: our own uid may
+ * everything). digest: SHA-256 over names and contents. */
+MUST_CHECK enum err policy_load(const char *directory, bool system_mode, struct buf *problem, struct policy **ret_policy);
+
+/* One line per thing that is probably not meant (unknown user, rule that can never match); "" if none. Borrowed. */
+const char *policy_warnings(const struct policy *policy);
+size_t policy_rule_count(const struct policy *policy);
+const char *policy_digest(const struct policy *policy); /* 64 hexadecimal digits */
+
+/* key_name NULL: would every key be permitted? */
+void policy_check(const struct policy *policy, const struct peer *peer, const char *frontend, enum operation operation, const char *key_name,
+		  struct policy_decision *ret_decision);
