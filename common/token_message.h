@@ -102,7 +102,8 @@ bool token_message_next(const struct token_message *message, enum token_field fi
 MUST_CHECK enum err token_message_key_id(const struct token_message *message, struct key_id *ret_id);
 MUST_CHECK enum err token_message_kind(const struct token_message *message, enum key_kind *ret_kind);
 MUST_CHECK enum err token_message_class(const struct token_message *message, enum key_class *ret_class);
-MUST_CHECK enum err token_message_u16(const struct token_message *message, enum token_field field, uint16_t *ret_value);
+MUST_CHECK enum err token_message_u16(const struct token_message *message, enum token_field field,
+                                      uint16_t *ret_value);
 MUST_CHECK enum err token_message_u32(const struct token_message *message, enum token_field field,
                                       uint32_t *ret_value);
 MUST_CHECK enum err token_message_blob(const struct token_message *message, struct token_blob *ret_blob);
