@@ -32,7 +32,8 @@ DEFINE_CLEANUP(struct control *, control_free);
 
 /* Calls io.tokend.<method> with parameters (stolen; NULL: none) and waits at most deadline_ms. ret_reply: the answer's parameters, a new reference; it is given
  * for errors as well, when the daemon sent any (e.g. {"key": "host", "hint": "..."}); NULL otherwise. */
-MUST_CHECK enum err control_call(struct control *control, const char *method, json_t *parameters, int deadline_ms, json_t **ret_reply);
+MUST_CHECK enum err control_call(struct control *control, const char *method, json_t *parameters,
+                                 int deadline_ms, json_t **ret_reply);
 
 /* Makes jansson wipe what it frees; once, before the first JSON value. */
 void json_wiping_init(void);

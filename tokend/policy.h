@@ -40,9 +40,9 @@ struct policy;
 
 struct policy_decision {
 	enum verdict verdict;
-	const char *file;    /* of the rule that decided; borrowed from the policy; NULL when none matched */
-	unsigned line;	     /* 1-based; 0 when none matched */
-	const char *text;    /* the rule's own text, borrowed */
+	const char *file; /* of the rule that decided; borrowed from the policy; NULL when none matched */
+	unsigned line; /* 1-based; 0 when none matched */
+	const char *text; /* the rule's own text, borrowed */
 	unsigned for_seconds; /* how long an unlock lasts; 0: the default */
 };
 
@@ -54,12 +54,14 @@ struct policy *policy_free(struct policy *policy);
 DEFINE_CLEANUP(struct policy *, policy_free);
 
 /* Adds the rules of one text. file is copied. ERR_BAD_CONFIG: problem (a buffer of the caller's) gets "file:line: what is wrong"; the policy is then of no use. */
-MUST_CHECK enum err policy_add(struct policy *policy, const char *file, struct bytes text, struct buf *problem);
+MUST_CHECK enum err policy_add(struct policy *policy, const char *file, struct bytes text,
+                               struct buf *problem);
 
 /* Reads every *.conf of directory in the order of their names. The directory and its files must belong to root or to us and not be writable by others. A directory that
  * is missing or without rules gives the built-in policy of the mode (system_mode: root may everything, the group tokend may list and unwrap; else: our own uid may
  * everything). digest: SHA-256 over names and contents. */
-MUST_CHECK enum err policy_load(const char *directory, bool system_mode, struct buf *problem, struct policy **ret_policy);
+MUST_CHECK enum err policy_load(const char *directory, bool system_mode, struct buf *problem,
+                                struct policy **ret_policy);
 
 /* One line per thing that is probably not meant (unknown user, rule that can never match); "" if none. Borrowed. */
 const char *policy_warnings(const struct policy *policy);
@@ -67,5 +69,5 @@ size_t policy_rule_count(const struct policy *policy);
 const char *policy_digest(const struct policy *policy); /* 64 hexadecimal digits */
 
 /* key_name NULL: would every key be permitted? */
-void policy_check(const struct policy *policy, const struct peer *peer, const char *frontend, enum operation operation, const char *key_name,
-		  struct policy_decision *ret_decision);
+void policy_check(const struct policy *policy, const struct peer *peer, const char *frontend,
+                  enum operation operation, const char *key_name, struct policy_decision *ret_decision);

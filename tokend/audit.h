@@ -1,0 +1,55 @@
+/*
+ * Audit
+ *
+ * One JSON line per release or refusal, on disk before the answer leaves. Each line carries the SHA-256 of the line before it, so that a record that is changed, removed,
+ * moved or inserted is found (formats/audit_record knows the line; this knows the disk). A thread of its own writes and syncs, so that the event loop never waits for a
+ * disk: all records that came in while it was syncing go out together with one fdatasync (group commit).
+ *
+ * A record that cannot be made durable, or is not within AUDIT_DEADLINE_MS, is answered with ERR_AUDIT; the caller then releases nothing. The log recovers by itself when
+ * the disk does; a line that was half written is completed or cut off before the next.
+ */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "common/cleanup.h"
+#include "common/err.h"
+#include "common/key.h"
+#include "tokend/peer.h"
+#include "tokend/policy.h"
+
+#define AUDIT_DEADLINE_MS 100U
+#define AUDIT_FILE_NAME "audit.log"
+
+struct audit;
+
+struct audit_record {
+	const char *frontend; /* "age", "control", ... */
+	const char *operation; /* "unwrap", "enroll", "unlock", "lock", "list", "reload", "start", "stop" */
+	const struct peer *peer; /* NULL: tokend itself */
+	const char *key_name; /* as asked for or found; NULL: none */
+	const struct key_id *key; /* NULL: none */
+	const char *token_uri; /* NULL: none was asked */
+	const char *rule; /* "file:line" of the deciding rule; NULL: none matched */
+	enum err result;
+};
+
+/* Called in the event loop when the record is on disk (OK) or is not going to be (ERR_AUDIT). */
+typedef void (*audit_done)(void *context, enum err err);
+
+/* Opens or begins AUDIT_FILE_NAME in the state directory (mode 0640), reads its end to go on with the chain, starts the thread. */
+MUST_CHECK enum err audit_new(sd_event *event, int state_directory, struct audit **ret_audit);
+
+/* Writes what is queued, waits at most AUDIT_DEADLINE_MS, ends the thread. */
+struct audit *audit_free(struct audit *audit);
+DEFINE_CLEANUP(struct audit *, audit_free);
+
+/* Queues one record; done is called exactly once, never from inside this call. ERR_BUSY when the queue is full (done is not called then). */
+MUST_CHECK enum err audit_write(struct audit *audit, const struct audit_record *record, audit_done done,
+                                void *context);
+
+/* Forgets the callback of requests whose client is gone: context is compared. The record is written all the same. */
+void audit_forget(struct audit *audit, const void *context);
+
+bool audit_works(const struct audit *audit);
+unsigned long long audit_count(const struct audit *audit); /* records in the file */
