@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include <jansson.h>
+#include <jansson.h> /* has json_decrefp for CLEANUP */
 
 #include "common/buf.h"
 #include "common/err.h"
@@ -42,8 +42,3 @@ void json_wiping_init(void);
 const char *json_string_member(const json_t *object, const char *name);
 json_int_t json_integer_member(const json_t *object, const char *name, json_int_t fallback);
 bool json_boolean_member(const json_t *object, const char *name);
-
-static inline void json_decrefp(json_t **json)
-{
-	json_decref(*json);
-}

@@ -1,0 +1,290 @@
+#include "common/control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+
+#define INTERFACE_PREFIX "io.tokend."
+#define CONNECT_TIMEOUT_SECONDS 5
+#define READ_STEP 4096U
+
+struct control {
+	int fd; /* owned */
+	struct buf *out;
+	struct buf *in; /* may hold a file key; wipes itself */
+};
+
+static void join_path(char *path, size_t path_len, const char *directory, const char *name)
+{
+	if (snprintf(path, path_len, "%s/%s", directory, name) >= (int)path_len)
+		path[0] = '\0';
+}
+
+/* Is there a socket of a user's own daemon? */
+static bool user_runtime_directory(char *path, size_t path_len)
+{
+	const char *base = getenv("XDG_RUNTIME_DIR");
+	char socket_path[4096];
+
+	if (!base || base[0] != '/')
+		return false;
+	join_path(path, path_len, base, "tokend");
+	join_path(socket_path, sizeof(socket_path), path, CONTROL_SOCKET_NAME);
+	return access(socket_path, F_OK) == 0;
+}
+
+void control_runtime_directory(char *path, size_t path_len)
+{
+	const char *named = getenv("TOKEND_RUNTIME_DIR");
+
+	if (named && named[0])
+		(void)snprintf(path, path_len, "%s", named);
+	else if (!user_runtime_directory(path, path_len))
+		(void)snprintf(path, path_len, "/run/tokend");
+}
+
+void control_path(char *path, size_t path_len)
+{
+	char directory[4096];
+
+	control_runtime_directory(directory, sizeof(directory));
+	join_path(path, path_len, directory, CONTROL_SOCKET_NAME);
+}
+
+static enum err connect_failed(int error_number)
+{
+	switch (error_number) {
+	case ENOENT:
+	case ENOTDIR:
+	case ECONNREFUSED:
+		return ERR_NO_DAEMON;
+	case EACCES:
+	case EPERM:
+		return ERR_DENIED;
+	case EAGAIN:
+		return ERR_BUSY;
+	default:
+		return ERR_SYSTEM;
+	}
+}
+
+/* Somebody else's socket in our way must not get our PINs and ciphertexts: the listener is root, or us, or whom the directory belongs to. */
+static enum err check_daemon(int fd)
+{
+	struct ucred daemon;
+	socklen_t len = sizeof(daemon);
+	char directory[4096];
+	struct stat st;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &daemon, &len) < 0)
+		return ERR_SYSTEM;
+	if (daemon.uid == 0 || daemon.uid == getuid())
+		return OK;
+	control_runtime_directory(directory, sizeof(directory));
+	if (stat(directory, &st) < 0 || (st.st_mode & 0022) != 0)
+		return ERR_DENIED;
+	return st.st_uid == daemon.uid ? OK : ERR_DENIED;
+}
+
+static enum err connect_socket(int fd)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const struct timeval timeout = { .tv_sec = CONNECT_TIMEOUT_SECONDS };
+	char path[4096];
+
+	control_path(path, sizeof(path));
+	if (strlen(path) == 0 || strlen(path) >= sizeof(address.sun_path))
+		return ERR_NO_DAEMON;
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return connect_failed(errno);
+	return check_daemon(fd);
+}
+
+enum err control_connect(struct control **ret_control)
+{
+	CLEANUP(control_freep) struct control *control = calloc(1, sizeof(*control));
+	enum err err;
+
+	if (!control)
+		return ERR_NOMEM;
+	control->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (control->fd < 0)
+		return ERR_SYSTEM;
+	err = connect_socket(control->fd);
+	if (!err)
+		err = buf_new(CONTROL_MESSAGE_MAX, &control->out);
+	if (!err)
+		err = buf_new(CONTROL_MESSAGE_MAX, &control->in);
+	if (err)
+		return err;
+	*ret_control = TAKE(control);
+	return OK;
+}
+
+struct control *control_free(struct control *control)
+{
+	if (!control)
+		return NULL;
+	close_fdp(&control->fd);
+	buf_free(control->out);
+	buf_free(control->in);
+	free(control);
+	return NULL;
+}
+
+static int dump_to_buf(const char *text, size_t len, void *context)
+{
+	return buf_put(context, bytes_of(text, len)) ? -1 : 0;
+}
+
+static enum err put_call(struct control *control, const char *method, json_t *parameters)
+{
+	enum err err = buf_printf(control->out, "{\"method\":\"" INTERFACE_PREFIX "%s\"", method);
+
+	if (!err && parameters)
+		err = buf_put_string(control->out, ",\"parameters\":");
+	if (!err && parameters && json_dump_callback(parameters, dump_to_buf, control->out, JSON_COMPACT) < 0)
+		err = ERR_BUSY;
+	if (!err)
+		err = buf_put_string(control->out, "}");
+	if (!err)
+		err = buf_put_u8(control->out, 0);
+	return err;
+}
+
+static long long now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static enum err wait_for(int fd, short events, long long until)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = events };
+
+	for (;;) {
+		long long left = until - now_ms();
+		int ready = left > 0 ? poll(&poll_fd, 1, (int)left) : 0;
+
+		if (ready > 0)
+			return OK;
+		if (ready == 0)
+			return ERR_TIMEOUT;
+		if (errno != EINTR)
+			return ERR_SYSTEM;
+	}
+}
+
+/* A daemon that ends in the middle is no daemon; MSG_NOSIGNAL, because SIGPIPE would be the client's end instead. */
+static enum err send_call(struct control *control, long long until)
+{
+	while (buf_len(control->out) > 0) {
+		struct bytes rest = buf_bytes(control->out);
+		ssize_t sent;
+		enum err err = wait_for(control->fd, POLLOUT, until);
+
+		if (err)
+			return err;
+		sent = send(control->fd, rest.data, rest.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent > 0)
+			buf_consume(control->out, (size_t)sent);
+		else if (sent < 0 && errno != EAGAIN && errno != EINTR)
+			return errno == EPIPE || errno == ECONNRESET ? ERR_NO_DAEMON : ERR_SYSTEM;
+	}
+	return OK;
+}
+
+static enum err receive_reply(struct control *control, long long until, size_t *ret_len)
+{
+	size_t searched = 0;
+
+	for (;;) {
+		struct bytes have = buf_bytes(control->in);
+		const uint8_t *end =
+		        have.len > searched ? memchr(have.data + searched, 0, have.len - searched) : NULL;
+		size_t got;
+		enum err err;
+
+		if (end) {
+			*ret_len = (size_t)(end - have.data);
+			return OK;
+		}
+		searched = have.len;
+		err = wait_for(control->fd, POLLIN, until);
+		if (!err)
+			err = buf_read_fd(control->in, control->fd, READ_STEP, &got);
+		if (err == ERR_SYSTEM && errno == ECONNRESET)
+			return ERR_NO_DAEMON;
+		if (err)
+			return err == ERR_BUSY ? ERR_BAD_MESSAGE : err;
+		if (got == 0)
+			return ERR_NO_DAEMON;
+	}
+}
+
+/* What the answer says went wrong. The errors of org.varlink.service mean that the two ends are of different versions, or that a parameter is none. */
+static enum err reply_error(const json_t *reply)
+{
+	const json_t *error = json_object_get(reply, "error");
+	enum err err;
+
+	if (!error)
+		return OK;
+	if (!json_is_string(error))
+		return ERR_BAD_MESSAGE;
+	if (strcmp(json_string_value(error), "org.varlink.service.InvalidParameter") == 0)
+		return ERR_USAGE;
+	if (strcmp(json_string_value(error), "org.varlink.service.MethodNotFound") == 0)
+		return ERR_UNSUPPORTED;
+	err = err_from_varlink(json_string_value(error));
+	return err ? err : ERR_BAD_MESSAGE;
+}
+
+static enum err read_reply(struct control *control, size_t len, json_t **ret_reply)
+{
+	CLEANUP(json_decrefp)
+	json_t *reply =
+	        json_loadb((const char *)buf_bytes(control->in).data, len, JSON_REJECT_DUPLICATES, NULL);
+	json_t *parameters = json_object_get(reply, "parameters");
+
+	buf_consume(control->in, len + 1);
+	if (!json_is_object(reply))
+		return ERR_BAD_MESSAGE;
+	*ret_reply = json_is_object(parameters) ? json_incref(parameters) : NULL;
+	return reply_error(reply);
+}
+
+/* A call that failed half-way would leave its answer to be taken for the next one's: the connection is of no more use. */
+static enum err drop_connection(struct control *control, enum err err)
+{
+	(void)shutdown(control->fd, SHUT_RDWR);
+	return err;
+}
+
+enum err control_call(struct control *control, const char *method, json_t *parameters, int deadline_ms,
+                      json_t **ret_reply)
+{
+	CLEANUP(json_decrefp) json_t *owned = parameters;
+	long long until = now_ms() + deadline_ms;
+	size_t len;
+	enum err err;
+
+	*ret_reply = NULL;
+	buf_clear(control->out);
+	err = put_call(control, method, parameters);
+	if (err)
+		return err;
+	err = send_call(control, until);
+	if (!err)
+		err = receive_reply(control, until, &len);
+	if (err)
+		return drop_connection(control, err);
+	return read_reply(control, len, ret_reply);
+}
