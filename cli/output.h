@@ -1,0 +1,35 @@
+/*
+ * Output
+ *
+ * Where the bytes of encrypt and decrypt go. A file appears under its name only when output_commit says that everything is there and verified; until then it has no name
+ * (O_TMPFILE; a hidden temporary name where the file system has none), so that whatever fails leaves the old file, or no file. Standard output, a pipe or a device gets
+ * the bytes as they come. A terminal gets text only, unless "-" asked for it by name.
+ */
+#pragma once
+
+#include <sys/stat.h>
+
+#include "cli/problem.h"
+#include "common/bytes.h"
+#include "common/cleanup.h"
+#include "common/err.h"
+
+struct output;
+
+/* path NULL: standard output. "-": standard output, by name. mode: of a file that is new (less the umask); one that is replaced keeps its own. input: the open input, which
+ * must not be the same file. ERR_FILE_ACCESS, ERR_NO_FILE, ERR_DISK_FULL, ERR_USAGE, ERR_SYSTEM. */
+MUST_CHECK enum err output_open(const char *path, mode_t mode, int input, struct problem *problem,
+                                struct output **ret_output);
+
+/* Drops what was not committed. Returns NULL. */
+struct output *output_free(struct output *output);
+DEFINE_CLEANUP(struct output *, output_free);
+
+/* Is it a terminal that did not ask for binary data? */
+bool output_is_careful(const struct output *output);
+
+/* Takes more bytes; of the type age_stream_sink, output being the context. ERR_USAGE when binary data would reach a terminal. */
+MUST_CHECK enum err output_write(void *output, struct bytes chunk);
+
+/* Everything is there: the file gets its name. */
+MUST_CHECK enum err output_commit(struct output *output);
