@@ -1,0 +1,300 @@
+#include "cli/daemon.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+
+#include "common/encoding.h"
+#include "common/key.h"
+#include "formats/recipient.h"
+
+#define BOX_KEY_LEN crypto_box_PUBLICKEYBYTES
+#define SEALED_PLAIN_MAX 128U
+
+void daemon_done(struct daemon *daemon)
+{
+	daemon->control = control_free(daemon->control);
+}
+
+static enum err explain_no_daemon(struct problem *problem)
+{
+	char path[4096];
+
+	control_path(path, sizeof(path));
+	(void)problem_set(problem, ERR_NO_DAEMON, "tokend is not running: nobody listens on %s", path);
+	problem_hint(problem, "sudo systemctl start tokend   (or, for yourself alone: tokend --user &)");
+	return ERR_NO_DAEMON;
+}
+
+static enum err explain_connect(struct problem *problem, enum err err)
+{
+	char path[4096];
+
+	if (err == ERR_NO_DAEMON || err == ERR_NO_FILE)
+		return explain_no_daemon(problem);
+	control_path(path, sizeof(path));
+	if (err == ERR_DENIED || err == ERR_FILE_ACCESS) {
+		(void)problem_set(problem, ERR_DENIED, "you may not use the socket of tokend, %s", path);
+		problem_hint(problem, "sudo usermod -aG tokend \"$USER\", then log in again");
+		return ERR_DENIED;
+	}
+	return problem_set(problem, err, "cannot connect to tokend on %s: %s", path, err_info(err)->text);
+}
+
+static enum err daemon_connect(struct daemon *daemon, struct problem *problem)
+{
+	enum err err;
+
+	if (daemon->control)
+		return OK;
+	err = control_connect(&daemon->control);
+	return err ? explain_connect(problem, err) : OK;
+}
+
+/* What the daemon said for itself, or what the error's row says. */
+static void explain_reply(struct problem *problem, enum err err, const json_t *reply)
+{
+	const char *message = json_string_member(reply, "message");
+	const char *hint = json_string_member(reply, "hint");
+
+	(void)problem_set(problem, err, "%s", message ? message : err_info(err)->text);
+	if (hint)
+		problem_hint(problem, "%s", hint);
+	else if (err == ERR_TIMEOUT)
+		problem_hint(problem, "tokenctl doctor");
+}
+
+enum err daemon_call(struct daemon *daemon, const char *method, json_t *parameters, int deadline_ms,
+                     struct problem *problem, json_t **ret_reply)
+{
+	enum err err = daemon_connect(daemon, problem);
+
+	*ret_reply = NULL;
+	if (err) {
+		json_decref(parameters);
+		return err;
+	}
+	err = control_call(daemon->control, method, parameters, deadline_ms, ret_reply);
+	if (err == ERR_NO_DAEMON) {
+		(void)problem_set(problem, err, "tokend ended before it answered");
+		problem_hint(problem, "journalctl -u tokend -e says why; sudo systemctl start tokend");
+	} else if (err) {
+		explain_reply(problem, err, *ret_reply);
+	}
+	return err;
+}
+
+enum err daemon_seal(const char *box_key, const struct secret *secret, struct problem *problem,
+                     char **ret_sealed)
+{
+	uint8_t public_key[BOX_KEY_LEN];
+	uint8_t sealed[SEALED_PLAIN_MAX + crypto_box_SEALBYTES];
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	struct bytes plain = secret_reveal(secret);
+	size_t len = 0;
+	enum err err;
+
+	if (plain.len > SEALED_PLAIN_MAX)
+		return problem_set(problem, ERR_USAGE, "a PIN is at most %u bytes long", PIN_MAX);
+	err = base64_decode(bytes_of_string(box_key), BASE64_PADDED, public_key, sizeof(public_key), &len);
+	if (err || len != sizeof(public_key) ||
+	    crypto_box_seal(sealed, plain.data, plain.len, public_key) != 0)
+		return problem_set(problem, ERR_BAD_MESSAGE, "tokend sent a box key that is none");
+	err = buf_new(512, &text);
+	if (!err)
+		err = base64_put(text, bytes_of(sealed, plain.len + crypto_box_SEALBYTES), BASE64_PADDED);
+	if (err)
+		return err;
+	*ret_sealed = strdup(buf_string(text));
+	return *ret_sealed ? OK : ERR_NOMEM;
+}
+
+static const char *box_key_of_token(const json_t *tokens, const char *uri)
+{
+	const json_t *list = json_object_get(tokens, "tokens");
+
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *token = json_array_get(list, i);
+		const char *name = json_string_member(token, "uri");
+
+		if (name && uri && strcmp(name, uri) == 0)
+			return json_string_member(token, "boxKey");
+	}
+	return NULL;
+}
+
+const char *daemon_box_key_for(const json_t *tokens, const json_t *key)
+{
+	const json_t *slots = json_object_get(key, "slots");
+
+	for (size_t i = 0; i < json_array_size(slots); i++) {
+		const json_t *slot = json_array_get(slots, i);
+		const char *box_key = box_key_of_token(tokens, json_string_member(slot, "token"));
+
+		if (json_boolean_member(slot, "present") && box_key)
+			return box_key;
+	}
+	return NULL;
+}
+
+enum err daemon_unlock(struct daemon *daemon, const char *key, const char *box_key, const struct secret *pin,
+                       unsigned seconds, struct problem *problem, json_t **ret_reply)
+{
+	CLEANUP(freep) char *sealed = NULL;
+	json_t *parameters;
+	enum err err;
+
+	*ret_reply = NULL;
+	err = daemon_seal(box_key, pin, problem, &sealed);
+	if (err)
+		return err;
+	parameters = json_pack("{s:s, s:s}", "key", key, "sealedPin", sealed);
+	if (!parameters)
+		return ERR_NOMEM;
+	if (seconds && json_object_set_new(parameters, "seconds", json_integer((json_int_t)seconds)) < 0) {
+		json_decref(parameters);
+		return ERR_NOMEM;
+	}
+	err = daemon_call(daemon, "Unlock", parameters, DAEMON_TOKEN_DEADLINE_MS, problem, ret_reply);
+	if (err == ERR_PIN_WRONG && json_integer_member(*ret_reply, "triesLeft", -1) >= 0)
+		problem_hint(problem, "%lld tries are left before tokend keeps the rest back",
+		             (long long)json_integer_member(*ret_reply, "triesLeft", -1));
+	return err;
+}
+
+static json_t *stanza_json(const struct age_stanza *stanza)
+{
+	CLEANUP(buf_freep) struct buf *body = NULL;
+	CLEANUP(json_decrefp) json_t *arguments = json_array();
+
+	for (size_t i = 1; i < stanza->argument_count; i++) {
+		struct bytes argument = stanza->arguments[i];
+
+		if (json_array_append_new(arguments,
+		                          json_stringn((const char *)argument.data, argument.len)) < 0)
+			return NULL;
+	}
+	if (buf_new(256, &body) || base64_put(body, stanza->body, BASE64_UNPADDED))
+		return NULL;
+	return json_pack("{s:s%, s:O, s:s}", "type", (const char *)stanza->arguments[0].data,
+	                 stanza->arguments[0].len, "arguments", arguments, "body", buf_string(body));
+}
+
+struct question {
+	json_t *stanzas; /* owned */
+	size_t indices[AGE_STANZAS_MAX]; /* of each that is sent */
+};
+
+static enum err question_add(struct question *question, const struct daemon_unwrap *unwrap, size_t index)
+{
+	struct token_stanza ignored;
+	enum err err = token_stanza_read(&unwrap->stanzas[index], &ignored);
+
+	if (err == ERR_NO_MATCH)
+		return OK;
+	if (err)
+		return err;
+	question->indices[json_array_size(question->stanzas)] = index;
+	if (json_array_append_new(question->stanzas, stanza_json(&unwrap->stanzas[index])) < 0)
+		return ERR_NOMEM;
+	return OK;
+}
+
+static enum err question_make(const struct daemon_unwrap *unwrap, struct question *question)
+{
+	question->stanzas = json_array();
+	for (size_t i = 0; i < unwrap->stanza_count && i < AGE_STANZAS_MAX; i++) {
+		enum err err = question_add(question, unwrap, i);
+
+		if (err)
+			return err;
+	}
+	return json_array_size(question->stanzas) ? OK : ERR_NO_MATCH;
+}
+
+static json_t *question_parameters(const struct daemon_unwrap *unwrap, const struct question *question)
+{
+	json_t *parameters = json_pack("{s:O}", "stanzas", question->stanzas);
+
+	if (parameters && unwrap->key &&
+	    json_object_set_new(parameters, "key", json_string(unwrap->key)) < 0) {
+		json_decref(parameters);
+		return NULL;
+	}
+	return parameters;
+}
+
+static enum err question_ask(struct daemon *daemon, const struct daemon_unwrap *unwrap,
+                             const struct question *question, struct problem *problem, json_t **ret_reply)
+{
+	json_t *parameters = question_parameters(unwrap, question);
+
+	*ret_reply = NULL;
+	if (!parameters)
+		return ERR_NOMEM;
+	return daemon_call(daemon, "Unwrap", parameters, DAEMON_TOKEN_DEADLINE_MS, problem, ret_reply);
+}
+
+/* refused: the parameters of PinNeeded. */
+static enum err unlock_asking(struct daemon *daemon, const struct daemon_unwrap *unwrap,
+                              const json_t *refused, struct problem *problem)
+{
+	const char *key = json_string_member(refused, "key");
+	const char *name = json_string_member(refused, "name");
+	const char *box_key = json_string_member(refused, "boxKey");
+	CLEANUP(secret_freep) struct secret *pin = NULL;
+	CLEANUP(json_decrefp) json_t *reply = NULL;
+	enum err err = ERR_PIN_NEEDED;
+
+	if (unwrap->ask && box_key && key)
+		err = unwrap->ask(unwrap->ask_context, name ? name : key, &pin);
+	if (err == ERR_PIN_NEEDED) {
+		(void)problem_set(problem, err, "the key %s is locked and needs its PIN",
+		                  name ? name : "for this");
+		problem_hint(problem, "tokenctl unlock %s", name ? name : "");
+	}
+	if (err)
+		return err;
+	return daemon_unlock(daemon, key, box_key, pin, 0, problem, &reply);
+}
+
+static enum err read_answer(const json_t *reply, const struct question *question, struct problem *problem,
+                            size_t *ret_index, struct secret **ret_file_key)
+{
+	const char *text = json_string_member(reply, "fileKey");
+	json_int_t index = json_integer_member(reply, "index", -1);
+	CLEANUP(secret_freep) struct secret *file_key = NULL;
+	size_t len = 0;
+	enum err err = secret_new(FILE_KEY_LEN, &file_key);
+
+	if (err)
+		return err;
+	if (!text || index < 0 || (size_t)index >= json_array_size(question->stanzas) ||
+	    base64_decode(bytes_of_string(text), BASE64_PADDED, secret_fill(file_key), FILE_KEY_LEN, &len) ||
+	    len != FILE_KEY_LEN)
+		return problem_set(problem, ERR_BAD_MESSAGE, "tokend's answer holds no file key");
+	*ret_index = question->indices[index];
+	*ret_file_key = TAKE(file_key);
+	return OK;
+}
+
+enum err daemon_unwrap(struct daemon *daemon, const struct daemon_unwrap *unwrap, struct problem *problem,
+                       size_t *ret_index, struct secret **ret_file_key)
+{
+	struct question question;
+	CLEANUP(json_decrefp) json_t *reply = NULL;
+	CLEANUP(json_decrefp) json_t *refused = NULL;
+	enum err err = question_make(unwrap, &question);
+
+	if (!err)
+		err = question_ask(daemon, unwrap, &question, problem, &reply);
+	if (err == ERR_PIN_NEEDED) {
+		refused = TAKE(reply);
+		err = unlock_asking(daemon, unwrap, refused, problem);
+		if (!err)
+			err = question_ask(daemon, unwrap, &question, problem, &reply);
+	}
+	if (!err)
+		err = read_answer(reply, &question, problem, ret_index, ret_file_key);
+	json_decref(question.stanzas);
+	return err;
+}

@@ -1,0 +1,149 @@
+#include "cli/terminal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "common/file.h"
+
+/* The signals that would leave a terminal without echo if they ended or stopped us while a secret is typed. */
+static const int caught[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGALRM };
+#define CAUGHT_COUNT (sizeof(caught) / sizeof(caught[0]))
+
+/* Which of them came; global because a handler has no other way to say it. */
+static volatile sig_atomic_t pending_signal;
+
+static void note_signal(int number)
+{
+	pending_signal = number;
+}
+
+static int terminal_open(void)
+{
+	return open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+}
+
+bool terminal_available(void)
+{
+	CLEANUP(close_fdp) int fd = terminal_open();
+
+	return fd >= 0;
+}
+
+static void signals_catch(struct sigaction *saved)
+{
+	struct sigaction action = { .sa_handler = note_signal };
+
+	pending_signal = 0;
+	(void)sigemptyset(&action.sa_mask);
+	for (size_t i = 0; i < CAUGHT_COUNT; i++) {
+		(void)sigaction(caught[i], NULL, &saved[i]);
+		if (saved[i].sa_handler != SIG_IGN)
+			(void)sigaction(caught[i], &action, NULL);
+	}
+}
+
+static void signals_restore(const struct sigaction *saved)
+{
+	for (size_t i = 0; i < CAUGHT_COUNT; i++)
+		(void)sigaction(caught[i], &saved[i], NULL);
+}
+
+/* One byte at a time, so that nothing of what is typed stays in any other buffer of ours. */
+static enum err read_line(int fd, struct secret *line, size_t *ret_len)
+{
+	uint8_t *space = secret_fill(line);
+	size_t len = 0;
+
+	for (;;) {
+		uint8_t c = 0;
+		ssize_t n = read(fd, &c, 1);
+
+		if (n < 0 && errno == EINTR && !pending_signal)
+			continue;
+		if (n <= 0 || c == '\n' || c == '\r') {
+			*ret_len = len;
+			return n < 0 || (n == 0 && len == 0) ? ERR_PIN_NEEDED : OK;
+		}
+		if (len == secret_len(line))
+			return ERR_USAGE;
+		space[len++] = c;
+	}
+}
+
+static enum err read_without_echo(int fd, const char *prompt, struct secret *line, size_t *ret_len)
+{
+	struct sigaction saved_actions[CAUGHT_COUNT];
+	struct termios saved, quiet;
+	enum err err;
+
+	if (tcgetattr(fd, &saved) < 0)
+		return ERR_PIN_NEEDED;
+	signals_catch(saved_actions);
+	quiet = saved;
+	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	quiet.c_lflag |= ICANON | ISIG | ECHONL;
+	(void)tcsetattr(fd, TCSAFLUSH, &quiet);
+	err = file_write_all(fd, bytes_of_string(prompt));
+	if (!err)
+		err = read_line(fd, line, ret_len);
+	(void)tcsetattr(fd, TCSAFLUSH, &saved);
+	signals_restore(saved_actions);
+	return err;
+}
+
+enum err terminal_read_secret(const char *prompt, struct secret **ret_secret)
+{
+	CLEANUP(close_fdp) int fd = terminal_open();
+	CLEANUP(secret_freep) struct secret *line = NULL;
+	size_t len = 0;
+	enum err err;
+
+	if (fd < 0)
+		return ERR_PIN_NEEDED;
+	err = secret_new(TERMINAL_SECRET_MAX, &line);
+	if (err)
+		return err;
+	err = read_without_echo(fd, prompt, line, &len);
+	if (pending_signal) {
+		(void)raise(pending_signal);
+		return ERR_PIN_NEEDED;
+	}
+	if (err)
+		return err;
+	if (len == 0)
+		return ERR_PIN_NEEDED;
+	secret_truncate(line, len);
+	*ret_secret = TAKE(line);
+	return OK;
+}
+
+enum err terminal_read_secret_twice(const char *prompt, const char *prompt_again, struct secret **ret_secret)
+{
+	CLEANUP(secret_freep) struct secret *first = NULL;
+	CLEANUP(secret_freep) struct secret *second = NULL;
+	enum err err = terminal_read_secret(prompt, &first);
+
+	if (!err)
+		err = terminal_read_secret(prompt_again, &second);
+	if (err)
+		return err;
+	if (!secret_equal(first, second))
+		return ERR_USAGE;
+	*ret_secret = TAKE(first);
+	return OK;
+}
+
+bool terminal_colours(int fd)
+{
+	const char *no_colour = getenv("NO_COLOR");
+	const char *terminal = getenv("TERM");
+
+	if (no_colour && no_colour[0])
+		return false;
+	return terminal && strcmp(terminal, "dumb") != 0 && isatty(fd);
+}
