@@ -6,9 +6,9 @@
  * no key but in what it returns. The helper process (common/helper) calls it, one operation at a time; an operation may block, for the broker
  * kills the process when a deadline passes.
  *
- * Errors a backend may return: ERR_NO_TOKEN (gone, or I/O failed: the helper closes and opens again), ERR_TOKEN_STATE, ERR_TOKEN_FULL,
- * ERR_PIN_NEEDED, ERR_PIN_WRONG, ERR_PIN_LOCKED, ERR_BAD_CIPHERTEXT, ERR_TIMEOUT, ERR_BUSY, ERR_TOKEN, ERR_NOMEM, ERR_MEMORY_LOCKED, ERR_UNSUPPORTED.
- * Device codes become these in exactly one function per backend.
+ * Errors a backend may return: ERR_NO_TOKEN (gone, I/O failed, or it forgot what we had on it: the helper has it opened again and tries once
+ * more), ERR_TOKEN_STATE, ERR_TOKEN_FULL, ERR_PIN_NEEDED, ERR_PIN_WRONG, ERR_PIN_LOCKED, ERR_BAD_CIPHERTEXT, ERR_TIMEOUT, ERR_BUSY, ERR_TOKEN,
+ * ERR_NOMEM, ERR_MEMORY_LOCKED, ERR_UNSUPPORTED. Device codes become these in exactly one function per backend.
  */
 #pragma once
 
@@ -44,37 +44,70 @@ struct token_status {
 	char serial[64];
 };
 
+/* One key to be made. */
 struct token_create {
+	const struct key_id *id; /* borrowed; goes into what the PIN becomes on the device */
 	enum key_kind kind;
-	const struct secret *
-	        pin; /* borrowed; NULL: no PIN, so not counted against the device's dictionary attack protection */
+	const struct secret *pin; /* borrowed; NULL: no PIN, so the device does not count its failures */
 	const struct secret
 	        *sealed; /* borrowed; 32 bytes to seal, for kinds x25519 and symmetric; NULL for p256 */
+};
+
+/* One key to be made usable again. */
+struct token_load {
+	const struct key_id *id; /* borrowed for the call, as all of it */
+	enum key_kind kind;
+	const struct token_blob *blob;
+	bool has_pin;
+};
+
+/* What the helper's sandbox must leave open for this device. */
+struct token_sandbox {
+	char directory
+	        [256]; /* "": no file at all; else files in it may be opened for reading and writing, never made */
+	bool unix_sockets;
+	bool inet_sockets; /* never outside a laboratory */
+	bool threads; /* the driver starts some of its own */
 };
 
 struct token_ops {
 	const char *scheme; /* "tpm", "pkcs11": the first part of a token URI */
 
-	/* Opens the device that uri (without the scheme, e.g. "swtpm:path=/run/x.sock") names. Cheap: what can wait is done at first use. */
+	/* Called once, before the sandbox shuts: loads the driver library that uri (without the scheme, e.g. "swtpm:path=/run/x.sock") needs
+	 * and says what the sandbox must leave open. Does not touch the device. ERR_USAGE when the URI is not of the right form. */
+	MUST_CHECK enum err (*prepare)(const char *uri, struct token_sandbox *ret_sandbox);
+
+	/* Opens the device. Cheap: what can wait is done at first use. ERR_NO_TOKEN. */
 	MUST_CHECK enum err (*open)(const char *uri, struct token **ret_token);
+
+	/* Closes what is dead and opens again, after ERR_NO_TOKEN or a reset; every key was unloaded before. What of ours may still stand on the
+	 * device is removed from it. ERR_NO_TOKEN. */
+	MUST_CHECK enum err (*reopen)(struct token *token);
+
+	/* Leaves the device as it was found. */
 	void (*close)(struct token *token);
 
 	/* Asks the device how it is; a round trip or a few. */
 	MUST_CHECK enum err (*status)(struct token *token, struct token_status *ret_status);
 
-	/* Has the device been reset since it was opened? One command. */
-	MUST_CHECK enum err (*was_reset)(struct token *token, bool *ret_reset);
+	/* A number that changes when the device was reset. One command at most. */
+	MUST_CHECK enum err (*reset_count)(struct token *token, uint32_t *ret_count);
+
+	/* May a PIN that is not known to be right be tried? ERR_PIN_LOCKED when the device's last tries would be spent. */
+	MUST_CHECK enum err (*may_try_pin)(struct token *token);
 
 	/* Makes a p256 key, or seals 32 bytes. ret_point: the public key, for p256 only. */
 	MUST_CHECK enum err (*create)(struct token *token, const struct token_create *create,
 	                              struct token_blob *ret_blob, uint8_t ret_point[P256_POINT_LEN]);
 
-	/* Makes a key usable again from its blob. Checks that the device and its parent key are the ones it was made with. May be lazy. */
-	MUST_CHECK enum err (*load)(struct token *token, enum key_kind kind, const struct token_blob *blob,
-	                            bool has_pin, struct token_key **ret_key);
+	/* Makes a key usable again from its blob. Checks that the device and its parent key are the ones it was made with, before any secret is
+	 * sent. ERR_TOKEN_STATE when they are not. */
+	MUST_CHECK enum err (*load)(struct token *token, const struct token_load *load,
+	                            struct token_key **ret_key);
 	void (*unload)(struct token *token, struct token_key *key);
 
-	/* X coordinate (32 bytes, left-padded) of the ECDH of a p256 key with point. pin: NULL when the key has none. */
+	/* X coordinate (32 bytes, left-padded) of the ECDH of a p256 key with point. pin: NULL when the key has none. ERR_BAD_CIPHERTEXT when
+	 * the device says that point is none. */
 	MUST_CHECK enum err (*ecdh)(struct token *token, struct token_key *key, const struct secret *pin,
 	                            const uint8_t point[P256_POINT_LEN], struct secret **ret_x);
 

@@ -1,8 +1,8 @@
 #include "common/token_message.h"
 
 #define MAGIC 0x746b6e31U /* "tkn1" */
+#define HEADER_ERR_OFFSET 6U
 #define HEADER_LENGTH_OFFSET 12U
-#define FIELD_HEADER_LEN 4U
 
 /* All that can be said of a field without knowing the rest of its message. */
 struct rule {
@@ -382,7 +382,8 @@ enum err token_message_put_status(struct buf *packet, const struct token_status 
 	return err;
 }
 
-enum err token_message_end(struct buf *packet)
+/* The packet's own bytes, to write the header over. A reservation of nothing yields the place after the last byte; from there it is counted back. */
+static enum err packet_start(struct buf *packet, uint8_t **ret_start)
 {
 	size_t len = buf_len(packet);
 	uint8_t *end;
@@ -392,9 +393,31 @@ enum err token_message_end(struct buf *packet)
 		return ERR_BUG;
 	if (len > TOKEN_MESSAGE_MAX)
 		return ERR_BUSY;
-	/* A reservation of nothing: it yields the place after the last byte, from where the header is written over. */
 	err = buf_reserve(packet, 0, &end);
 	if (!err)
-		u32_write(end - len + HEADER_LENGTH_OFFSET, (uint32_t)(len - TOKEN_MESSAGE_HEADER_LEN));
+		*ret_start = end - len;
 	return err;
+}
+
+enum err token_message_end(struct buf *packet)
+{
+	uint8_t *start;
+	enum err err = packet_start(packet, &start);
+
+	if (!err)
+		u32_write(start + HEADER_LENGTH_OFFSET,
+		          (uint32_t)(buf_len(packet) - TOKEN_MESSAGE_HEADER_LEN));
+	return err;
+}
+
+enum err token_message_set_err(struct buf *packet, enum err message_err)
+{
+	uint8_t *start;
+	enum err err = packet_start(packet, &start);
+
+	if (err)
+		return err;
+	start[HEADER_ERR_OFFSET] = (uint8_t)(message_err >> 8);
+	start[HEADER_ERR_OFFSET + 1] = (uint8_t)message_err;
+	return OK;
 }

@@ -22,8 +22,17 @@
  * UNWRAP   STANZA... TRY...                                            FILE_KEY KEY_ID INDEX
  *
  * STANZA is 1 byte kind (enum key_kind) | 65 bytes share (X25519: 32 and zeros) | 32 bytes body. TRY is 16 bytes key id | u16 stanza number: the
- * helper tries them in order and stops at the first that opens. UNWRAP answers ERR_NO_MATCH when none opened and all that failed were kinds that
- * carry no tag, ERR_BAD_CIPHERTEXT when a p256 one failed to open, ERR_PIN_NEEDED when a locked key stood in the way, ERR_NO_KEY when a key was not loaded.
+ * helper tries them in order and stops at the first that opens. When none did, UNWRAP answers with the first of these that happened:
+ *	ERR_NO_KEY		a key is not loaded (KEY_ID says which): LOAD it and ask again
+ *	any device error	KEY_ID says at which key
+ *	ERR_PIN_NEEDED		KEY_ID says which: UNLOCK it and ask again
+ *	ERR_BAD_CIPHERTEXT	a p256 stanza did not open, or a share was not one
+ *	ERR_NO_MATCH		X25519 stanzas, which carry no tag, are not for these keys
+ *
+ * A key of class boot has no PIN and is never locked. One of class session stays open from UNLOCK to LOCK, one of class admin from UNLOCK to the
+ * UNWRAP that it opened. A wrong PIN leaves an open key open. LOAD of what is loaded already changes nothing. CREATE and UNLOCK answer
+ * ERR_BAD_MESSAGE for what was not sealed to this helper's BOX_KEY (it was started anew: ask HELLO again), ERR_PIN_NEEDED when the class wants a
+ * PIN and none came, ERR_USAGE for a PIN where there is none, of a wrong length, or a key that is not 32 bytes. STATUS of an absent device is OK and says so.
  */
 #pragma once
 
@@ -119,3 +128,6 @@ MUST_CHECK enum err token_message_put_u32(struct buf *packet, enum token_field f
 MUST_CHECK enum err token_message_put_blob(struct buf *packet, const struct token_blob *blob);
 MUST_CHECK enum err token_message_put_status(struct buf *packet, const struct token_status *status);
 MUST_CHECK enum err token_message_end(struct buf *packet);
+
+/* Changes the err of a packet that was begun. */
+MUST_CHECK enum err token_message_set_err(struct buf *packet, enum err err);

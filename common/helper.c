@@ -1,0 +1,200 @@
+#include "common/helper.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <sodium.h>
+#include <sys/socket.h>
+
+#include "common/helper_operations.h"
+#include "common/helper_sandbox.h"
+#include "common/log.h"
+
+static void helper_done(struct helper *helper)
+{
+	helper_device_close(helper);
+	helper->keys = helper_keys_free(helper->keys);
+	helper->box_secret = secret_free(helper->box_secret);
+	helper->answer = buf_free(helper->answer);
+}
+
+static enum err helper_init(struct helper *helper)
+{
+	enum err err = helper_keys_new(&helper->keys);
+
+	if (!err)
+		err = buf_new_locked(TOKEN_MESSAGE_MAX, &helper->answer);
+	if (!err)
+		err = secret_new(crypto_box_SECRETKEYBYTES, &helper->box_secret);
+	if (!err && crypto_box_keypair(helper->box_public, secret_fill(helper->box_secret)) != 0)
+		err = ERR_BUG;
+	return err;
+}
+
+/* The answer to question, complete, in helper->answer. */
+static enum err answer_make(struct helper *helper, const struct token_message *question)
+{
+	enum err refusal;
+	enum err err = token_message_begin(helper->answer, question->op, OK, question->id);
+
+	if (err)
+		return err;
+	refusal = helper_operate(helper, question);
+	if (refusal)
+		err = token_message_set_err(helper->answer, refusal);
+	return err ? err : token_message_end(helper->answer);
+}
+
+static enum err answer_send(struct helper *helper)
+{
+	struct bytes packet = buf_bytes(helper->answer);
+	ssize_t sent;
+
+	do
+		sent = send(helper->socket, packet.data, packet.len, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	buf_clear(helper->answer);
+	return sent < 0 ? ERR_SYSTEM : OK;
+}
+
+/* One packet, whole, into question. ERR_TRUNCATED at the end of the conversation. */
+static enum err question_receive(const struct helper *helper, struct buf *question)
+{
+	uint8_t *space;
+	ssize_t got;
+	enum err err;
+
+	buf_clear(question);
+	err = buf_reserve(question, TOKEN_MESSAGE_MAX, &space);
+	if (err)
+		return err;
+	do
+		got = recv(helper->socket, space, TOKEN_MESSAGE_MAX, MSG_TRUNC);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return errno == ECONNRESET ? ERR_TRUNCATED : ERR_SYSTEM;
+	if (got > (ssize_t)TOKEN_MESSAGE_MAX)
+		return ERR_BAD_MESSAGE;
+	buf_commit(question, (size_t)got);
+	return got == 0 ? ERR_TRUNCATED : OK;
+}
+
+static enum err serve_one(struct helper *helper, struct buf *question)
+{
+	struct token_message message;
+	enum err err = question_receive(helper, question);
+
+	if (!err)
+		err = token_message_parse(buf_bytes(question), &message);
+	/* What does not parse has no op and no id that an answer could carry: whoever sends that is not our broker any more. */
+	if (!err && message.err != OK)
+		err = ERR_BAD_MESSAGE;
+	if (!err)
+		err = answer_make(helper, &message);
+	if (!err)
+		err = answer_send(helper);
+	if (!err)
+		helper_device_watch(helper);
+	return err;
+}
+
+static enum err serve(struct helper *helper)
+{
+	CLEANUP(buf_freep) struct buf *question = NULL;
+	enum err err = buf_new(TOKEN_MESSAGE_MAX, &question);
+
+	while (!err)
+		err = serve_one(helper, question);
+	return err == ERR_TRUNCATED ? OK : err;
+}
+
+/* Everything that needs more rights than the rest of the process's life. */
+static enum err shut(const struct token_ops *ops, const struct helper_options *options)
+{
+	struct token_sandbox sandbox = { 0 };
+	enum err err = secret_process_init();
+
+	if (!err)
+		err = ops->prepare(options->uri, &sandbox);
+	if (!err && sandbox.inet_sockets && !options->allow_inet)
+		err = ERR_USAGE;
+	return err ? err : helper_sandbox_close(&sandbox, options->socket);
+}
+
+int helper_run(const struct token_ops *ops, const struct helper_options *options)
+{
+	struct helper helper = { .ops = ops, .uri = options->uri, .socket = options->socket };
+	enum err err = shut(ops, options);
+
+	if (!err)
+		err = helper_init(&helper);
+	if (!err)
+		err = serve(&helper);
+	helper_done(&helper);
+	if (err)
+		log_error("%s", err_info(err)->text);
+	return err ? err_info(err)->exit_code : 0;
+}
+
+/* ---- the command line ---- */
+
+static int usage(const char *program, FILE *out, int status)
+{
+	(void)fprintf(out,
+	              "Usage: %s --socket FD --token URI\n"
+	              "Started by tokend, one for each token; there is no use for it by hand.\n\n"
+	              "  --socket FD     the socket pair to tokend\n"
+	              "  --token URI     the token\n"
+	              "  --allow-inet    allow a token behind TCP (a laboratory's simulator)\n"
+	              "  --version, --help\n",
+	              program);
+	return status;
+}
+
+static bool parse_fd(const char *text, int *ret_fd)
+{
+	char *end;
+	long fd = strtol(text, &end, 10);
+
+	if (*text == '\0' || *end != '\0' || fd < 3 || fd > 1 << 20)
+		return false;
+	*ret_fd = (int)fd;
+	return true;
+}
+
+/* The URI after "scheme:"; PKCS#11 URIs are passed on from there as well. NULL when it is of another scheme. */
+static const char *uri_of_scheme(const char *uri, const char *scheme)
+{
+	size_t len = strlen(scheme);
+
+	return strncmp(uri, scheme, len) == 0 && uri[len] == ':' ? uri + len + 1 : NULL;
+}
+
+int helper_main(const struct token_ops *ops, const char *program, int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{ "socket", required_argument, NULL, 's' }, { "token", required_argument, NULL, 't' },
+		{ "allow-inet", no_argument, NULL, 'i' },   { "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' },         { NULL, 0, NULL, 0 },
+	};
+	struct helper_options options = { .socket = -1 };
+	int option;
+
+	log_init(program, LOG_LEVEL_INFO);
+	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		if (option == 's' && !parse_fd(optarg, &options.socket))
+			return usage(program, stderr, 2);
+		if (option == 't')
+			options.uri = uri_of_scheme(optarg, ops->scheme);
+		if (option == 'i')
+			options.allow_inet = true;
+		if (option == 'V')
+			return printf("%s %s\n", program, TOKEND_VERSION) < 0;
+		if (option == 'h')
+			return usage(program, stdout, 0);
+		if (option == '?')
+			return usage(program, stderr, 2);
+	}
+	if (optind != argc || options.socket < 0 || !options.uri)
+		return usage(program, stderr, 2);
+	return helper_run(ops, &options);
+}

@@ -1,0 +1,113 @@
+#include "common/helper_device.h"
+
+#include <time.h>
+
+#include "common/log.h"
+
+void helper_device_unload(struct helper *helper, struct helper_key *key)
+{
+	if (key->device)
+		helper->ops->unload(helper->token, key->device);
+	key->device = NULL;
+}
+
+static void unload_visit(struct helper_key *key, void *context)
+{
+	helper_device_unload(context, key);
+}
+
+static void lock_visit(struct helper_key *key, void *context)
+{
+	(void)context;
+	helper_key_lock(key);
+}
+
+static int64_t seconds_now(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+/* What was on the device is gone, or is to be: nothing of it may be used again. */
+static void device_lost(struct helper *helper)
+{
+	helper_keys_each(helper->keys, unload_visit, helper);
+	helper->reset_checked = false;
+	if (!helper->token || helper->ops->reopen(helper->token) == OK)
+		return;
+	helper->ops->close(helper->token);
+	helper->token = NULL;
+}
+
+/* A reset device asks for its PINs again, and what it unsealed before is no longer authorised by its state now. */
+static enum err reset_check(struct helper *helper)
+{
+	uint32_t count = 0;
+	enum err err = helper->ops->reset_count(helper->token, &count);
+
+	if (err)
+		return err;
+	helper->reset_check_time = seconds_now();
+	if (helper->reset_count_known && count != helper->reset_count) {
+		log_warning("the device was reset: what it had opened is closed again");
+		helper_keys_each(helper->keys, lock_visit, NULL);
+	}
+	helper->reset_count = count;
+	helper->reset_count_known = true;
+	helper->reset_checked = true;
+	return OK;
+}
+
+static enum err device_ready(struct helper *helper)
+{
+	enum err err = OK;
+
+	if (!helper->token) {
+		helper->reset_checked = false;
+		err = helper->ops->open(helper->uri, &helper->token);
+	}
+	if (!err && !helper->reset_checked)
+		err = reset_check(helper);
+	return err;
+}
+
+enum err helper_device_do(struct helper *helper, helper_action action, void *context)
+{
+	enum err err = ERR_NO_TOKEN;
+
+	for (int attempt = 0; attempt < 2 && err == ERR_NO_TOKEN; attempt++) {
+		err = device_ready(helper);
+		if (!err)
+			err = action(helper, context);
+		if (err == ERR_NO_TOKEN)
+			device_lost(helper);
+	}
+	return err;
+}
+
+void helper_device_watch(struct helper *helper)
+{
+	uint32_t before = helper->reset_count;
+	enum err err;
+
+	if (!helper->token || seconds_now() - helper->reset_check_time < HELPER_RESET_CHECK_SECONDS)
+		return;
+	if (!helper_keys_open(helper->keys))
+		return;
+	err = reset_check(helper);
+	if (err == ERR_NO_TOKEN || helper->reset_count != before)
+		device_lost(helper);
+	/* An absent device is asked again in as many seconds, not after every answer. */
+	helper->reset_check_time = seconds_now();
+}
+
+void helper_device_close(struct helper *helper)
+{
+	if (!helper->token)
+		return;
+	helper_keys_each(helper->keys, unload_visit, helper);
+	helper->ops->close(helper->token);
+	helper->token = NULL;
+}

@@ -1,0 +1,42 @@
+/*
+ * Helper device
+ *
+ * The one device of a helper: opened when it is first needed, opened again when it was lost, and watched for resets. An action on the device is
+ * a function, because it may have to be done a second time from its beginning: after the device forgot what we had on it, nothing that the
+ * action found before is true any more.
+ */
+#pragma once
+
+#include "common/helper.h"
+#include "common/helper_keys.h"
+
+#define HELPER_RESET_CHECK_SECONDS 10
+
+struct helper {
+	const struct token_ops *ops;
+	const char *uri;
+	int socket;
+	struct token *token; /* NULL: not open */
+	struct helper_keys *keys;
+	uint32_t reset_count; /* when it was last read */
+	bool reset_count_known;
+	bool reset_checked; /* since the device was (re)opened */
+	int64_t reset_check_time; /* seconds, monotonic */
+	struct secret *box_secret;
+	uint8_t box_public[TOKEN_BOX_KEY_LEN];
+	struct buf *answer; /* locked memory */
+};
+
+typedef enum err (*helper_action)(struct helper *helper, void *context);
+
+/* Opens the device if need be and does action; when the device was lost, opens it again and does action once more. */
+MUST_CHECK enum err helper_device_do(struct helper *helper, helper_action action, void *context);
+
+/* Takes the key off the device. */
+void helper_device_unload(struct helper *helper, struct helper_key *key);
+
+/* The device may have been reset while answers came from memory: asks it, if it was not asked for some time and anything is held open, and wipes
+ * that if so. Called when an answer has been sent, so that no answer waits for it. */
+void helper_device_watch(struct helper *helper);
+
+void helper_device_close(struct helper *helper);
