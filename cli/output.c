@@ -1,0 +1,305 @@
+#include "cli/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "common/file.h"
+
+#define TEMPORARY_NAME_MAX (NAME_MAX + 1)
+
+struct output {
+	struct problem *problem; /* borrowed; for what goes wrong later */
+	int fd;
+	int directory; /* -1: bytes go straight out */
+	char *path; /* as given, for messages; NULL: standard output */
+	char name[TEMPORARY_NAME_MAX]; /* of the file inside directory */
+	char temporary[TEMPORARY_NAME_MAX]; /* "": the file has no name yet */
+	bool replaces; /* a file of that name is there */
+	bool careful; /* a terminal: text only */
+};
+
+/* The temporary name on file systems without O_TMPFILE, to be removed when a signal ends us. Global because a handler has no argument. */
+static char interrupted_path[PATH_MAX];
+
+static void remove_and_end(int number)
+{
+	(void)unlink(interrupted_path);
+	(void)raise(number); /* SA_RESETHAND: ends us */
+}
+
+static void remove_when_interrupted(const char *path)
+{
+	static const int ending[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE };
+	struct sigaction action = { .sa_handler = remove_and_end,
+		                    .sa_flags = (int)SA_RESETHAND | SA_NODEFER };
+	struct sigaction before;
+
+	(void)snprintf(interrupted_path, sizeof(interrupted_path), "%s", path);
+	for (size_t i = 0; i < sizeof(ending) / sizeof(ending[0]); i++)
+		if (sigaction(ending[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+			(void)sigaction(ending[i], &action, NULL);
+}
+
+static bool same_file(int fd, const struct stat *other)
+{
+	struct stat status;
+
+	return fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
+	       status.st_dev == other->st_dev && status.st_ino == other->st_ino;
+}
+
+static enum err make_temporary_name(struct output *output)
+{
+	uint64_t number;
+
+	if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number))
+		return ERR_SYSTEM;
+	(void)snprintf(output->temporary, sizeof(output->temporary), ".tokenctl-%016llx",
+	               (unsigned long long)number);
+	return OK;
+}
+
+static enum err open_named_temporary(struct output *output, const char *directory_path, mode_t mode)
+{
+	char path[PATH_MAX];
+	enum err err = make_temporary_name(output);
+
+	if (err)
+		return err;
+	(void)snprintf(path, sizeof(path), "%s/%s", directory_path, output->temporary);
+	remove_when_interrupted(path);
+	output->fd = openat(output->directory, output->temporary,
+	                    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+	if (output->fd >= 0)
+		return OK;
+	output->temporary[0] = '\0';
+	return problem_errno(output->problem, errno, "cannot write to the directory", directory_path);
+}
+
+static enum err open_nameless(struct output *output, const char *directory_path, mode_t mode)
+{
+	output->fd = openat(output->directory, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
+	if (output->fd >= 0)
+		return OK;
+	if (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)
+		return open_named_temporary(output, directory_path, mode);
+	return problem_errno(output->problem, errno, "cannot write to the directory", directory_path);
+}
+
+/* The file that is replaced gives the new one its mode and, where we may, its owner. */
+static enum err keep_mode(struct output *output, const struct stat *old)
+{
+	if (fchown(output->fd, old->st_uid, old->st_gid) < 0)
+		(void)fchown(output->fd, (uid_t)-1, old->st_gid);
+	if (fchmod(output->fd, old->st_mode & 07777U) < 0)
+		return problem_errno(output->problem, errno, "cannot set the mode of", output->path);
+	return OK;
+}
+
+static enum err open_beside(struct output *output, const char *path, mode_t mode)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	char directory_path[PATH_MAX];
+
+	if (!*name || strlen(name) >= sizeof(output->name) || strlen(path) >= sizeof(directory_path))
+		return problem_set(output->problem, ERR_USAGE, "%s is not the name of a file", output->path);
+	(void)snprintf(output->name, sizeof(output->name), "%s", name);
+	(void)snprintf(directory_path, sizeof(directory_path), "%.*s", slash ? (int)(slash - path) + 1 : 1,
+	               slash ? path : ".");
+	output->directory = open(directory_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (output->directory < 0)
+		return problem_errno(output->problem, errno, "cannot open the directory", directory_path);
+	return open_nameless(output, directory_path, mode);
+}
+
+static enum err open_device(struct output *output)
+{
+	output->fd = open(output->path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+	if (output->fd < 0)
+		return problem_errno(output->problem, errno, "cannot open", output->path);
+	output->careful = isatty(output->fd);
+	return OK;
+}
+
+/* A symbolic link stays what it is; what it points to is replaced. */
+static enum err open_existing(struct output *output, const struct stat *old, int input)
+{
+	CLEANUP(freep) char *real = NULL;
+	enum err err;
+
+	if (S_ISDIR(old->st_mode))
+		return problem_set(output->problem, ERR_USAGE, "%s is a directory", output->path);
+	if (!S_ISREG(old->st_mode))
+		return open_device(output);
+	if (same_file(input, old))
+		return problem_set(output->problem, ERR_USAGE, "input and output are the same file, %s",
+		                   output->path);
+	if (access(output->path, W_OK) < 0)
+		return problem_errno(output->problem, errno, "cannot write", output->path);
+	real = realpath(output->path, NULL);
+	if (!real)
+		return problem_errno(output->problem, errno, "cannot find", output->path);
+	output->replaces = true;
+	err = open_beside(output, real, 0600);
+	return err ? err : keep_mode(output, old);
+}
+
+static enum err open_path(struct output *output, mode_t mode, int input)
+{
+	struct stat old;
+
+	if (stat(output->path, &old) == 0)
+		return open_existing(output, &old, input);
+	if (errno != ENOENT)
+		return problem_errno(output->problem, errno, "cannot open", output->path);
+	return open_beside(output, output->path, mode);
+}
+
+static void use_stdout(struct output *output, bool by_name)
+{
+	output->fd = STDOUT_FILENO;
+	output->careful = !by_name && isatty(STDOUT_FILENO);
+}
+
+enum err output_open(const char *path, mode_t mode, int input, struct problem *problem,
+                     struct output **ret_output)
+{
+	CLEANUP(output_freep) struct output *output = calloc(1, sizeof(*output));
+	enum err err = OK;
+
+	if (!output)
+		return ERR_NOMEM;
+	output->fd = -1;
+	output->directory = -1;
+	output->problem = problem;
+	if (!path || strcmp(path, "-") == 0) {
+		use_stdout(output, path != NULL);
+	} else {
+		output->path = strdup(path);
+		err = output->path ? open_path(output, mode, input) : ERR_NOMEM;
+	}
+	if (!err)
+		*ret_output = TAKE(output);
+	return err;
+}
+
+static void drop_temporary(struct output *output)
+{
+	if (output->temporary[0])
+		(void)unlinkat(output->directory, output->temporary, 0);
+	output->temporary[0] = '\0';
+}
+
+struct output *output_free(struct output *output)
+{
+	if (!output)
+		return NULL;
+	drop_temporary(output);
+	if (output->fd >= 0 && output->fd != STDOUT_FILENO)
+		(void)close(output->fd);
+	close_fdp(&output->directory);
+	free(output->path);
+	free(output);
+	return NULL;
+}
+
+bool output_is_careful(const struct output *output)
+{
+	return output->careful;
+}
+
+/* Would a terminal show it as text? Escape sequences are not text: they could rewrite what stands on the screen. */
+static bool is_text(struct bytes chunk)
+{
+	for (size_t i = 0; i < chunk.len; i++) {
+		uint8_t c = chunk.data[i];
+
+		if ((c < 0x20 && c != '\n' && c != '\t' && c != '\r') || c == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+static const char *name_of(const struct output *output)
+{
+	return output->path ? output->path : "to standard output";
+}
+
+enum err output_write(void *context, struct bytes chunk)
+{
+	struct output *output = context;
+	enum err err;
+
+	if (output->careful && !is_text(chunk)) {
+		(void)problem_set(output->problem, ERR_USAGE,
+		                  "the output is binary and is not written to a terminal");
+		problem_hint(output->problem,
+		             "-o FILE writes it to a file, -o - writes it here all the same");
+		return ERR_USAGE;
+	}
+	err = file_write_all(output->fd, chunk);
+	if (err)
+		(void)problem_errno(output->problem, err == ERR_DISK_FULL ? ENOSPC : errno, "cannot write",
+		                    name_of(output));
+	return err;
+}
+
+static enum err link_temporary(struct output *output, const char *name)
+{
+	char self[64];
+
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", output->fd);
+	if (linkat(AT_FDCWD, self, output->directory, name, AT_SYMLINK_FOLLOW) == 0)
+		return OK;
+	return errno == EEXIST ? ERR_EXISTS : ERR_SYSTEM;
+}
+
+static enum err give_temporary_name(struct output *output)
+{
+	enum err err = make_temporary_name(output);
+
+	if (!err)
+		err = link_temporary(output, output->temporary);
+	if (err)
+		output->temporary[0] = '\0';
+	return err;
+}
+
+/* linkat does not replace, rename does: so a file that is in the way costs a second name for a moment. */
+static enum err give_name(struct output *output)
+{
+	enum err err;
+
+	if (!output->temporary[0]) {
+		err = output->replaces ? ERR_EXISTS : link_temporary(output, output->name);
+		if (err == ERR_EXISTS)
+			err = give_temporary_name(output);
+		if (err || !output->temporary[0])
+			return err;
+	}
+	if (renameat(output->directory, output->temporary, output->directory, output->name) < 0)
+		return ERR_SYSTEM;
+	output->temporary[0] = '\0';
+	return OK;
+}
+
+enum err output_commit(struct output *output)
+{
+	if (output->directory < 0)
+		return OK;
+	/* Only where an old file would be lost: after a power cut there must be one of the two. */
+	if (output->replaces && fdatasync(output->fd) < 0)
+		return problem_errno(output->problem, errno, "cannot write", name_of(output));
+	if (give_name(output))
+		return problem_errno(output->problem, errno, "cannot give the output its name,",
+		                     name_of(output));
+	return OK;
+}
