@@ -23,6 +23,11 @@ DEFINE_CLEANUP(struct age_reader *, age_reader_free);
 
 /* Errors: ERR_BAD_FILE (header or armor), ERR_BAD_CIPHERTEXT (MAC or payload), those of open and sink. */
 MUST_CHECK enum err age_reader_push(struct age_reader *reader, struct bytes input);
+
+/* The same without a copy: where the next bytes of the file may be read to (at least one), and then how many were. */
+uint8_t *age_reader_space(struct age_reader *reader, size_t *ret_len);
+MUST_CHECK enum err age_reader_commit(struct age_reader *reader, size_t len);
+
 MUST_CHECK enum err age_reader_finish(struct age_reader *reader); /* also ERR_TRUNCATED */
 
 struct age_writer;
@@ -33,4 +38,6 @@ MUST_CHECK enum err age_writer_new(const struct recipient *recipients, size_t re
 struct age_writer *age_writer_free(struct age_writer *writer);
 DEFINE_CLEANUP(struct age_writer *, age_writer_free);
 MUST_CHECK enum err age_writer_push(struct age_writer *writer, struct bytes input);
+uint8_t *age_writer_space(struct age_writer *writer, size_t *ret_len);
+MUST_CHECK enum err age_writer_commit(struct age_writer *writer, size_t len);
 MUST_CHECK enum err age_writer_finish(struct age_writer *writer);

@@ -21,7 +21,7 @@ struct age_stream {
 	struct batch_cipher *cipher; /* owned; this thread's */
 	uint64_t next_chunk;
 	/* A ring: in_flight batches from first on are with the workers, the one after them is being filled. */
-	struct batch batches[WORKERS_QUEUE_MAX + 1U];
+	struct batch batches[WORKERS_QUEUE_MAX];
 	size_t batch_count;
 	size_t first;
 	size_t in_flight;
@@ -150,7 +150,7 @@ static enum err bulk_begin(struct age_stream *stream)
 	err = batch_workers_new(stream->encrypting, stream->payload_key, stream->cipher, &stream->workers);
 	if (err)
 		return err == ERR_UNSUPPORTED ? OK : err;
-	return batches_add(stream, batch_workers_depth(stream->workers) + 1);
+	return batches_add(stream, batch_workers_depth(stream->workers));
 }
 
 /* Runs a batch here, or hands it to the workers, and releases what is done. */

@@ -9,7 +9,7 @@
 #include "formats/age_batch.h"
 
 #define WORKERS_MAX 3U
-#define WORKERS_QUEUE_MAX (WORKERS_MAX + 3U)
+#define WORKERS_QUEUE_MAX (WORKERS_MAX + 2U)
 
 struct batch_workers;
 

@@ -9,6 +9,7 @@ _Static_assert(WRAPPED_LEN == FILE_KEY_LEN + crypto_aead_chacha20poly1305_ietf_A
                "a wrapped key is key and tag");
 
 static const char x25519_info[] = "age-encryption.org/v1/X25519";
+static const char scrypt_info[] = "age-encryption.org/v1/scrypt";
 static const char p256tag_info[] = "age-encryption.org/p256tag";
 
 /* What HPKE puts before every label (RFC 9180, 4.1 and 5.1): KEM 0x0010 alone, and KEM 0x0010, KDF 0x0001, AEAD 0x0003. */
@@ -287,6 +288,54 @@ enum err p256tag_wrap(const struct secret *x, const uint8_t enc[static P256_POIN
 	struct key_and_nonce with;
 	enum err err = p256tag_wrapping_key(x, enc, recipient, &with);
 
+	if (err)
+		return err;
+	err = file_key_seal(&with, file_key, ret_body);
+	secret_wipe(&with, sizeof(with));
+	return err;
+}
+
+static enum err scrypt_wrapping_key(const struct secret *passphrase, unsigned work_factor,
+                                    const uint8_t salt[static SCRYPT_SALT_LEN],
+                                    struct key_and_nonce *ret_with)
+{
+	uint8_t label_and_salt[sizeof(scrypt_info) - 1 + SCRYPT_SALT_LEN];
+	struct bytes phrase = secret_reveal(passphrase);
+
+	if (work_factor < 1 || work_factor > SCRYPT_WORK_FACTOR_MAX)
+		return ERR_USAGE;
+	memcpy(label_and_salt, scrypt_info, sizeof(scrypt_info) - 1);
+	memcpy(label_and_salt + sizeof(scrypt_info) - 1, salt, SCRYPT_SALT_LEN);
+	memset(ret_with->nonce, 0, NONCE_LEN);
+	if (crypto_pwhash_scryptsalsa208sha256_ll(phrase.data, phrase.len, label_and_salt,
+	                                          sizeof(label_and_salt), UINT64_C(1) << work_factor, 8, 1,
+	                                          ret_with->key, sizeof(ret_with->key)) != 0)
+		return ERR_NOMEM;
+	return OK;
+}
+
+enum err scrypt_unwrap(const struct secret *passphrase, unsigned work_factor,
+                       const uint8_t salt[static SCRYPT_SALT_LEN], const uint8_t body[static WRAPPED_LEN],
+                       struct secret **ret_file_key)
+{
+	struct key_and_nonce with;
+	enum err err = scrypt_wrapping_key(passphrase, work_factor, salt, &with);
+
+	if (err)
+		return err;
+	err = file_key_open(&with, body, ret_file_key);
+	secret_wipe(&with, sizeof(with));
+	return err == ERR_BAD_CIPHERTEXT ? ERR_NO_MATCH : err;
+}
+
+enum err scrypt_wrap(const struct secret *passphrase, unsigned work_factor, const struct secret *file_key,
+                     uint8_t ret_salt[static SCRYPT_SALT_LEN], uint8_t ret_body[static WRAPPED_LEN])
+{
+	struct key_and_nonce with;
+	enum err err;
+
+	randombytes_buf(ret_salt, SCRYPT_SALT_LEN);
+	err = scrypt_wrapping_key(passphrase, work_factor, ret_salt, &with);
 	if (err)
 		return err;
 	err = file_key_seal(&with, file_key, ret_body);

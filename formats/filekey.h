@@ -51,3 +51,13 @@ MUST_CHECK enum err p256tag_unwrap(const struct secret *x, const uint8_t enc[sta
 MUST_CHECK enum err p256tag_wrap(const struct secret *x, const uint8_t enc[static P256_POINT_LEN],
                                  const uint8_t recipient[static P256_POINT_LEN],
                                  const struct secret *file_key, uint8_t ret_body[static WRAPPED_LEN]);
+
+#define SCRYPT_SALT_LEN 16U
+#define SCRYPT_WORK_FACTOR_MAX 30U /* of what can be computed at all: 1 TiB of memory */
+
+/* Opens and makes a passphrase's stanza; work_factor is log2 of N, from 1 on. It takes 1 KiB << work_factor of memory, and as much time as that
+ * means. ERR_NO_MATCH for the wrong passphrase, ERR_USAGE for a work factor that cannot be. */
+MUST_CHECK enum err scrypt_unwrap(const struct secret *passphrase, unsigned work_factor, const uint8_t salt[static SCRYPT_SALT_LEN],
+				  const uint8_t body[static WRAPPED_LEN], struct secret **ret_file_key);
+MUST_CHECK enum err scrypt_wrap(const struct secret *passphrase, unsigned work_factor, const struct secret *file_key,
+				uint8_t ret_salt[static SCRYPT_SALT_LEN], uint8_t ret_body[static WRAPPED_LEN]);

@@ -72,6 +72,9 @@ MUST_CHECK enum err identity_put_x25519(struct buf *buf, const struct secret *pr
 /* A new X25519 identity. */
 MUST_CHECK enum err identity_new_x25519(struct identity *ret_identity);
 
+/* The one rule about stanzas together: one for a passphrase must be alone. ERR_BAD_FILE. */
+MUST_CHECK enum err stanzas_check(const struct age_header *header);
+
 /* Opens a file key with an identity that needs no daemon. ERR_NO_MATCH when no stanza is for it, ERR_BAD_FILE when a stanza of a known type is malformed
  * (fatal for the file, as in age), ERR_UNSUPPORTED when a passphrase file asks for more work than max_work_factor (22). */
 MUST_CHECK enum err identity_unwrap(const struct identity *identity, const struct age_header *header,
@@ -89,5 +92,6 @@ struct token_stanza {
  * exactly 32 bytes, arguments canonical. */
 MUST_CHECK enum err token_stanza_read(const struct age_stanza *stanza, struct token_stanza *ret_stanza);
 
-/* What a file's stanzas are, for a message such as "encrypted with a passphrase" or "to an ssh key": static text; NULL for types of ours. */
+/* What a file's stanzas are, for a message such as "encrypted with a passphrase" or "to an ssh key": static text; NULL for types of ours
+ * and for those that age adds at random so that nobody relies on their absence ("...-grease"). */
 const char *stanza_type_text(const struct age_stanza *stanza);
