@@ -1,9 +1,12 @@
 /*
  * Audit record
  *
- * One line of the audit log and the chain that runs through them: pure functions over text, used by the broker to write and by `tokenctl audit` to show and verify. A line is
- * a JSON object that ends with "previous" (SHA-256 of the line before it, without its newline; 64 zeros for the first) and, last, "hash" is not stored: it is what the next
- * line's "previous" must be. The number "sequence" counts from 1 without a gap.
+ * One line of the audit log and the chain that runs through them: pure functions over text, used by the broker to write and by `tokenctl audit` to show and verify.
+ *
+ * A line is one flat JSON object without white space, its members strings, whole numbers, true, false or null; the last two are "sequence", which counts from 1
+ * without a gap, and "previous", the SHA-256 of the line before it without its newline (64 zeros for the first). A line's own hash is not stored: it is what the
+ * next line's "previous" must be. So a record that was changed is found at the next one, and a record that was removed, inserted or moved is found where the
+ * chain breaks. What the chain alone cannot show is that records are missing at its end: that takes somebody who remembers how many there were.
  */
 #pragma once
 
@@ -11,7 +14,7 @@
 #include "common/bytes.h"
 #include "common/err.h"
 
-#define AUDIT_LINE_MAX 4096U
+#define AUDIT_LINE_MAX 4096U /* with its newline */
 #define AUDIT_HASH_LEN 32U
 
 struct audit_chain {
@@ -28,10 +31,34 @@ enum audit_fault {
 
 /* Checks one line (without its newline) against the chain and moves the chain on to it. On a fault the chain moves on as well, so that the lines after it can be checked. */
 enum audit_fault audit_chain_next(struct audit_chain *chain, struct bytes line);
+
+/* A sentence without a full stop. Static. */
 const char *audit_fault_text(enum audit_fault fault);
 
-/* Appends the members "sequence" and "previous" and closes the object that line holds without its closing brace ("{...,"), then a newline; the chain moves on. */
+/* Appends the members "sequence" and "previous" and closes the object that line holds without its closing brace ("{...,"), then a newline; the chain moves on. line
+ * holds nothing else. Errors of buf_put, and ERR_BUSY for a line over AUDIT_LINE_MAX: the chain has then not moved. */
 MUST_CHECK enum err audit_chain_close(struct audit_chain *chain, struct buf *line);
 
-/* Appends text as a JSON string with quotes; control characters and invalid UTF-8 become \u escapes. */
+/* Appends text as a JSON string with quotes. Control characters, characters that change how a terminal shows the others, and the bytes of invalid UTF-8 (each by itself,
+ * \u00XX) become \u escapes: a line can be printed as it is. */
 MUST_CHECK enum err audit_put_string(struct buf *line, const char *text);
+
+/* One member of a line: the value as it stands there (a string with its quotes). Borrowed. */
+struct audit_member {
+	struct bytes name; /* without quotes */
+	struct bytes value;
+};
+
+struct audit_cursor {
+	struct bytes rest;
+	bool begun;
+	bool failed; /* the line is not what this page says */
+};
+
+static inline struct audit_cursor audit_cursor_of(struct bytes line)
+{
+	return (struct audit_cursor){ line, false, false };
+}
+
+/* The next member of a line (without its newline). False at the end, and then failed says whether it was a good one. */
+bool audit_next_member(struct audit_cursor *cursor, struct audit_member *ret_member);

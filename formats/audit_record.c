@@ -1,0 +1,311 @@
+#include "formats/audit_record.h"
+
+#include <sodium.h>
+
+#include "common/encoding.h"
+
+_Static_assert(AUDIT_HASH_LEN == crypto_hash_sha256_BYTES, "the chain is of SHA-256");
+
+/* ---- characters ---- */
+
+static bool is_continuation(uint8_t byte)
+{
+	return (byte & 0xc0U) == 0x80U;
+}
+
+/* The length of the UTF-8 sequence at the head of text (RFC 3629: shortest form, no surrogates, at most U+10FFFF) and its code point; 0 when it is none. */
+static size_t utf8_sequence(struct bytes text, uint32_t *ret_point)
+{
+	static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	uint8_t first = text.data[0];
+	size_t len = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+	uint32_t point = len == 1   ? first
+	                 : len == 2 ? first & 0x1fU
+	                 : len == 3 ? first & 0x0fU
+	                            : first & 0x07U;
+
+	if (len == 0 || len > text.len || first > 0xf4)
+		return 0;
+	for (size_t i = 1; i < len; i++) {
+		if (!is_continuation(text.data[i]))
+			return 0;
+		point = point << 6 | (text.data[i] & 0x3fU);
+	}
+	if (point < smallest[len] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff))
+		return 0;
+	*ret_point = point;
+	return len;
+}
+
+/* What a terminal obeys instead of showing it: C0, DEL, C1, and Unicode's invisible and direction-changing characters. All are below U+10000. */
+static bool is_unprintable(uint32_t point)
+{
+	return point < 0x20 || (point >= 0x7f && point <= 0x9f) || point == 0xad || point == 0x61c ||
+	       point == 0x180e || (point >= 0x200b && point <= 0x200f) ||
+	       (point >= 0x2028 && point <= 0x202e) || (point >= 0x2060 && point <= 0x206f) ||
+	       point == 0xfeff || (point >= 0xfff9 && point <= 0xfffb);
+}
+
+static enum err put_escape(struct buf *line, uint32_t point)
+{
+	return buf_printf(line, "\\u%04x", (unsigned)point);
+}
+
+/* Appends the character at the head of text; ret_len: how many bytes it was. */
+static enum err put_character(struct buf *line, struct bytes text, size_t *ret_len)
+{
+	uint32_t point;
+	size_t len = utf8_sequence(text, &point);
+
+	*ret_len = len ? len : 1;
+	if (len == 0)
+		return put_escape(line, text.data[0]);
+	if (is_unprintable(point))
+		return put_escape(line, point);
+	if (point == '"' || point == '\\') {
+		enum err err = buf_put_u8(line, '\\');
+
+		if (err)
+			return err;
+	}
+	return buf_put(line, bytes_of(text.data, len));
+}
+
+static size_t plain_prefix(struct bytes text)
+{
+	size_t len = 0;
+
+	while (len < text.len && text.data[len] >= 0x20 && text.data[len] < 0x7f && text.data[len] != '"' &&
+	       text.data[len] != '\\')
+		len++;
+	return len;
+}
+
+enum err audit_put_string(struct buf *line, const char *text)
+{
+	struct bytes rest = bytes_of_string(text);
+	enum err err = buf_put_u8(line, '"');
+
+	while (!err && rest.len > 0) {
+		size_t len = plain_prefix(rest);
+
+		if (len > 0)
+			err = buf_put(line, bytes_of(rest.data, len));
+		else
+			err = put_character(line, rest, &len);
+		rest = bytes_of(rest.data + len, rest.len - len);
+	}
+	return err ? err : buf_put_u8(line, '"');
+}
+
+/* ---- the parser: one flat object, in the one form that we write ---- */
+
+static bool take_literal(struct reader *cursor, const char *literal)
+{
+	struct bytes wanted = bytes_of_string(literal);
+
+	if (cursor->rest.len < wanted.len || memcmp(cursor->rest.data, wanted.data, wanted.len) != 0)
+		return false;
+	(void)reader_take(cursor, wanted.len);
+	return true;
+}
+
+static bool is_hex(uint8_t c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
+static bool take_escape(struct reader *cursor)
+{
+	struct bytes digits;
+
+	if (take_literal(cursor, "\\\"") || take_literal(cursor, "\\\\"))
+		return true;
+	if (!take_literal(cursor, "\\u"))
+		return false;
+	digits = reader_take(cursor, 4);
+	return digits.data && is_hex(digits.data[0]) && is_hex(digits.data[1]) && is_hex(digits.data[2]) &&
+	       is_hex(digits.data[3]);
+}
+
+static bool take_string(struct reader *cursor)
+{
+	if (!take_literal(cursor, "\""))
+		return false;
+	while (!cursor->failed && cursor->rest.len > 0 && !take_literal(cursor, "\"")) {
+		uint32_t point = ' ';
+		size_t len = plain_prefix(cursor->rest);
+
+		if (len == 0 && cursor->rest.data[0] == '\\') {
+			if (!take_escape(cursor))
+				return false;
+			continue;
+		}
+		if (len == 0)
+			len = utf8_sequence(cursor->rest, &point);
+		if (len == 0 || is_unprintable(point))
+			return false;
+		(void)reader_take(cursor, len);
+	}
+	return !cursor->failed && cursor->rest.len > 0;
+}
+
+static bool take_number(struct reader *cursor)
+{
+	size_t len = 0;
+
+	while (len < cursor->rest.len && cursor->rest.data[len] >= '0' && cursor->rest.data[len] <= '9')
+		len++;
+	if (len == 0 || len > 20 || (len > 1 && cursor->rest.data[0] == '0'))
+		return false;
+	(void)reader_take(cursor, len);
+	return true;
+}
+
+static bool take_value(struct reader *cursor)
+{
+	if (cursor->rest.len > 0 && cursor->rest.data[0] == '"')
+		return take_string(cursor);
+	return take_literal(cursor, "null") || take_literal(cursor, "true") ||
+	       take_literal(cursor, "false") || take_number(cursor);
+}
+
+static struct bytes taken_since(const uint8_t *start, const struct reader *cursor)
+{
+	return bytes_of(start, (size_t)(cursor->rest.data - start));
+}
+
+/* "name":value */
+static bool take_member(struct reader *cursor, struct audit_member *ret_member)
+{
+	const uint8_t *start = cursor->rest.data;
+
+	if (!take_string(cursor) || !take_literal(cursor, ":"))
+		return false;
+	ret_member->name = taken_since(start + 1, cursor);
+	ret_member->name.len -= 2; /* the quote and the colon */
+	start = cursor->rest.data;
+	if (!take_value(cursor))
+		return false;
+	ret_member->value = taken_since(start, cursor);
+	return true;
+}
+
+bool audit_next_member(struct audit_cursor *cursor, struct audit_member *ret_member)
+{
+	struct reader walk = reader_of(cursor->rest);
+	struct audit_member member;
+
+	if (cursor->failed || (cursor->begun && bytes_equal(cursor->rest, bytes_of_string("}"))))
+		return false;
+	cursor->failed = !take_literal(&walk, cursor->begun ? "," : "{") || !take_member(&walk, &member) ||
+	                 !(bytes_equal(walk.rest, bytes_of_string("}")) ||
+	                   (walk.rest.len > 0 && walk.rest.data[0] == ','));
+	if (cursor->failed)
+		return false;
+	cursor->begun = true;
+	cursor->rest = walk.rest;
+	*ret_member = member;
+	return true;
+}
+
+/* ---- the chain ---- */
+
+static bool read_number(struct bytes value, unsigned long long *ret_number)
+{
+	unsigned long long number = 0;
+
+	for (size_t i = 0; i < value.len; i++) {
+		unsigned digit = value.data[i] - (unsigned)'0';
+
+		if (digit > 9 || __builtin_mul_overflow(number, 10ULL, &number) ||
+		    __builtin_add_overflow(number, digit, &number))
+			return false;
+	}
+	*ret_number = number;
+	return true;
+}
+
+static bool read_link(const struct audit_member *sequence, const struct audit_member *previous,
+                      struct audit_chain *ret_link)
+{
+	if (!bytes_equal(sequence->name, bytes_of_string("sequence")) ||
+	    !bytes_equal(previous->name, bytes_of_string("previous")) ||
+	    previous->value.len != 2 * AUDIT_HASH_LEN + 2 || previous->value.data[0] != '"')
+		return false;
+	return read_number(sequence->value, &ret_link->sequence) &&
+	       hex_decode(bytes_of(previous->value.data + 1, 2 * (size_t)AUDIT_HASH_LEN), ret_link->last_hash,
+	                  AUDIT_HASH_LEN) == OK;
+}
+
+/* What line says of itself: its number, and the hash that it claims for the line before. */
+static bool read_line(struct bytes line, struct audit_chain *ret_link)
+{
+	struct audit_cursor cursor = audit_cursor_of(line);
+	struct audit_member last[2] = { 0 };
+	struct audit_member member;
+
+	if (line.len >= AUDIT_LINE_MAX)
+		return false;
+	while (audit_next_member(&cursor, &member)) {
+		last[0] = last[1];
+		last[1] = member;
+	}
+	return !cursor.failed && last[0].name.data && read_link(&last[0], &last[1], ret_link);
+}
+
+static void hash_line(struct bytes line, uint8_t ret_hash[static AUDIT_HASH_LEN])
+{
+	(void)crypto_hash_sha256(ret_hash, line.data, line.len);
+}
+
+enum audit_fault audit_chain_next(struct audit_chain *chain, struct bytes line)
+{
+	struct audit_chain link;
+	bool parsed = read_line(line, &link);
+	enum audit_fault fault = AUDIT_WHOLE;
+
+	if (!parsed)
+		fault = AUDIT_FAULT_SYNTAX;
+	else if (memcmp(link.last_hash, chain->last_hash, AUDIT_HASH_LEN) != 0)
+		fault = AUDIT_FAULT_CHAIN;
+	else if (link.sequence != chain->sequence + 1)
+		fault = AUDIT_FAULT_SEQUENCE;
+	chain->sequence = parsed ? link.sequence : chain->sequence + 1;
+	hash_line(line, chain->last_hash);
+	return fault;
+}
+
+const char *audit_fault_text(enum audit_fault fault)
+{
+	switch (fault) {
+	case AUDIT_WHOLE:
+		return "whole";
+	case AUDIT_FAULT_SYNTAX:
+		return "this line is not an audit record: it was changed or only half written";
+	case AUDIT_FAULT_CHAIN:
+		return "this record does not follow from the line before it: that line was changed, or lines "
+		       "were removed, inserted or moved here";
+	case AUDIT_FAULT_SEQUENCE:
+		return "this record has the wrong number: it was changed together with its chain";
+	}
+	return "unknown";
+}
+
+enum err audit_chain_close(struct audit_chain *chain, struct buf *line)
+{
+	char previous[2 * AUDIT_HASH_LEN + 1];
+	struct bytes whole;
+	enum err err;
+
+	hex_encode(bytes_of(chain->last_hash, AUDIT_HASH_LEN), previous);
+	err = buf_printf(line, "\"sequence\":%llu,\"previous\":\"%s\"}\n", chain->sequence + 1, previous);
+	if (err)
+		return err;
+	whole = buf_bytes(line);
+	if (whole.len > AUDIT_LINE_MAX)
+		return ERR_BUSY;
+	hash_line(bytes_of(whole.data, whole.len - 1), chain->last_hash);
+	chain->sequence++;
+	return OK;
+}
