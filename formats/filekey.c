@@ -23,7 +23,9 @@ struct key_and_nonce {
 
 static void hmac_begin(crypto_auth_hmacsha256_state *state, struct bytes key)
 {
-	(void)crypto_auth_hmacsha256_init(state, key.data, key.len);
+	static const uint8_t empty[1];
+
+	(void)crypto_auth_hmacsha256_init(state, key.len ? key.data : empty, key.len);
 }
 
 static void hmac_add(crypto_auth_hmacsha256_state *state, struct bytes bytes)
