@@ -31,7 +31,7 @@ MUST_CHECK enum err plugin_stanza_parse(struct bytes text, struct buf *body, str
 
 bool plugin_stanza_is(const struct plugin_stanza *stanza, const char *command);
 
-/* A decimal number without leading zeros, at most 2^31-1. ERR_BAD_MESSAGE. */
+/* A decimal number of at most nine digits, without leading zeros. ERR_BAD_MESSAGE. */
 MUST_CHECK enum err plugin_index_parse(struct bytes text, size_t *ret_index);
 
 /* The other end. receive appends what has come (ERR_TRUNCATED when nothing will come any more), send takes all of output. */
@@ -53,11 +53,11 @@ MUST_CHECK enum err plugin_wire_next(struct plugin_wire *wire, const struct plug
 /* Sends one command without waiting for anything: only "done" has no reply. */
 MUST_CHECK enum err plugin_wire_done(struct plugin_wire *wire);
 
-/* Sends the command and hands out its one reply ("ok", "fail" or "unsupported"; anything else is ERR_BAD_MESSAGE), borrowed until the next call. */
-MUST_CHECK enum err plugin_wire_ask(struct plugin_wire *wire, const struct bytes *arguments,
-                                    size_t argument_count, struct bytes body,
+/* Sends the command (words ends with NULL) and hands out its one reply ("ok", "fail" or "unsupported"; anything else is ERR_BAD_MESSAGE), borrowed
+ * until the next call. */
+MUST_CHECK enum err plugin_wire_ask(struct plugin_wire *wire, const char *const *words, struct bytes body,
                                     const struct plugin_stanza **ret_reply);
 
-/* The same for a stanza that is text already. */
-MUST_CHECK enum err plugin_wire_ask_text(struct plugin_wire *wire, struct bytes text,
-                                         const struct plugin_stanza **ret_reply);
+/* The same for a stanza of a file, given as text: it goes out behind the words. */
+MUST_CHECK enum err plugin_wire_ask_stanza(struct plugin_wire *wire, const char *words, struct bytes text,
+                                           const struct plugin_stanza **ret_reply);
