@@ -1,12 +1,12 @@
 #include "cli/identity_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli/input.h"
 #include "cli/terminal.h"
 #include "formats/age_file.h"
 #include "formats/armor.h"
@@ -14,37 +14,16 @@
 #define PIPE_LIMIT (64U << 10) /* what is read from a pipe, whose length nobody knows */
 #define MAX_WORK_FACTOR 22U
 
-enum err input_open(const char *path, struct problem *problem, int *ret_fd)
-{
-	int fd;
-
-	if (!path || strcmp(path, "-") == 0) {
-		*ret_fd = STDIN_FILENO;
-		return OK;
-	}
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	if (fd < 0)
-		return problem_errno(problem, errno, "cannot open", path);
-	*ret_fd = fd;
-	return OK;
-}
-
-static void input_closep(int *fd)
-{
-	if (*fd > STDIN_FILENO)
-		(void)close(*fd);
-}
-
 static enum err read_to_end(int fd, struct buf *buf, const char *path, struct problem *problem)
 {
 	for (;;) {
-		size_t len = 0;
+		size_t room = buf_room(buf), len = 0;
 		enum err err;
 
-		if (buf_room(buf) == 0)
+		if (room == 0)
 			return problem_set(problem, ERR_USAGE,
 			                   "%s is longer than is sensible for such a file", path);
-		err = buf_read_fd(buf, fd, buf_room(buf), &len);
+		err = buf_read_fd(buf, fd, room < PIPE_LIMIT ? room : PIPE_LIMIT, &len);
 		if (err)
 			return problem_errno(problem, errno, "cannot read", path);
 		if (len == 0)
@@ -63,9 +42,7 @@ static enum err read_secret_file(const char *path, struct problem *problem, stru
 
 	if (err)
 		return err;
-	if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode))
-		return problem_set(problem, ERR_USAGE, "%s is a directory", path);
-	if (S_ISREG(status.st_mode)) {
+	if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) {
 		if (status.st_size > (off_t)IDENTITY_FILE_MAX)
 			return problem_set(problem, ERR_USAGE, "%s is too long for an identity file", path);
 		limit = (size_t)status.st_size + 2; /* one to see the end, one for a NUL */

@@ -37,8 +37,5 @@ MUST_CHECK enum err recipients_add_passphrase(struct secret *passphrase,
                                               struct recipients *recipients); /* takes it */
 void recipients_done(struct recipients *recipients);
 
-/* Opens path for reading ("-" or NULL: standard input, not to be closed). */
-MUST_CHECK enum err input_open(const char *path, struct problem *problem, int *ret_fd);
-
 /* Reads the first line of path ("-": standard input) as a PIN or passphrase, without its line end. */
 MUST_CHECK enum err secret_read_file(const char *path, struct problem *problem, struct secret **ret_secret);

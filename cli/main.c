@@ -1,0 +1,165 @@
+/*
+ * tokenctl
+ *
+ * Finds the verb, parses its options, runs it, and turns what went wrong into one sentence, a hint and an exit code. Everything it does is in the verb's own file.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/verbs.h"
+
+#define PROGRAM "tokenctl"
+
+static void print_help(FILE *file)
+{
+	(void)fputs("usage: tokenctl VERB [OPTION]... [ARGUMENT]...\n"
+	            "Decrypts with keys that stay in a TPM or on a token.\n\nverbs:\n",
+	            file);
+	verbs_print_help("", file);
+	(void)fputs("\n'tokenctl VERB --help' explains a verb, with an example.\n"
+	            "exit codes: 0 done, 1 fault, 2 usage, 3 denied, 4 no such key, 5 PIN needed, wrong or "
+	            "locked,\n"
+	            "            6 tokend or token not there, 7 damaged or wrong file, 8 busy or too slow\n\n"
+	            "example:\n"
+	            "  tokenctl enroll --name host && tokenctl encrypt --key host -o a.age a.txt\n",
+	            file);
+}
+
+static int complain(const struct problem *problem, enum err err)
+{
+	problem_print(problem, err, PROGRAM);
+	return err_info(err)->exit_code;
+}
+
+static bool is_one_of(const char *word, const char *a, const char *b)
+{
+	return strcmp(word, a) == 0 || strcmp(word, b) == 0;
+}
+
+/* The words that may follow, for packaging/tokenctl.bash: verbs, or the options of one. */
+static int print_words(size_t count, char *const *words)
+{
+	size_t used = 0;
+	const struct verb *verb = count ? verb_find(count, words, &used) : NULL;
+
+	if (verb) {
+		options_print_words(verb->options, stdout);
+		(void)printf("--help \nargument %s\n", verb->arguments);
+		return 0;
+	}
+	for (size_t i = 0; verbs[i]; i++)
+		(void)puts(verbs[i]->name);
+	return 0;
+}
+
+static int unknown_verb(const char *word)
+{
+	struct problem problem = { 0 };
+	const char *nearest = verb_nearest(word);
+
+	if (verb_is_prefix(word)) {
+		(void)fprintf(stderr, "usage: tokenctl %s WORD; these are:\n", word);
+		verbs_print_help(word, stderr);
+		return err_info(ERR_USAGE)->exit_code;
+	}
+	(void)problem_set(&problem, ERR_USAGE, "there is no verb %s", word);
+	if (nearest)
+		problem_hint(&problem, "did you mean tokenctl %s?", nearest);
+	else
+		problem_hint(&problem, "tokenctl --help lists the verbs");
+	return complain(&problem, ERR_USAGE);
+}
+
+static enum err check_arguments(const struct verb *verb, const struct options *options,
+                                struct problem *problem)
+{
+	if (options->argument_count < verb->arguments_min)
+		return problem_set(problem, ERR_USAGE, "%s needs an argument: %s", verb->name,
+		                   verb->arguments);
+	if (options->argument_count > verb->arguments_max)
+		return problem_set(problem, ERR_USAGE, "%s is one argument too many for %s",
+		                   options->arguments[verb->arguments_max], verb->name);
+	return OK;
+}
+
+/* Results that did not reach the disk or the pipe are no results. */
+static enum err flush_results(struct problem *problem)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return OK;
+	return problem_errno(problem, errno, "cannot write", "to standard output");
+}
+
+static enum err run(struct invocation *invocation)
+{
+	enum err err = secret_client_init();
+
+	if (err)
+		return err;
+	json_wiping_init();
+	err = invocation->verb->run(invocation);
+	return err ? err : flush_results(&invocation->problem);
+}
+
+static bool wants_help(size_t count, char *const *words)
+{
+	for (size_t i = 0; i < count && strcmp(words[i], "--") != 0; i++)
+		if (is_one_of(words[i], "--help", "-h"))
+			return true;
+	return false;
+}
+
+static int run_verb(const struct verb *verb, size_t count, char *const *words)
+{
+	struct invocation invocation = { .verb = verb };
+	struct problem *problem = &invocation.problem;
+	enum err err = options_parse(verb->options, count, words, problem, &invocation.options);
+
+	if (!err)
+		err = check_arguments(verb, &invocation.options, problem);
+	if (err) {
+		int exit_code = complain(problem, err);
+
+		verb_print_usage(verb, stderr);
+		options_done(&invocation.options);
+		return exit_code;
+	}
+	err = run(&invocation);
+	(void)fflush(stdout);
+	if (err)
+		(void)complain(problem, err);
+	daemon_done(&invocation.daemon);
+	options_done(&invocation.options);
+	return err_info(err)->exit_code;
+}
+
+int main(int argc, char **argv)
+{
+	size_t count = argc > 1 ? (size_t)argc - 1 : 0, used = 0;
+	char *const *words = argv + 1;
+	const struct verb *verb;
+
+	if (count == 0) {
+		print_help(stderr);
+		return err_info(ERR_USAGE)->exit_code;
+	}
+	if (is_one_of(words[0], "--help", "-h") || strcmp(words[0], "help") == 0) {
+		print_help(stdout);
+		return 0;
+	}
+	if (is_one_of(words[0], "--version", "-V")) {
+		(void)puts(PROGRAM " " TOKEND_VERSION);
+		return 0;
+	}
+	if (strcmp(words[0], "--completion-words") == 0)
+		return print_words(count - 1, words + 1);
+	verb = verb_find(count, words, &used);
+	if (!verb)
+		return unknown_verb(words[0]);
+	if (wants_help(count - used, words + used)) {
+		verb_print_help(verb, stdout);
+		return 0;
+	}
+	return run_verb(verb, count - used, words + used);
+}

@@ -1,0 +1,92 @@
+/* tokenctl status */
+#include "cli/facts.h"
+#include "cli/verbs.h"
+
+static const char *yes_or_no(bool value)
+{
+	return value ? "yes" : "NO";
+}
+
+static const char *text_of(const json_t *status, const char *name)
+{
+	const char *text = json_string_member(status, name);
+
+	return text ? text : "?";
+}
+
+static long long number_of(const json_t *status, const char *name)
+{
+	return (long long)json_integer_member(status, name, 0);
+}
+
+static void print_daemon(const json_t *status)
+{
+	const char *policy_problem = json_string_member(status, "policyProblem");
+
+	(void)printf("tokend      %s, process %lld, mode %s, uid %lld, since %s\n",
+	             text_of(status, "version"), number_of(status, "pid"), text_of(status, "mode"),
+	             number_of(status, "uid"), text_of(status, "startedAt"));
+	(void)printf("requests    %lld\n", number_of(status, "requests"));
+	(void)printf("sockets     %s\n", text_of(status, "runtimeDirectory"));
+	(void)printf("state       %s\n", text_of(status, "stateDirectory"));
+	(void)printf("policy      %s, %lld rules%s%s\n", text_of(status, "policyDirectory"),
+	             number_of(status, "policyRules"), policy_problem ? "; the last reload failed: " : "",
+	             policy_problem ? policy_problem : "");
+	(void)printf("audit       %s, %lld records, works: %s\n", text_of(status, "auditFile"),
+	             number_of(status, "auditRecords"), yes_or_no(json_boolean_member(status, "auditWorks")));
+	(void)printf("memory      locked: %s\n\n", yes_or_no(json_boolean_member(status, "memoryLocked")));
+}
+
+static enum err print_all(const json_t *status, const json_t *tokens, const json_t *keys)
+{
+	CLEANUP(table_freep) struct table *token_table = NULL;
+	CLEANUP(table_freep) struct table *key_table = NULL;
+	enum err err = tokens_table(tokens, &token_table);
+
+	if (!err)
+		err = keys_table(keys, &key_table);
+	if (err)
+		return err;
+	print_daemon(status);
+	table_print(token_table, stdout);
+	tokens_print_problems(tokens);
+	(void)putchar('\n');
+	table_print(key_table, stdout);
+	if (json_array_size(keys) == 0)
+		(void)puts("\nhint: there is no key that you may see: tokenctl enroll --name host");
+	return OK;
+}
+
+static enum err run(struct invocation *invocation)
+{
+	CLEANUP(json_decrefp) json_t *status = NULL;
+	CLEANUP(json_decrefp) json_t *tokens = NULL;
+	CLEANUP(json_decrefp) json_t *keys = NULL;
+	struct problem *problem = &invocation->problem;
+	enum err err = status_get(&invocation->daemon, problem, &status);
+
+	if (!err)
+		err = tokens_get(&invocation->daemon, problem, &tokens);
+	if (!err)
+		err = keys_get(&invocation->daemon, NULL, problem, &keys);
+	if (err)
+		return err;
+	if (!options_given(&invocation->options, "json"))
+		return print_all(status, tokens, keys);
+	return json_print(json_pack("{s:O, s:O, s:O}", "daemon", status, "tokens",
+	                            json_object_get(tokens, "tokens"), "keys", keys));
+}
+
+static const struct option_row rows[] = {
+	{ 0, "json", NULL, "print JSON", false },
+	OPTIONS_END,
+};
+
+const struct verb status_verb = {
+	.name = "status",
+	.arguments = "",
+	.summary = "Shows tokend, its tokens and the keys that you may see",
+	.example = "  tokenctl status",
+	.options = rows,
+	.run = run,
+};

@@ -1,0 +1,115 @@
+/* tokenctl unlock */
+#include "cli/facts.h"
+#include "cli/pin.h"
+#include "cli/verbs.h"
+
+static bool wants_pin(const json_t *key)
+{
+	return json_integer_member(key, "unlocked", -1) >= 0;
+}
+
+/* The one key with a PIN, when none is named. */
+static enum err choose_key(const json_t *keys, struct problem *problem, const json_t **ret_key)
+{
+	const json_t *found = NULL;
+
+	for (size_t i = 0; i < json_array_size(keys); i++) {
+		const json_t *key = json_array_get(keys, i);
+
+		if (!wants_pin(key))
+			continue;
+		if (found) {
+			(void)problem_set(problem, ERR_USAGE, "several keys have a PIN: say which");
+			problem_hint(problem, "tokenctl unlock %s", json_string_member(key, "name"));
+			return ERR_USAGE;
+		}
+		found = key;
+	}
+	if (!found)
+		return problem_set(problem, ERR_NO_KEY, "there is no key with a PIN that you may see");
+	*ret_key = found;
+	return OK;
+}
+
+static enum err report(const json_t *reply, bool as_json)
+{
+	char duration[32];
+	json_int_t seconds = json_integer_member(reply, "seconds", 0);
+
+	if (as_json)
+		return json_print(json_deep_copy(reply));
+	duration_text(seconds, duration, sizeof(duration));
+	if (seconds > 0)
+		(void)fprintf(stderr, "%s is open for %s\n", json_string_member(reply, "name"), duration);
+	else
+		(void)fprintf(stderr, "%s is open for one use\n", json_string_member(reply, "name"));
+	return OK;
+}
+
+static enum err unlock_key(struct invocation *invocation, const json_t *key, unsigned seconds)
+{
+	struct problem *problem = &invocation->problem;
+	const char *name = json_string_member(key, "name");
+	const char *box_key;
+	CLEANUP(json_decrefp) json_t *tokens = NULL;
+	CLEANUP(json_decrefp) json_t *reply = NULL;
+	CLEANUP(secret_freep) struct secret *pin = NULL;
+	enum err err;
+
+	if (!name || !wants_pin(key))
+		return problem_set(problem, ERR_USAGE, "the key %s has no PIN", name ? name : "");
+	err = tokens_get(&invocation->daemon, problem, &tokens);
+	if (err)
+		return err;
+	box_key = daemon_box_key_for(tokens, key);
+	if (!box_key) {
+		(void)problem_set(problem, ERR_NO_TOKEN, "the token of the key %s is not there", name);
+		problem_hint(problem, "tokenctl tokens");
+		return ERR_NO_TOKEN;
+	}
+	err = pin_read(options_value(&invocation->options, "pin-file"), name, false, problem, &pin);
+	if (!err)
+		err = daemon_unlock(&invocation->daemon, name, box_key, pin, seconds, problem, &reply);
+	return err ? err : report(reply, options_given(&invocation->options, "json"));
+}
+
+static enum err run(struct invocation *invocation)
+{
+	const struct options *options = &invocation->options;
+	const char *name = options->argument_count ? options->arguments[0] : NULL;
+	const char *duration = options_value(options, "for");
+	CLEANUP(json_decrefp) json_t *keys = NULL;
+	const json_t *key = NULL;
+	unsigned seconds = 0;
+	enum err err;
+
+	if (duration && (options_duration(duration, &seconds) || seconds == 0))
+		return problem_set(&invocation->problem, ERR_USAGE,
+		                   "%s is not a duration such as 30s, 15m or 2h", duration);
+	err = keys_get(&invocation->daemon, name, &invocation->problem, &keys);
+	if (!err && name)
+		key = json_array_get(keys, 0);
+	else if (!err)
+		err = choose_key(keys, &invocation->problem, &key);
+	return err ? err : unlock_key(invocation, key, seconds);
+}
+
+static const struct option_row rows[] = {
+	{ 0, "for", "DURATION", "how long, e.g. 15m; at most what the policy allows", false },
+	{ 0, "pin-file", "FILE", "take the PIN from the first line of FILE (-: standard input)", false },
+	{ 0, "json", NULL, "print JSON", false },
+	OPTIONS_END,
+};
+
+const struct verb unlock_verb = {
+	.name = "unlock",
+	.arguments = "[KEY]",
+	.arguments_max = 1,
+	.summary = "Gives a key its PIN and keeps it open for your user for a time",
+	.details = "The PIN is asked for on the terminal, sealed to the process that talks to the token, and "
+	           "tried\n"
+	           "there once. A key of the class admin is open for one use only.",
+	.example = "  tokenctl unlock repo/prod --for 30m",
+	.options = rows,
+	.run = run,
+};
