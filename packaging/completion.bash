@@ -3,7 +3,7 @@
 
 # Names of keys that the daemon lets this user see; nothing when it does not run.
 _tokenctl_keys() {
-	tokenctl keys --json 2>/dev/null | tr ',{' '\n\n' | sed -n 's/^[[:space:]]*"name"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p'
+	tokenctl keys --json 2>/dev/null | grep -oE '"name"[[:space:]]*:[[:space:]]*"[^"]*"' | sed 's/.*"\([^"]*\)"$/\1/'
 }
 
 # Options come from the verb's own help, so that they cannot disagree with it.
