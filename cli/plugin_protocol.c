@@ -11,18 +11,23 @@ enum err plugin_error(struct plugin_wire *wire, const char *const *words, const 
 	return plugin_wire_ask(wire, words, bytes_of_string(sentence), &reply);
 }
 
-/* Clients print it behind the plugin's name, on one line: "sentence; what to do next". */
+void plugin_sentence(const struct problem *problem, enum err err,
+                     char ret_sentence[static PLUGIN_SENTENCE_MAX])
+{
+	(void)snprintf(ret_sentence, PLUGIN_SENTENCE_MAX, "%s%s%s", problem_text(problem, err),
+	               problem->hint[0] ? "; hint: " : "", problem->hint);
+}
+
 enum err plugin_explain(struct plugin_wire *wire, struct plugin_told *told, enum err err,
                         const struct problem *problem)
 {
 	static const char *const words[] = { "msg", NULL };
 	const struct plugin_stanza *reply;
-	char text[2 * PROBLEM_TEXT_MAX + 2];
+	char sentence[PLUGIN_SENTENCE_MAX];
 
 	if (told->told[err])
 		return OK;
 	told->told[err] = true;
-	(void)snprintf(text, sizeof(text), "%s%s%s", problem_text(problem, err), problem->hint[0] ? "; " : "",
-	               problem->hint);
-	return plugin_wire_ask(wire, words, bytes_of_string(text), &reply);
+	plugin_sentence(problem, err, sentence);
+	return plugin_wire_ask(wire, words, bytes_of_string(sentence), &reply);
 }

@@ -56,6 +56,11 @@ struct plugin_ops {
 	                           struct plugin_problem *ret_problem);
 };
 
+/* The sentence, and what to do next: on one line, as clients print it behind the plugin's name. */
+#define PLUGIN_SENTENCE_MAX (2U * PROBLEM_TEXT_MAX)
+void plugin_sentence(const struct problem *problem, enum err err,
+                     char ret_sentence[static PLUGIN_SENTENCE_MAX]);
+
 /* Says why something was not done, at most once for each error in a conversation. */
 struct plugin_told {
 	bool told[ERR_COUNT];

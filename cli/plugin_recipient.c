@@ -168,14 +168,13 @@ static enum err read_phase(struct conversation *talk)
 static enum err find_key(struct conversation *talk, struct target *target)
 {
 	struct plugin_problem problem = { 0 };
-	char sentence[2 * PROBLEM_TEXT_MAX + 2];
+	char sentence[PLUGIN_SENTENCE_MAX];
 	enum err err;
 
 	err = talk->ops->only_recipient(talk->context, &target->recipient, &problem);
 	if (!err || err == ERR_NOMEM || err == ERR_MEMORY_LOCKED)
 		return err;
-	(void)snprintf(sentence, sizeof(sentence), "%s%s%s", problem_text(&problem.text, err),
-	               problem.text.hint[0] ? "; " : "", problem.text.hint);
+	plugin_sentence(&problem.text, err, sentence);
 	return set_problem(target, err, sentence);
 }
 
