@@ -10,8 +10,8 @@
 #include <sys/types.h>
 
 #include "common/err.h"
+#include "tokend/unit.h"
 
-#define UNIT_NAME_MAX 256U
 #define PEER_GROUPS_MAX 128U /* more are refused rather than forgotten */
 
 struct peer {
