@@ -15,7 +15,7 @@ ALLOWED = {
     "tokend": {"libsystemd", "libsodium", "libjansson", "libcrypto", "libseccomp"},
     "tokenctl": {"libsodium", "libjansson"},
     "age-plugin-tokend": {"libsodium", "libjansson"},
-    "tokend-tpm": {"libtss2-esys", "libtss2-mu", "libtss2-tctildr", "libtss2-rc", "libcrypto", "libsodium", "libseccomp"},
+    "tokend-tpm": {"libtss2-esys", "libtss2-mu", "libtss2-tctildr", "libtss2-sys", "libtss2-rc", "libcrypto", "libsodium", "libseccomp"},
 }
 
 
