@@ -1,0 +1,446 @@
+/*
+ * tokenctl doctor
+ *
+ * Looks for what is wrong, or soon will be, and names the next command for each. Every check is one row of a table and adds findings; none changes anything.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/facts.h"
+#include "cli/terminal.h"
+#include "cli/verbs.h"
+#include "cli/where.h"
+
+#define FINDINGS_MAX 128U
+#define DEVICE "/dev/tpmrm0"
+
+enum severity {
+	SEVERITY_OK,
+	SEVERITY_NOTE, /* good to know */
+	SEVERITY_WARNING, /* works, but not as well or as safely as it could */
+	SEVERITY_PROBLEM, /* does not work */
+};
+
+struct finding {
+	enum severity severity;
+	const char *check; /* static */
+	char text[PROBLEM_TEXT_MAX];
+	char next[PROBLEM_TEXT_MAX]; /* what to type; "": nothing */
+};
+
+struct examination {
+	struct daemon *daemon;
+	struct where where; /* where.status is NULL when there is no daemon */
+	json_t *tokens, *keys; /* NULL when there is no daemon, or it may not be asked */
+	struct finding *findings;
+	size_t count;
+	enum err worst; /* of those that say that tokend or a token is not there */
+};
+
+static void find(struct examination *examination, enum severity severity, const char *check, const char *next,
+                 const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+static void find(struct examination *examination, enum severity severity, const char *check, const char *next,
+                 const char *format, ...)
+{
+	struct finding *finding = &examination->findings[examination->count];
+	va_list arguments;
+
+	if (examination->count == FINDINGS_MAX)
+		return;
+	examination->count++;
+	finding->severity = severity;
+	finding->check = check;
+	(void)snprintf(finding->next, sizeof(finding->next), "%s", next);
+	va_start(arguments, format);
+	(void)vsnprintf(finding->text, sizeof(finding->text), format, arguments);
+	va_end(arguments);
+}
+
+/* ---- checks that ask the daemon ---- */
+
+static const char *status_text(const struct examination *examination, const char *name)
+{
+	const char *text = json_string_member(examination->where.status, name);
+
+	return text ? text : "?";
+}
+
+static void check_daemon(struct examination *examination)
+{
+	struct problem problem = { 0 };
+	json_t *status = NULL;
+	enum err err = status_get(examination->daemon, &problem, &status);
+
+	json_decref(status);
+	if (err) {
+		find(examination, SEVERITY_PROBLEM, "daemon", problem.hint, "%s",
+		     problem_text(&problem, err));
+		examination->worst = err;
+		return;
+	}
+	find(examination, SEVERITY_OK, "daemon", "", "tokend %s answers, mode %s",
+	     status_text(examination, "version"), status_text(examination, "mode"));
+	if (strcmp(status_text(examination, "version"), TOKEND_VERSION) != 0)
+		find(examination, SEVERITY_WARNING, "version", "sudo systemctl restart tokend",
+		     "tokend is version %s and tokenctl %s", status_text(examination, "version"),
+		     TOKEND_VERSION);
+}
+
+static void check_memory(struct examination *examination)
+{
+	if (!examination->where.status)
+		return;
+	if (json_boolean_member(examination->where.status, "memoryLocked"))
+		find(examination, SEVERITY_OK, "memory", "", "all of tokend's memory is locked");
+	else
+		find(examination, SEVERITY_NOTE, "memory",
+		     "LimitMEMLOCK=infinity in the unit, or ulimit -l unlimited",
+		     "only the memory that holds secrets is locked");
+}
+
+static void check_policy(struct examination *examination)
+{
+	const char *problem = json_string_member(examination->where.status, "policyProblem");
+
+	if (!examination->where.status)
+		return;
+	if (problem)
+		find(examination, SEVERITY_PROBLEM, "policy", "tokenctl policy check",
+		     "the last reload failed and the policy from before is in force: %s", problem);
+	else
+		find(examination, SEVERITY_OK, "policy", "", "%lld rules from %s",
+		     (long long)json_integer_member(examination->where.status, "policyRules", 0),
+		     status_text(examination, "policyDirectory"));
+}
+
+static void check_audit(struct examination *examination)
+{
+	if (!examination->where.status)
+		return;
+	if (json_boolean_member(examination->where.status, "auditWorks"))
+		find(examination, SEVERITY_OK, "audit", "", "%lld records in %s",
+		     (long long)json_integer_member(examination->where.status, "auditRecords", 0),
+		     status_text(examination, "auditFile"));
+	else
+		find(examination, SEVERITY_PROBLEM, "audit", "df -h; journalctl -u tokend -e",
+		     "the audit log %s cannot be written, so nothing is released",
+		     status_text(examination, "auditFile"));
+}
+
+static void check_token(struct examination *examination, const json_t *token)
+{
+	const char *uri = json_string_member(token, "uri");
+	const char *problem = json_string_member(token, "problem");
+	const char *hint = json_string_member(token, "hint");
+
+	uri = uri ? uri : "?";
+	if (!json_boolean_member(token, "present")) {
+		find(examination, SEVERITY_PROBLEM, "token", hint ? hint : "tokenctl tokens",
+		     "%s is not there%s%s", uri, problem ? ": " : "", problem ? problem : "");
+		examination->worst = examination->worst ? examination->worst : ERR_NO_TOKEN;
+		return;
+	}
+	find(examination, problem ? SEVERITY_WARNING : SEVERITY_OK, "token", hint ? hint : "",
+	     "%s is there%s%s", uri, problem ? ", but: " : "", problem ? problem : "");
+	if (json_boolean_member(token, "simulation"))
+		find(examination, SEVERITY_WARNING, "token", "token tpm:device:" DEVICE " in tokend.conf",
+		     "%s is a SIMULATION: whoever is root here can read its keys", uri);
+	if (json_boolean_member(token, "inLockout"))
+		find(examination, SEVERITY_WARNING, "token", "tpm2_dictionarylockout -c, or wait",
+		     "%s is in lockout after wrong PINs; keys without a PIN still work", uri);
+}
+
+static void check_tokens(struct examination *examination)
+{
+	const json_t *list = json_object_get(examination->tokens, "tokens");
+
+	if (!examination->tokens)
+		return;
+	if (json_array_size(list) == 0) {
+		find(examination, SEVERITY_PROBLEM, "token", "token tpm:device:" DEVICE " in tokend.conf",
+		     "tokend was told of no token");
+		examination->worst = examination->worst ? examination->worst : ERR_NO_TOKEN;
+	}
+	for (size_t i = 0; i < json_array_size(list); i++)
+		check_token(examination, json_array_get(list, i));
+}
+
+static void check_keys(struct examination *examination)
+{
+	size_t count = json_array_size(examination->keys);
+
+	if (!examination->keys)
+		return;
+	if (count == 0) {
+		find(examination, SEVERITY_NOTE, "keys", "tokenctl enroll --name host",
+		     "there is no key that you may see");
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		const json_t *key = json_array_get(examination->keys, i);
+		const char *name = json_string_member(key, "name");
+
+		if (!json_boolean_member(key, "usable"))
+			find(examination, SEVERITY_WARNING, "keys", "tokenctl tokens",
+			     "the key %s cannot be used: no token that holds it is there", name ? name : "?");
+	}
+	find(examination, SEVERITY_OK, "keys", "", "you may see %zu", count);
+	find(examination, SEVERITY_NOTE, "recovery",
+	     "age-keygen -o recovery.txt, kept off this machine, and -r for it",
+	     "there is no recovery kit yet: what is encrypted to one key alone is lost with its token");
+}
+
+/* ---- checks that look at the machine ---- */
+
+static void check_state(struct examination *examination)
+{
+	const char *path = json_string_member(examination->where.status, "stateDirectory");
+	char next[PROBLEM_TEXT_MAX];
+	struct stat status;
+
+	if (!path || stat(path, &status) < 0)
+		return;
+	(void)snprintf(next, sizeof(next), "chmod 0700 %s", path);
+	if (status.st_mode & 0077)
+		find(examination, SEVERITY_PROBLEM, "state", next, "%s can be read or written by others",
+		     path);
+	else
+		find(examination, SEVERITY_OK, "state", "", "%s is tokend's alone", path);
+}
+
+static bool reads_as(const char *path, const char *prefix)
+{
+	CLEANUP(fclosep) FILE *file = fopen(path, "re");
+	char line[128] = "";
+
+	return file && fgets(line, sizeof(line), file) && strncmp(line, prefix, strlen(prefix)) == 0;
+}
+
+/* zram stays in memory; device mapper says whether it encrypts. */
+static bool is_safe_swap(const char *device)
+{
+	char real[PATH_MAX], path[PATH_MAX + 64];
+	const char *name;
+
+	if (!realpath(device, real))
+		return false;
+	name = strrchr(real, '/') + 1;
+	if (strncmp(name, "zram", 4) == 0)
+		return true;
+	(void)snprintf(path, sizeof(path), "/sys/class/block/%s/dm/uuid", name);
+	return reads_as(path, "CRYPT-");
+}
+
+static void check_swap(struct examination *examination)
+{
+	CLEANUP(fclosep) FILE *file = fopen("/proc/swaps", "re");
+	char line[512], device[512];
+	bool first = true;
+
+	for (; file && fgets(line, sizeof(line), file); first = false)
+		if (!first && sscanf(line, "%511s", device) == 1 && !is_safe_swap(device))
+			find(examination, SEVERITY_WARNING, "swap",
+			     "encrypt it with a fresh key at each boot: crypttab(5), option swap",
+			     "%s is swap that is not encrypted: tokend's secrets are locked in memory, but "
+			     "what "
+			     "you decrypt may be written there",
+			     device);
+}
+
+static bool in_path(const char *program)
+{
+	const char *rest = getenv("PATH");
+	char path[PATH_MAX];
+
+	while (rest && *rest) {
+		size_t len = strcspn(rest, ":");
+
+		(void)snprintf(path, sizeof(path), "%.*s/%s", (int)len, rest, program);
+		if (access(path, X_OK) == 0)
+			return true;
+		rest += len;
+		rest += *rest == ':';
+	}
+	return false;
+}
+
+static void check_programs(struct examination *examination)
+{
+	static const struct {
+		const char *name;
+		enum severity missing;
+		const char *next;
+		const char *text;
+	} programs[] = {
+		{ "age-plugin-tokend", SEVERITY_WARNING,
+		  "cmake --install build/release, or put its directory into PATH",
+		  "age, rage and sops cannot use tokend" },
+		{ "age", SEVERITY_NOTE, "apt install age", "tokenctl encrypt and decrypt do without it" },
+		{ "sops", SEVERITY_NOTE, "https://github.com/getsops/sops/releases",
+		  "needed for files with encrypted values" },
+	};
+
+	for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++)
+		if (in_path(programs[i].name))
+			find(examination, SEVERITY_OK, "programs", "", "%s is in PATH", programs[i].name);
+		else
+			find(examination, programs[i].missing, "programs", programs[i].next,
+			     "%s is not in PATH: %s", programs[i].name, programs[i].text);
+}
+
+/* Only who runs tokend needs the device; whoever asks tokend does not. */
+static void check_device(struct examination *examination)
+{
+	const struct group *group;
+	char next[PROBLEM_TEXT_MAX];
+	struct stat status;
+	bool ours = json_integer_member(examination->where.status, "uid", (json_int_t)getuid()) ==
+	            (json_int_t)getuid();
+
+	if (stat(DEVICE, &status) < 0 || !ours || access(DEVICE, R_OK | W_OK) == 0)
+		return;
+	group = getgrgid(status.st_gid);
+	(void)snprintf(next, sizeof(next), "sudo usermod -aG %s \"$USER\", then log in again",
+	               group ? group->gr_name : "tss");
+	find(examination, examination->where.status ? SEVERITY_NOTE : SEVERITY_WARNING, "device", next,
+	     "you may not use %s, so a tokend that you run yourself cannot either", DEVICE);
+}
+
+/* ---- the examination ---- */
+
+static void (*const checks[])(struct examination *examination) = {
+	check_daemon, check_tokens, check_keys, check_policy,   check_audit,
+	check_memory, check_state,  check_swap, check_programs, check_device,
+};
+
+static void examine(struct examination *examination)
+{
+	struct problem ignored = { 0 };
+
+	where_find(examination->daemon, &examination->where);
+	if (examination->where.status) {
+		if (tokens_get(examination->daemon, &ignored, &examination->tokens))
+			examination->tokens = NULL;
+		if (keys_get(examination->daemon, NULL, &ignored, &examination->keys))
+			examination->keys = NULL;
+	}
+	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
+		checks[i](examination);
+}
+
+static const char *severity_name(enum severity severity)
+{
+	switch (severity) {
+	case SEVERITY_OK:
+		return "ok";
+	case SEVERITY_NOTE:
+		return "note";
+	case SEVERITY_WARNING:
+		return "warning";
+	case SEVERITY_PROBLEM:
+		break;
+	}
+	return "problem";
+}
+
+static const char *severity_colour(enum severity severity)
+{
+	switch (severity) {
+	case SEVERITY_OK:
+		return "\033[32m";
+	case SEVERITY_NOTE:
+		return "\033[36m";
+	case SEVERITY_WARNING:
+		return "\033[33m";
+	case SEVERITY_PROBLEM:
+		break;
+	}
+	return "\033[31m";
+}
+
+static void print_findings(const struct examination *examination)
+{
+	bool colours = terminal_colours(STDOUT_FILENO);
+
+	for (size_t i = 0; i < examination->count; i++) {
+		const struct finding *finding = &examination->findings[i];
+
+		(void)printf("%s%-8s%s  %-9s %s\n", colours ? severity_colour(finding->severity) : "",
+		             severity_name(finding->severity), colours ? "\033[0m" : "", finding->check,
+		             finding->text);
+		if (finding->next[0])
+			(void)printf("%21s%s\n", "-> ", finding->next);
+	}
+}
+
+static enum err print_findings_json(const struct examination *examination)
+{
+	CLEANUP(json_decrefp) json_t *list = json_array();
+
+	for (size_t i = 0; i < examination->count; i++) {
+		const struct finding *finding = &examination->findings[i];
+		json_t *row =
+		        json_pack("{s:s, s:s, s:s, s:s}", "severity", severity_name(finding->severity),
+		                  "check", finding->check, "text", finding->text, "next", finding->next);
+
+		if (json_array_append_new(list, row) < 0)
+			return ERR_NOMEM;
+	}
+	return json_print(TAKE(list));
+}
+
+static enum err conclude(const struct examination *examination, struct problem *problem)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < examination->count; i++)
+		count += examination->findings[i].severity == SEVERITY_PROBLEM;
+	if (count == 0)
+		return OK;
+	return problem_set(problem, examination->worst ? examination->worst : ERR_STATE_DIR,
+	                   "%zu %s not work", count, count == 1 ? "thing does" : "things do");
+}
+
+static enum err run(struct invocation *invocation)
+{
+	struct examination examination = { .daemon = &invocation->daemon };
+	enum err err = OK;
+
+	examination.findings = calloc(FINDINGS_MAX, sizeof(*examination.findings));
+	if (!examination.findings)
+		return ERR_NOMEM;
+	examine(&examination);
+	if (options_given(&invocation->options, "json"))
+		err = print_findings_json(&examination);
+	else
+		print_findings(&examination);
+	if (!err)
+		err = conclude(&examination, &invocation->problem);
+	where_done(&examination.where);
+	json_decref(examination.tokens);
+	json_decref(examination.keys);
+	free(examination.findings);
+	return err;
+}
+
+static const struct option_row rows[] = {
+	{ 0, "json", NULL, "print JSON", false },
+	OPTIONS_END,
+};
+
+const struct verb doctor_verb = {
+	.name = "doctor",
+	.arguments = "",
+	.summary = "Looks for what is wrong and names the next command to type",
+	.details = "Exits with 0 when everything works, 6 when tokend or a token is not there, else 1.",
+	.example = "  tokenctl doctor",
+	.options = rows,
+	.run = run,
+};

@@ -1,0 +1,7 @@
+/* Removes a file that held a key, after writing over it. */
+#pragma once
+
+#include "cli/problem.h"
+
+/* Overwrites path, waits for the disk, removes it. Refuses what is not a regular file, or has a second name under which it would stay. */
+MUST_CHECK enum err shred_file(const char *path, struct problem *problem);

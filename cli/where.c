@@ -1,0 +1,69 @@
+#include "cli/where.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/facts.h"
+
+static void copy(char *to, size_t len, const char *from)
+{
+	(void)snprintf(to, len, "%s", from ? from : "");
+}
+
+static void from_status(struct where *where)
+{
+	const char *mode = json_string_member(where->status, "mode");
+
+	copy(where->audit_file, sizeof(where->audit_file), json_string_member(where->status, "auditFile"));
+	copy(where->policy_directory, sizeof(where->policy_directory),
+	     json_string_member(where->status, "policyDirectory"));
+	where->system_mode = mode && strcmp(mode, "system") == 0;
+}
+
+static void from_line(struct where *where, char *line)
+{
+	char *value = strchr(line, ' ');
+
+	if (!value)
+		return;
+	*value++ = '\0';
+	value[strcspn(value, "\n")] = '\0';
+	if (strcmp(line, "audit-file") == 0)
+		copy(where->audit_file, sizeof(where->audit_file), value);
+	else if (strcmp(line, "policy-directory") == 0)
+		copy(where->policy_directory, sizeof(where->policy_directory), value);
+}
+
+static void from_file(struct where *where)
+{
+	CLEANUP(fclosep) FILE *file = NULL;
+	char directory[PATH_MAX], path[PATH_MAX + 8], line[PATH_MAX + 64];
+
+	control_runtime_directory(directory, sizeof(directory));
+	where->system_mode = strcmp(directory, "/run/tokend") == 0;
+	(void)snprintf(path, sizeof(path), "%s/where", directory);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file))
+		from_line(where, line);
+	if (where->audit_file[0] || !where->system_mode)
+		return;
+	copy(where->audit_file, sizeof(where->audit_file), "/var/lib/tokend/audit.log");
+	copy(where->policy_directory, sizeof(where->policy_directory), "/etc/tokend/policy.d");
+}
+
+void where_find(struct daemon *daemon, struct where *ret_where)
+{
+	struct problem ignored = { 0 };
+
+	*ret_where = (struct where){ 0 };
+	if (status_get(daemon, &ignored, &ret_where->status) == OK)
+		from_status(ret_where);
+	else
+		from_file(ret_where);
+}
+
+void where_done(struct where *where)
+{
+	json_decref(where->status);
+	where->status = NULL;
+}

@@ -1,0 +1,23 @@
+/*
+ * Where
+ *
+ * Where a daemon keeps its files, for the verbs that read them themselves: as the daemon says, or, when it is not running, as the file "where" says that it leaves in its
+ * runtime directory.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <limits.h>
+
+#include "cli/daemon.h"
+
+struct where {
+	char audit_file[PATH_MAX]; /* "": not known */
+	char policy_directory[PATH_MAX];
+	bool system_mode;
+	json_t *status; /* GetStatus; NULL when the daemon does not answer */
+};
+
+/* Never fails: what cannot be found out stays empty. */
+void where_find(struct daemon *daemon, struct where *ret_where);
+void where_done(struct where *where);
