@@ -21,7 +21,12 @@ static enum err explain_no_daemon(struct problem *problem)
 
 	control_path(path, sizeof(path));
 	(void)problem_set(problem, ERR_NO_DAEMON, "tokend is not running: nobody listens on %s", path);
-	problem_hint(problem, "sudo systemctl start tokend   (or, for yourself alone: tokend --user &)");
+	if (getenv("TOKEND_RUNTIME_DIR"))
+		problem_hint(problem, "tools/try starts the trial again; without TOKEND_RUNTIME_DIR in the "
+		                      "environment the system's tokend is asked");
+	else
+		problem_hint(problem,
+		             "sudo systemctl start tokend   (or, for yourself alone: tokend --user &)");
 	return ERR_NO_DAEMON;
 }
 

@@ -19,6 +19,7 @@
 struct decryption {
 	struct invocation *invocation; /* borrowed */
 	const char *name; /* of the input, for messages */
+	bool is_stdin;
 	struct identities identities;
 	bool only_files; /* -i was given: nothing else is tried */
 	bool passphrase; /* -p was given */
@@ -199,7 +200,8 @@ static enum err explain_other_format(struct decryption *decryption, struct bytes
 	if (memmem(piece.data, piece.len, sops_value, strlen(sops_value))) {
 		(void)problem_set(problem, ERR_UNSUPPORTED,
 		                  "%s is a SOPS file, which tokenctl does not open yet", decryption->name);
-		problem_hint(problem, "SOPS_AGE_KEY_FILE=<(tokenctl identity) sops -d %s", decryption->name);
+		problem_hint(problem, "SOPS_AGE_KEY_FILE=<(tokenctl identity) sops -d %s",
+		             decryption->is_stdin ? "FILE" : decryption->name);
 		return ERR_UNSUPPORTED;
 	}
 	return problem_set(problem, ERR_BAD_FILE, "%s is not an age file", decryption->name);
@@ -272,7 +274,9 @@ static enum err run(struct invocation *invocation)
 {
 	const struct options *options = &invocation->options;
 	const char *path = options->argument_count ? options->arguments[0] : NULL;
-	struct decryption decryption = { .invocation = invocation, .name = input_name(path) };
+	struct decryption decryption = { .invocation = invocation,
+		                         .name = input_name(path),
+		                         .is_stdin = input_name(path) != path };
 	CLEANUP(input_closep) int input = -1;
 	CLEANUP(output_freep) struct output *output = NULL;
 	enum err err = read_identities(&decryption);

@@ -224,22 +224,30 @@ static size_t help_width(const struct option_row *row)
 	return strlen(row->name) + (row->argument ? strlen(row->argument) + 1 : 0);
 }
 
+/* What every verb understands besides its own options; main looks for it before anything is parsed. */
+static const struct option_row help_row = { 'h', "help", NULL, "this text", false };
+
+static void print_help_row(const struct option_row *row, size_t width, FILE *file)
+{
+	int padding = (int)(width - help_width(row));
+
+	if (row->letter)
+		(void)fprintf(file, "  -%c, --%s", row->letter, row->name);
+	else
+		(void)fprintf(file, "      --%s", row->name);
+	(void)fprintf(file, "%s%s%*s  %s\n", row->argument ? " " : "", row->argument ? row->argument : "",
+	              padding, "", row->help);
+}
+
 void options_print_help(const struct option_row *rows, FILE *file)
 {
-	size_t width = 0;
+	size_t width = help_width(&help_row);
 
 	for (const struct option_row *row = rows; row->name; row++)
 		width = help_width(row) > width ? help_width(row) : width;
-	for (const struct option_row *row = rows; row->name; row++) {
-		int padding = (int)(width - help_width(row));
-
-		if (row->letter)
-			(void)fprintf(file, "  -%c, --%s", row->letter, row->name);
-		else
-			(void)fprintf(file, "      --%s", row->name);
-		(void)fprintf(file, "%s%s%*s  %s\n", row->argument ? " " : "",
-		              row->argument ? row->argument : "", padding, "", row->help);
-	}
+	for (const struct option_row *row = rows; row->name; row++)
+		print_help_row(row, width, file);
+	print_help_row(&help_row, width, file);
 }
 
 void options_print_words(const struct option_row *rows, FILE *file)

@@ -50,7 +50,7 @@ const char *options_value(const struct options *options, const char *name); /* N
 /* Walks the values of an option that repeats, beginning with *cursor 0; NULL at the end. */
 const char *options_next(const struct options *options, const char *name, size_t *cursor);
 
-/* One line per option, aligned. */
+/* One line per option, aligned, and one for --help. */
 void options_print_help(const struct option_row *rows, FILE *file);
 
 /* One line per option for a completion script: "--output FILE". */

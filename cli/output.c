@@ -26,7 +26,7 @@ struct output {
 };
 
 /* The temporary name on file systems without O_TMPFILE, to be removed when a signal ends us. Global because a handler has no argument. */
-static char interrupted_path[PATH_MAX];
+static char interrupted_path[PATH_MAX + TEMPORARY_NAME_MAX];
 
 static void remove_and_end(int number)
 {
@@ -68,7 +68,7 @@ static enum err make_temporary_name(struct output *output)
 
 static enum err open_named_temporary(struct output *output, const char *directory_path, mode_t mode)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX + TEMPORARY_NAME_MAX];
 	enum err err = make_temporary_name(output);
 
 	if (err)
@@ -93,12 +93,13 @@ static enum err open_nameless(struct output *output, const char *directory_path,
 	return problem_errno(output->problem, errno, "cannot write to the directory", directory_path);
 }
 
-/* The file that is replaced gives the new one its mode and, where we may, its owner. */
+/* The file that is replaced gives the new one its mode and, where we may, its owner. What we may not give away is ours then, as after cp. */
 static enum err keep_mode(struct output *output, const struct stat *old)
 {
-	if (fchown(output->fd, old->st_uid, old->st_gid) < 0)
-		(void)fchown(output->fd, (uid_t)-1, old->st_gid);
-	if (fchmod(output->fd, old->st_mode & 07777U) < 0)
+	bool kept = fchown(output->fd, old->st_uid, old->st_gid) == 0 ||
+	            fchown(output->fd, (uid_t)-1, old->st_gid) == 0;
+
+	if (fchmod(output->fd, old->st_mode & (kept ? 0777U : 0707U)) < 0)
 		return problem_errno(output->problem, errno, "cannot set the mode of", output->path);
 	return OK;
 }

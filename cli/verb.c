@@ -2,12 +2,6 @@
 
 #include <string.h>
 
-/* What every verb understands besides its own options. */
-static const struct option_row common_rows[] = {
-	{ 'h', "help", NULL, "this text", false },
-	OPTIONS_END,
-};
-
 /* How many of words the name takes up, 0 when it is another. */
 static size_t matches(const char *name, size_t count, char *const *words)
 {
@@ -83,7 +77,6 @@ void verb_print_help(const struct verb *verb, FILE *file)
 		(void)fprintf(file, "\n%s\n", verb->details);
 	(void)fputs("\noptions:\n", file);
 	options_print_help(verb->options, file);
-	options_print_help(common_rows, file);
 	(void)fprintf(file, "\nexample:\n%s\n", verb->example);
 }
 

@@ -1,7 +1,9 @@
 #include "cli/where.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/facts.h"
 
@@ -47,7 +49,8 @@ static void from_file(struct where *where)
 		from_line(where, line);
 	if (where->audit_file[0] || !where->system_mode)
 		return;
-	copy(where->audit_file, sizeof(where->audit_file), "/var/lib/tokend/audit.log");
+	if (access("/var/lib/tokend/audit.log", F_OK) == 0 || errno != ENOENT)
+		copy(where->audit_file, sizeof(where->audit_file), "/var/lib/tokend/audit.log");
 	copy(where->policy_directory, sizeof(where->policy_directory), "/etc/tokend/policy.d");
 }
 
