@@ -1,0 +1,87 @@
+/*
+ * The wall time of whole processes: bench_process ID WHAT FLOOR-NAME RUNS SUBJECT... -- FLOOR... starts both in turn (A B B A), standard output
+ * to /dev/null, and compares from the start to the end of each. A program that fails ends the bench: a failure is quick.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/bench/figure.h"
+
+#define WARM_UP 5U
+
+extern char **environ;
+
+static posix_spawn_file_actions_t quiet;
+
+static void die(const char *what, const char *why)
+{
+	(void)fprintf(stderr, "bench_process: %s: %s\n", what, why);
+	exit(1);
+}
+
+static double milliseconds_of(char **command)
+{
+	double start = figure_now();
+	int status;
+	pid_t pid;
+	int problem = posix_spawnp(&pid, command[0], &quiet, NULL, command, environ);
+
+	if (problem)
+		die(command[0], strerror(problem));
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			die("waitpid", strerror(errno));
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		die(command[0], "did not end with 0");
+	return (figure_now() - start) * 1e3;
+}
+
+static void compare(struct figure *figure, char **subject, char **floor)
+{
+	for (size_t i = 0; i < WARM_UP; i++) {
+		(void)milliseconds_of(subject);
+		(void)milliseconds_of(floor);
+	}
+	for (size_t i = 0; i < figure->runs; i++) {
+		if (i % 2 == 0)
+			figure->subject[i] = milliseconds_of(subject);
+		figure->floor_values[i] = milliseconds_of(floor);
+		if (i % 2 == 1)
+			figure->subject[i] = milliseconds_of(subject);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static struct figure figure = { .unit = "ms" };
+	char **subject = argv + 5;
+	char **floor = subject;
+
+	while (floor < argv + argc && strcmp(*floor, "--") != 0)
+		floor++;
+	if (argc < 8 || floor == subject || floor + 1 >= argv + argc) {
+		(void)fprintf(stderr,
+		              "usage: bench_process ID WHAT FLOOR-NAME RUNS SUBJECT... -- FLOOR...\n");
+		return 2;
+	}
+	*floor++ = NULL;
+	figure.id = argv[1];
+	figure.what = argv[2];
+	figure.floor = argv[3];
+	figure.runs = (size_t)strtoul(argv[4], NULL, 10);
+	if (figure.runs < 1 || figure.runs > FIGURE_RUNS_MAX)
+		die("runs", "1 to 10000");
+	if (posix_spawn_file_actions_init(&quiet) ||
+	    posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0))
+		die("posix_spawn", "no memory");
+	compare(&figure, subject, floor);
+	figure_print(&figure);
+	(void)posix_spawn_file_actions_destroy(&quiet);
+	return 0;
+}
