@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/encoding.h"
+#include "formats/ascii.h"
 #include "formats/filekey.h"
 
 #define COLUMNS 64U
@@ -161,8 +162,8 @@ static enum err header_parse(struct age_header *header, struct bytes text)
 {
 	struct bytes line;
 
-	if (!line_take(&text, &line))
-		return ERR_BUG;
+	if (!bytes_are_ascii(text) || !line_take(&text, &line))
+		return ERR_BAD_FILE;
 	while (line_take(&text, &line)) {
 		enum err err;
 

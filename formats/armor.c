@@ -8,6 +8,7 @@
 
 #include "common/encoding.h"
 #include "common/secret.h"
+#include "formats/ascii.h"
 
 #define COLUMNS 64U
 #define BYTES_PER_LINE 48U
@@ -140,7 +141,7 @@ static enum err body_line(struct armor *armor, struct bytes line)
 
 	if (line.len > 0 && line.data[0] == '-')
 		return end_line(armor, line);
-	if (line.len == 0 || line.len > COLUMNS)
+	if (line.len == 0 || line.len > COLUMNS || !bytes_are_ascii(line))
 		return ERR_BAD_FILE;
 	err = armor_make_room(armor);
 	if (!err)

@@ -7,6 +7,7 @@
 #include "formats/tpmkey.h"
 
 #include "common/encoding.h"
+#include "formats/ascii.h"
 
 #define PEM_BEGIN "-----BEGIN TSS2 PRIVATE KEY-----"
 #define PEM_END "-----END TSS2 PRIVATE KEY-----"
@@ -150,7 +151,7 @@ static enum err pem_decode(struct bytes text, struct buf *der)
 	size_t len;
 	enum err err;
 
-	if (text.len > TPMKEY_TEXT_MAX)
+	if (text.len > TPMKEY_TEXT_MAX || !bytes_are_ascii(text))
 		return ERR_BAD_FILE;
 	err = buf_new(TPMKEY_TEXT_MAX, &base64);
 	if (!err)

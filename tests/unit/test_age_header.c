@@ -53,6 +53,8 @@ static const struct row rows[] = {
 	{ "not canonical", INTRO "-> a\nAB\n" MAC, ERR_BAD_FILE, 0, 0 },
 	{ "one character left over", INTRO "-> a\nAAAAA\n" MAC, ERR_BAD_FILE, 0, 0 },
 	{ "URL alphabet", INTRO "-> a\nA_-A\n" MAC, ERR_BAD_FILE, 0, 0 },
+	{ "not ASCII in a body", INTRO "-> a\nAAA\x80\n" MAC, ERR_BAD_FILE, 0, 0 },
+	{ "not ASCII in the MAC", INTRO "-> a\n\n--- AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\xc3\xa4\n", ERR_BAD_FILE, 0, 0 },
 	{ "MAC without a space", INTRO "-> a\n\n---AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
 	  ERR_BAD_FILE, 0, 0 },
 	{ "MAC of 31 bytes", INTRO "-> a\n\n--- AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n", ERR_BAD_FILE,

@@ -55,6 +55,7 @@ static const struct row rows[] = {
 	{ "not canonical", ARMOR_BEGIN "\nAB==\n" ARMOR_END, ERR_BAD_FILE, 0 },
 	{ "too much padding", ARMOR_BEGIN "\nAAA==\n" ARMOR_END, ERR_BAD_FILE, 0 },
 	{ "padding inside", ARMOR_BEGIN "\nAA==AAAA\n" ARMOR_END, ERR_BAD_FILE, 0 },
+	{ "not ASCII", ARMOR_BEGIN "\nAAA\xc1\n" ARMOR_END, ERR_BAD_FILE, 0 },
 	{ "URL alphabet", ARMOR_BEGIN "\nA_-A\n" ARMOR_END, ERR_BAD_FILE, 0 },
 };
 
