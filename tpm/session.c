@@ -1,0 +1,60 @@
+#include "tpm/error.h"
+#include "tpm/token.h"
+
+struct start {
+	ESYS_TR salt_key;
+	ESYS_TR session;
+};
+
+static TSS2_RC start(struct token *token, void *context)
+{
+	static const TPMT_SYM_DEF aes_128_cfb = {
+		.algorithm = TPM2_ALG_AES,
+		.keyBits.aes = 128,
+		.mode.aes = TPM2_ALG_CFB,
+	};
+	struct start *request = context;
+
+	return Esys_StartAuthSession(token->esys, request->salt_key, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+	                             ESYS_TR_NONE, NULL, TPM2_SE_HMAC, &aes_128_cfb, TPM2_ALG_SHA256,
+	                             &request->session);
+}
+
+static enum err session_start(struct token *token, struct tpm_parent *parent)
+{
+	struct start request = { parent->object.tr, ESYS_TR_NONE };
+	enum err err = tpm_with_slot(token, start, &request);
+
+	if (err)
+		return err;
+	token->session = request.session;
+	return tpm_check(token,
+	                 Esys_TR_GetTpmHandle(token->esys, request.session, &token->session_place.handle));
+}
+
+/*
+ * Salted with the parent, whose Name the key's blob carries: whoever stands on the bus and offers a parent of his own is refused before the salt is
+ * made. Not bound to any object, so one session serves all keys; a key's authorisation value goes into the HMAC of its own command alone.
+ */
+enum err tpm_session(struct token *token, struct tpm_parent *parent, TPMA_SESSION attributes,
+                     ESYS_TR *ret_session)
+{
+	enum err err = OK;
+
+	if (token->session == ESYS_TR_NONE)
+		err = session_start(token, parent);
+	if (!err)
+		err = tpm_check(token,
+		                Esys_TRSess_SetAttributes(token->esys, token->session,
+		                                          TPMA_SESSION_CONTINUESESSION | attributes, 0xff));
+	if (!err)
+		*ret_session = token->session;
+	return err;
+}
+
+void tpm_session_flush(struct token *token)
+{
+	if (token->session != ESYS_TR_NONE && token->esys && !token->broken)
+		(void)tpm_check(token, Esys_FlushContext(token->esys, token->session));
+	token->session = ESYS_TR_NONE;
+}

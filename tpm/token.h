@@ -1,0 +1,160 @@
+/*
+ * TPM token
+ *
+ * One open TPM, as the files of this folder share it:
+ *
+ *	token.c		the vtable: each operation, put together from what follows
+ *	device.c	connection, ESYS context, what is done when it dies
+ *	srk.c		the parent of all keys, known by its Name
+ *	session.c	the one session that every secret crosses the bus in
+ *	object.c	what is loaded, never more than two; the rest waits as saved contexts
+ *	seal.c		templates; making and opening keys
+ *	pin.c		from PIN to authorisation value, and the budget of tries
+ *	tcti.c shim.c	the wire, and the check of what comes from it
+ *	error.c		TSS2_RC to enum err
+ */
+#pragma once
+
+#include <tss2/tss2_esys.h>
+
+#include "common/token.h"
+#include "tpm/shim.h"
+#include "tpm/tcti.h"
+
+#define TPM_SRK_HANDLE 0x81000001U /* TCG provisioning guidance: the owner's storage root key */
+#define TPM_SRK_TRANSIENT 0x40000001U /* as key files say it: made from the owner's seed, each time */
+
+/* A bare TPM has three slots for objects, and a persistent parent takes one of them while it is used. */
+#define TPM_OBJECTS_MAX 2U
+
+/* Where something of ours stands on the TPM, so that it can be found again and flushed after the connection broke. */
+struct tpm_leftover {
+	TPM2_HANDLE handle;
+	TPM2B_NAME name; /* of an object; empty for a session */
+};
+
+/* Something that can be loaded: a key, or a transient parent. */
+struct tpm_object {
+	struct tpm_object *next; /* among those that are loaded */
+	ESYS_TR tr; /* ESYS_TR_NONE: not loaded */
+	struct tpm_leftover place; /* where it stands on the TPM, while loaded */
+	uint8_t *context; /* owned; a marshalled TPMS_CONTEXT, once it was saved */
+	size_t context_len;
+	uint64_t used; /* when it was last used */
+	bool pinned; /* in use by the command that is being put together */
+};
+
+struct token_key {
+	struct tpm_object object;
+	struct key_id id;
+	enum key_kind kind;
+	bool has_pin;
+	uint32_t parent;
+	TPM2B_NAME parent_name;
+};
+
+struct tpm_parent {
+	struct tpm_object object; /* a persistent one is never in the list of what is loaded */
+	TPM2B_NAME name; /* computed by us from the public key that ESYS salts sessions with */
+	bool known;
+};
+
+/* Those of a TPM whose connection broke. */
+struct tpm_leftovers {
+	struct tpm_leftover items[TPM_OBJECTS_MAX + 2];
+	size_t count;
+	uint32_t reset_count; /* they are gone if it has changed */
+	bool reset_count_known;
+};
+
+struct token {
+	const struct tcti_driver *driver;
+	char *uri; /* owned */
+	const char *configuration; /* in uri */
+	struct shim *shim;
+	ESYS_CONTEXT *esys;
+	ESYS_TR session; /* ESYS_TR_NONE: not started */
+	struct tpm_leftover session_place;
+	struct tpm_parent persistent;
+	struct tpm_parent transient;
+	struct tpm_object *loaded;
+	uint64_t clock; /* counts uses */
+	bool broken; /* ESYS must be made anew before anything else */
+	bool reset_count_known;
+	uint32_t reset_count;
+	uint32_t commands_before; /* sent over connections that are closed */
+	struct tpm_leftovers leftovers;
+};
+
+/* device.c */
+
+MUST_CHECK enum err tpm_device_open(struct token *token);
+/* Closes the connection; objects and session count as left over. */
+void tpm_device_close(struct token *token);
+/* tpm_error, and notes when the context is of no more use: then every operation says ERR_NO_TOKEN until it was opened again. */
+enum err tpm_check(struct token *token, TSS2_RC rc);
+MUST_CHECK enum err tpm_reset_count(struct token *token, uint32_t *ret_count);
+/* The same connection with a new ESYS context, when the old one has seen what it should not keep. Keys stay usable. */
+MUST_CHECK enum err tpm_device_renew(struct token *token);
+/* Remembers what could not be flushed now; it is when the TPM can be asked again and has not been reset. */
+void tpm_leftover_note(struct token *token, const struct tpm_leftover *leftover);
+/* A property of TPM_PT_FIXED or TPM_PT_VAR: as many as *count asks from first on. */
+MUST_CHECK enum err tpm_properties(struct token *token, TPM2_PT first, TPMS_TAGGED_PROPERTY *properties,
+                                   size_t *count);
+/* Wipes what the last answer left in ESYS's buffer and on the stack. */
+void tpm_forget_answer(struct token *token);
+/* On a software TPM that is about to be closed for good. */
+void tpm_device_shutdown(struct token *token);
+
+/* session.c */
+
+/* Starts the session if it is not there, salted with parent; attributes: TPMA_SESSION_DECRYPT and ENCRYPT as the command's parameters allow. */
+MUST_CHECK enum err tpm_session(struct token *token, struct tpm_parent *parent, TPMA_SESSION attributes,
+                                ESYS_TR *ret_session);
+void tpm_session_flush(struct token *token);
+
+/* object.c */
+
+/* Room for one more object, by taking the longest unused off the device; fewer than keep stay. */
+MUST_CHECK enum err tpm_objects_shrink(struct token *token, size_t keep);
+/* Does a command that needs a slot; when the TPM has none, takes our own off one by one and tries again. ERR_TOKEN_FULL when none is left. */
+typedef TSS2_RC (*tpm_command)(struct token *token, void *context);
+MUST_CHECK enum err tpm_with_slot(struct token *token, tpm_command command, void *context);
+/* Takes in an object that was just loaded. */
+void tpm_object_loaded(struct token *token, struct tpm_object *object, ESYS_TR tr);
+/* Loads it from its context if it is not loaded. ERR_NO_TOKEN when that is stale. */
+MUST_CHECK enum err tpm_object_ready(struct token *token, struct tpm_object *object);
+/* Off the device and forgotten. */
+void tpm_object_drop(struct token *token, struct tpm_object *object);
+/* Forgets without a command: the connection is gone. */
+void tpm_objects_forget(struct token *token);
+
+/* srk.c */
+
+/* The parent at handle, ready for a command and kept loaded until it is released, if its Name is name: ERR_TOKEN_STATE when not. */
+MUST_CHECK enum err tpm_parent_of(struct token *token, uint32_t handle, struct bytes name,
+                                  struct tpm_parent **ret_parent);
+/* The parent for new keys: the persistent one if it is suitable, a new persistent one if there is none, else a transient one. */
+MUST_CHECK enum err tpm_parent_for_new(struct token *token, struct tpm_parent **ret_parent,
+                                       uint32_t *ret_handle);
+void tpm_parent_release(struct tpm_parent *parent);
+
+/* seal.c */
+
+MUST_CHECK enum err tpm_create(struct token *token, const struct token_create *create,
+                               struct token_blob *ret_blob, uint8_t ret_point[P256_POINT_LEN]);
+MUST_CHECK enum err tpm_load(struct token *token, const struct token_load *load, struct token_key **ret_key);
+MUST_CHECK enum err tpm_ecdh(struct token *token, struct token_key *key, const struct secret *pin,
+                             const uint8_t point[P256_POINT_LEN], struct secret **ret_x);
+MUST_CHECK enum err tpm_unseal(struct token *token, struct token_key *key, const struct secret *pin,
+                               struct secret **ret_sealed);
+
+/* pin.c */
+
+/* The authorisation value of a key for a PIN: 32 bytes, the last of them not zero. */
+MUST_CHECK enum err tpm_pin_auth(const struct key_id *id, const struct secret *pin, struct secret **ret_auth);
+/* How many tries tokend would spend when the device has counted failures of at most allowed. */
+unsigned tpm_pin_tries(uint32_t failures, uint32_t allowed);
+MUST_CHECK enum err tpm_may_try_pin(struct token *token);
+
+extern const struct token_ops tpm_token_ops;
