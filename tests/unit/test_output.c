@@ -1,0 +1,273 @@
+/* The output of encrypt and decrypt: a file that appears whole or not at all, and nothing left behind. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/output.h"
+
+static char directory[64];
+
+static int enter_directory(void **state)
+{
+	(void)state;
+	(void)snprintf(directory, sizeof(directory), "/tmp/test_output.XXXXXX");
+	return mkdtemp(directory) && chdir(directory) == 0 ? 0 : -1;
+}
+
+static size_t count_files(void)
+{
+	DIR *stream = opendir(".");
+	size_t count = 0;
+
+	assert_non_null(stream);
+	for (const struct dirent *entry; (entry = readdir(stream));)
+		count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+	(void)closedir(stream);
+	return count;
+}
+
+static int leave_directory(void **state)
+{
+	(void)state;
+	(void)unlink("file");
+	(void)unlink("link");
+	return count_files() == 0 && rmdir(directory) == 0 ? 0 : -1;
+}
+
+static void put_file(const char *text, mode_t mode)
+{
+	int fd = open("file", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	assert_int_equal(fchmod(fd, mode), 0);
+	(void)close(fd);
+}
+
+static void assert_file(const char *text, mode_t mode)
+{
+	CLEANUP(close_fdp) int fd = open("file", O_RDONLY | O_CLOEXEC);
+	char content[64] = "";
+	struct stat status;
+
+	assert_true(fd >= 0);
+	assert_true(read(fd, content, sizeof(content) - 1) >= 0);
+	assert_string_equal(content, text);
+	assert_int_equal(fstat(fd, &status), 0);
+	assert_int_equal(status.st_mode & 07777, mode);
+}
+
+static struct output *open_file(const char *path)
+{
+	struct problem problem = { 0 };
+	struct output *output = NULL;
+
+	assert_int_equal(output_open(path, 0600, -1, &problem, &output), OK);
+	return output;
+}
+
+static void write_new(struct output *output)
+{
+	assert_int_equal(output_write(output, bytes_of_string("new ")), OK);
+	assert_int_equal(output_write(output, bytes_of_string("text")), OK);
+}
+
+static void test_new_file(void **state)
+{
+	struct output *output = open_file("file");
+
+	(void)state;
+	write_new(output);
+	assert_int_equal(count_files(), 0);
+	assert_int_equal(output_commit(output), OK);
+	(void)output_free(output);
+	assert_file("new text", 0600);
+}
+
+static void test_dropped(void **state)
+{
+	struct output *output = open_file("file");
+
+	(void)state;
+	write_new(output);
+	(void)output_free(output);
+	assert_int_equal(count_files(), 0);
+}
+
+static void test_replaced(void **state)
+{
+	struct output *output;
+
+	(void)state;
+	put_file("old", 0640);
+	output = open_file("file");
+	write_new(output);
+	assert_file("old", 0640);
+	assert_int_equal(output_commit(output), OK);
+	(void)output_free(output);
+	assert_file("new text", 0640);
+	assert_int_equal(count_files(), 1);
+}
+
+static void test_old_file_kept(void **state)
+{
+	struct output *output;
+
+	(void)state;
+	put_file("old", 0644);
+	output = open_file("file");
+	write_new(output);
+	(void)output_free(output);
+	assert_file("old", 0644);
+	assert_int_equal(count_files(), 1);
+}
+
+static void test_symbolic_link_stays(void **state)
+{
+	struct output *output;
+	struct stat status;
+
+	(void)state;
+	put_file("old", 0600);
+	assert_int_equal(symlink("file", "link"), 0);
+	output = open_file("link");
+	write_new(output);
+	assert_int_equal(output_commit(output), OK);
+	(void)output_free(output);
+	assert_file("new text", 0600);
+	assert_int_equal(lstat("link", &status), 0);
+	assert_true(S_ISLNK(status.st_mode));
+}
+
+/* Somebody else makes the file while we write: it is replaced, not written into. */
+static void test_made_meanwhile(void **state)
+{
+	struct output *output = open_file("file");
+
+	(void)state;
+	write_new(output);
+	put_file("meanwhile", 0644);
+	assert_int_equal(output_commit(output), OK);
+	(void)output_free(output);
+	assert_file("new text", 0600);
+	assert_int_equal(count_files(), 1);
+}
+
+static void test_refused(void **state)
+{
+	static const struct {
+		const char *path;
+		enum err err;
+	} rows[] = {
+		{ "no/such/file", ERR_NO_FILE }, { ".", ERR_USAGE }, { "/", ERR_USAGE }, { "", ERR_NO_FILE },
+		{ "file/x", ERR_NO_FILE },
+	};
+
+	(void)state;
+	put_file("old", 0600);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct problem problem = { 0 };
+		struct output *output = NULL;
+		enum err err = output_open(rows[i].path, 0600, -1, &problem, &output);
+
+		assert_null(output);
+		if (rows[i].path[0])
+			assert_int_equal(err, rows[i].err);
+		assert_int_not_equal(err, OK);
+		assert_true(problem.message[0] != '\0');
+	}
+	assert_file("old", 0600);
+}
+
+static void test_same_file(void **state)
+{
+	struct problem problem = { 0 };
+	struct output *output = NULL;
+	CLEANUP(close_fdp) int input = -1;
+
+	(void)state;
+	put_file("old", 0600);
+	input = open("file", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(output_open("file", 0600, input, &problem, &output), ERR_USAGE);
+	assert_string_equal(problem.message, "input and output are the same file, file");
+	assert_file("old", 0600);
+}
+
+static void test_device(void **state)
+{
+	struct output *output = open_file("/dev/null");
+
+	(void)state;
+	write_new(output);
+	assert_false(output_is_careful(output));
+	assert_int_equal(output_commit(output), OK);
+	(void)output_free(output);
+}
+
+static void test_full(void **state)
+{
+	struct problem problem = { 0 };
+	struct output *output = NULL;
+
+	(void)state;
+	assert_int_equal(output_open("/dev/full", 0600, -1, &problem, &output), OK);
+	assert_int_equal(output_write(output, bytes_of_string("x")), ERR_DISK_FULL);
+	assert_string_equal(problem.message, "cannot write /dev/full: No space left on device");
+	(void)output_free(output);
+}
+
+/* A terminal gets text, and neither binary data nor what would move its cursor. */
+static void test_terminal(void **state)
+{
+	static const struct {
+		const char *text;
+		enum err err;
+	} rows[] = {
+		{ "text\n", OK },        { "tab\tand \xc3\xa9\r\n", OK }, { "\033[2J", ERR_USAGE },
+		{ "bell\a", ERR_USAGE }, { "\x7f", ERR_USAGE },
+	};
+	CLEANUP(close_fdp) int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+	(void)state;
+	assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct problem problem = { 0 };
+		struct output *output = NULL;
+
+		assert_int_equal(output_open(ptsname(master), 0600, -1, &problem, &output), OK);
+		assert_true(output_is_careful(output));
+		assert_int_equal(output_write(output, bytes_of_string(rows[i].text)), rows[i].err);
+		(void)output_free(output);
+	}
+}
+
+#define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, enter_directory, leave_directory)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		IN_DIRECTORY(test_new_file),
+		IN_DIRECTORY(test_dropped),
+		IN_DIRECTORY(test_replaced),
+		IN_DIRECTORY(test_old_file_kept),
+		IN_DIRECTORY(test_symbolic_link_stays),
+		IN_DIRECTORY(test_made_meanwhile),
+		IN_DIRECTORY(test_refused),
+		IN_DIRECTORY(test_same_file),
+		IN_DIRECTORY(test_device),
+		IN_DIRECTORY(test_full),
+		IN_DIRECTORY(test_terminal),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
