@@ -21,7 +21,8 @@ void plugin_sentence(const struct problem *problem, enum err err,
 enum err plugin_explain(struct plugin_wire *wire, struct plugin_told *told, enum err err,
                         const struct problem *problem)
 {
-	static const char *const words[] = { "msg", NULL };
+	static const char *const message[] = { "msg", NULL };
+	static const char *const error[] = { "error", "internal", NULL };
 	const struct plugin_stanza *reply;
 	char sentence[PLUGIN_SENTENCE_MAX];
 
@@ -29,5 +30,8 @@ enum err plugin_explain(struct plugin_wire *wire, struct plugin_told *told, enum
 		return OK;
 	told->told[err] = true;
 	plugin_sentence(problem, err, sentence);
-	return plugin_wire_ask(wire, words, bytes_of_string(sentence), &reply);
+	/* Without the daemon there is nothing this plugin could do for any identity, so the error that ends all of them costs little there. */
+	if (err == ERR_NO_DAEMON && plugin_wire_hides_messages(wire))
+		return plugin_error(wire, error, sentence);
+	return plugin_wire_ask(wire, message, bytes_of_string(sentence), &reply);
 }

@@ -61,7 +61,8 @@ struct plugin_ops {
 void plugin_sentence(const struct problem *problem, enum err err,
                      char ret_sentence[static PLUGIN_SENTENCE_MAX]);
 
-/* Says why something was not done, at most once for each error in a conversation. */
+/* Says why something was not done, at most once for each error in a conversation. It is a message, not an error; only that there is no daemon is an error
+ * to a client that hides messages (sops does, and without it would name a wrong identity as the cause). */
 struct plugin_told {
 	bool told[ERR_COUNT];
 };

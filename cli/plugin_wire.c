@@ -183,6 +183,11 @@ struct plugin_wire *plugin_wire_free(struct plugin_wire *wire)
 	return NULL;
 }
 
+bool plugin_wire_hides_messages(const struct plugin_wire *wire)
+{
+	return wire->pipe.hides_messages;
+}
+
 enum err plugin_wire_next(struct plugin_wire *wire, const struct plugin_stanza **ret_stanza)
 {
 	enum err err;

@@ -39,6 +39,7 @@ struct plugin_pipe {
 	enum err (*receive)(void *context, struct buf *input);
 	enum err (*send)(void *context, struct buf *output);
 	void *context; /* borrowed */
+	bool hides_messages; /* the client shows nobody what a "msg" says */
 };
 
 struct plugin_wire;
@@ -46,6 +47,8 @@ struct plugin_wire;
 MUST_CHECK enum err plugin_wire_new(const struct plugin_pipe *pipe, struct plugin_wire **ret_wire);
 struct plugin_wire *plugin_wire_free(struct plugin_wire *wire);
 DEFINE_CLEANUP(struct plugin_wire *, plugin_wire_free);
+
+bool plugin_wire_hides_messages(const struct plugin_wire *wire);
 
 /* The next stanza; borrowed until the next call. Errors of receive; ERR_BAD_MESSAGE. */
 MUST_CHECK enum err plugin_wire_next(struct plugin_wire *wire, const struct plugin_stanza **ret_stanza);

@@ -133,13 +133,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	CLEANUP(plugin_wire_freep) struct plugin_wire *wire = NULL;
 	struct client client = { .input = reader_of(bytes_of(data, len)) };
-	struct plugin_pipe pipe = { receive, send_one, &client };
+	struct plugin_pipe pipe = { receive, send_one, &client, false };
 	uint8_t choice;
 	enum err err;
 
 	/* Constant after the first run; the fuzzer has no other place before it. */
 	check(secret_client_init() == OK);
 	choice = reader_u8(&client.input);
+	pipe.hides_messages = choice & 4;
 	client.mood = reader_u8(&client.input);
 	client.step = choice & 2 ? 97 : 4096;
 	check(plugin_wire_new(&pipe, &wire) == OK);

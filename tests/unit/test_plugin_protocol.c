@@ -76,6 +76,7 @@ struct script {
 	struct buf *asked; /* what the daemon was asked, one after the other */
 	const char *answers; /* of the daemon: words with blanks between */
 	struct secret *file_key;
+	bool hides_messages;
 	struct token_stanza last; /* of a recipient-stanza that was sent */
 };
 
@@ -468,7 +469,7 @@ static const struct row rows[] = {
 static void run_text(state_machine machine, struct script *script, struct buf *client, enum err expected)
 {
 	CLEANUP(plugin_wire_freep) struct plugin_wire *wire = NULL;
-	struct plugin_pipe pipe = { receive, send_one, script };
+	struct plugin_pipe pipe = { receive, send_one, script, script->hides_messages };
 
 	script->input = reader_of(buf_bytes(client));
 	assert_int_equal(buf_new(TEXT_MAX, &script->said), OK);
@@ -606,6 +607,22 @@ static void test_prompts_end(void **state)
 	(void)buf_free(script.asked);
 }
 
+/* A client that shows no messages is told by an error that there is no daemon, and only that. */
+static void test_hidden_messages(void **state)
+{
+	CLEANUP(buf_freep) struct buf *client = NULL;
+	struct script script = { .step = 4096, .answers = "denied no-daemon", .hides_messages = true };
+
+	(void)state;
+	assert_int_equal(buf_new(TEXT_MAX, &client), OK);
+	expand(ADD("older") ADD("old") FOR("0", "for-old") DONE REPLY_OK REPLY_OK, client);
+	run_text(IDENTITY, &script, client, OK);
+	assert_string_equal(buf_string(script.said), "msg (not permitted, or there is no such key)\n"
+	                                             "error internal (tokend is not running)\n");
+	(void)buf_free(script.said);
+	(void)buf_free(script.asked);
+}
+
 /* What recipient-v1 makes, the key opens. */
 static void test_stanza_opens(void **state)
 {
@@ -697,7 +714,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),         cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_many_stanzas), cmocka_unit_test(test_prompts_end),
-		cmocka_unit_test(test_stanza_opens),
+		cmocka_unit_test(test_stanza_opens), cmocka_unit_test(test_hidden_messages),
 	};
 
 	return cmocka_run_group_tests_name("plugin protocol", tests, make_words, NULL);
