@@ -1,0 +1,510 @@
+#include "tokend/daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+#include "common/control.h"
+#include "common/log.h"
+#include "common/secret.h"
+#include "tokend/sandbox.h"
+#include "tokend/startup.h"
+#include "tokend/supervisor.h"
+
+#define USEC_PER_SECOND 1000000U
+#define STOP_DEADLINE_USEC (4U * USEC_PER_SECOND)
+#define DESCRIPTORS_WANTED 65536U
+
+struct policy_list {
+	struct policy_list *next;
+	struct policy *policy;
+};
+
+/* ---- small services to the requests ---- */
+
+int64_t daemon_seconds(const struct daemon *daemon)
+{
+	uint64_t now = 0;
+
+	/* Counts on while the machine sleeps: an unlock is not to outlive a night in a closed laptop. */
+	(void)sd_event_now(daemon->event, CLOCK_BOOTTIME, &now);
+	return (int64_t)(now / USEC_PER_SECOND);
+}
+
+struct worker *daemon_worker(const struct daemon *daemon, const char *token_uri)
+{
+	for (size_t i = 0; i < daemon->worker_count; i++)
+		if (strcmp(worker_uri(daemon->workers[i]), token_uri) == 0)
+			return daemon->workers[i];
+	return NULL;
+}
+
+static void free_old_policies(struct daemon *daemon)
+{
+	while (daemon->old_policies) {
+		struct policy_list *old = daemon->old_policies;
+
+		daemon->old_policies = old->next;
+		policy_free(old->policy);
+		free(old);
+	}
+}
+
+void daemon_request_done(struct daemon *daemon)
+{
+	daemon->in_flight--;
+	if (daemon->in_flight > 0)
+		return;
+	free_old_policies(daemon);
+	if (daemon->stopping)
+		(void)sd_event_exit(daemon->event, 0);
+}
+
+/* ---- unlocks: their end, and what the helpers are told of it ---- */
+
+struct lock_call {
+	struct worker_call call;
+	struct key_id key;
+};
+
+static enum err build_lock(struct worker_call *call, struct buf *packet)
+{
+	const struct lock_call *lock = (const struct lock_call *)call;
+
+	return token_message_put(packet, TOKEN_FIELD_KEY_ID, bytes_of(lock->key.bytes, KEY_ID_LEN));
+}
+
+static void lock_done(struct worker_call *call, enum err err, const struct token_message *message)
+{
+	(void)message;
+	if (err && err != ERR_NO_TOKEN && err != ERR_NO_KEY)
+		log_warning("a key could not be closed in its helper: %s", err_info(err)->text);
+	free(call);
+}
+
+static void send_lock(struct worker *worker, const struct key_id *key)
+{
+	struct lock_call *lock = calloc(1, sizeof(*lock));
+
+	if (!lock) {
+		/* Better no helper than one that keeps open what it must not. */
+		worker_restart(worker);
+		return;
+	}
+	lock->key = *key;
+	lock->call.op = TOKEN_OP_LOCK;
+	lock->call.build = build_lock;
+	lock->call.done = lock_done;
+	lock->call.once = true;
+	worker_submit(worker, &lock->call);
+}
+
+static void on_closed(void *context, const struct key_id *id)
+{
+	struct daemon *daemon = context;
+	const struct key *key = keyring_find_id(daemon->keyring, id);
+
+	for (size_t i = 0; key && i < key->slot_count; i++) {
+		struct worker *worker = daemon_worker(daemon, key->slots[i]->token_uri);
+
+		if (worker && worker_running(worker))
+			send_lock(worker, id);
+	}
+}
+
+static int on_unlock_timer(sd_event_source *source, uint64_t usec, void *context)
+{
+	(void)source;
+	(void)usec;
+	daemon_watch_unlocks(context);
+	return 0;
+}
+
+void daemon_watch_unlocks(struct daemon *daemon)
+{
+	int64_t next = unlock_expire(daemon->unlocks, daemon_seconds(daemon));
+
+	if (next == 0) {
+		(void)sd_event_source_set_enabled(daemon->unlock_timer, SD_EVENT_OFF);
+		return;
+	}
+	(void)sd_event_source_set_time(daemon->unlock_timer, (uint64_t)next * USEC_PER_SECOND);
+	(void)sd_event_source_set_enabled(daemon->unlock_timer, SD_EVENT_ONESHOT);
+}
+
+/* ---- helpers, by way of the supervisor ---- */
+
+static void ask_supervisor(void *context, size_t index)
+{
+	const struct daemon *daemon = context;
+	const struct supervisor_message message = { .op = SUPERVISOR_START, .helper = (uint32_t)index };
+
+	if (supervisor_send(daemon->channel, &message, -1))
+		log_error("the supervisor cannot be asked for a helper: %s", strerror(errno));
+}
+
+/* What a helper held open is closed for everybody once the helper is gone. */
+static void helper_lost(void *context, struct worker *worker)
+{
+	const struct daemon *daemon = context;
+
+	for (size_t i = 0; i < keyring_count(daemon->keyring); i++) {
+		const struct key *key = keyring_at(daemon->keyring, i);
+
+		for (size_t j = 0; key->class != KEY_CLASS_BOOT && j < key->slot_count; j++)
+			if (strcmp(key->slots[j]->token_uri, worker_uri(worker)) == 0)
+				unlock_lost(daemon->unlocks, &key->id);
+	}
+}
+
+static int on_supervisor(sd_event_source *source, int fd, uint32_t events, void *context)
+{
+	struct daemon *daemon = context;
+	struct supervisor_message message;
+	int socket = -1;
+	enum err err = supervisor_receive(fd, &message, &socket);
+
+	(void)source;
+	(void)events;
+	if (err == ERR_AGAIN)
+		return 0;
+	if (err || message.op != SUPERVISOR_STARTED || message.helper >= daemon->worker_count) {
+		log_error("the supervisor is gone");
+		return sd_event_exit(daemon->event, 1);
+	}
+	log_debug("the helper of %s is process %u", daemon->worker_uris[message.helper], message.pid);
+	worker_started(daemon->workers[message.helper], message.err ? -1 : socket);
+	return 0;
+}
+
+static enum err start_workers(struct daemon *daemon)
+{
+	enum err err = OK;
+
+	for (size_t i = 0; !err && i < daemon->config.token_count; i++) {
+		const struct worker_settings settings = {
+			.index = i,
+			.uri = daemon->worker_uris[i],
+			.deadline_ms = daemon->config.token_deadline_ms,
+			.start = ask_supervisor,
+			.lost = helper_lost,
+			.context = daemon,
+		};
+
+		(void)snprintf(daemon->worker_uris[i], sizeof(daemon->worker_uris[i]), "%s",
+		               daemon->config.tokens[i]);
+		err = worker_new(daemon->event, &settings, &daemon->workers[i]);
+		if (!err)
+			daemon->worker_count++;
+	}
+	for (size_t i = 0; !err && i < daemon->worker_count; i++)
+		worker_start(daemon->workers[i]);
+	return err;
+}
+
+/* ---- reload ---- */
+
+static void no_answer(void *context, enum err err)
+{
+	(void)context;
+	if (err)
+		log_warning("the audit log cannot be written");
+}
+
+static void record(struct daemon *daemon, const char *operation, enum err result)
+{
+	const struct audit_record entry = { .frontend = "control", .operation = operation, .result = result };
+
+	if (audit_write(daemon->audit, &entry, no_answer, daemon))
+		log_warning("the audit log cannot be written");
+}
+
+static void warn_about_tokens(const struct daemon *daemon, const struct config *config)
+{
+	bool same = config->token_count == daemon->worker_count;
+
+	for (size_t i = 0; same && i < config->token_count; i++)
+		same = strcmp(config->tokens[i], daemon->worker_uris[i]) == 0;
+	if (!same)
+		log_warning("the tokens in %s have changed; they count from the next start on: "
+		            "systemctl restart tokend",
+		            daemon->options->configuration);
+}
+
+static void log_lines(const char *text)
+{
+	while (*text) {
+		size_t len = strcspn(text, "\n");
+
+		if (len)
+			log_warning("%.*s", (int)len, text);
+		text += len + (text[len] == '\n');
+	}
+}
+
+/* The one that it replaces may still be pointed into. */
+static enum err use_policy(struct daemon *daemon, struct policy *policy)
+{
+	struct policy_list *old = calloc(1, sizeof(*old));
+
+	if (!old)
+		return ERR_NOMEM;
+	old->policy = daemon->policy;
+	old->next = daemon->old_policies;
+	daemon->old_policies = old;
+	daemon->policy = policy;
+	candidate_cache_clear(daemon->candidates);
+	log_lines(policy_warnings(policy));
+	if (daemon->in_flight == 0)
+		free_old_policies(daemon);
+	return OK;
+}
+
+static enum err load_again(struct daemon *daemon, struct buf *problem)
+{
+	CLEANUP(policy_freep) struct policy *policy = NULL;
+	CLEANUP(freep) struct config *config = malloc(sizeof(*config));
+	enum err err = config ? config_load(daemon->options->configuration, problem, config) : ERR_NOMEM;
+
+	if (!err)
+		err = policy_load(config->policy_directory, daemon->options->mode == MODE_SYSTEM, problem,
+		                  &policy);
+	if (!err)
+		err = use_policy(daemon, policy);
+	if (err)
+		return err;
+	policy = NULL;
+	warn_about_tokens(daemon, config);
+	daemon->config = *config;
+	log_set_level(config->log_level);
+	for (size_t i = 0; i < daemon->worker_count; i++)
+		worker_set_deadline(daemon->workers[i], config->token_deadline_ms);
+	return OK;
+}
+
+static void notify_reloading(struct daemon *daemon)
+{
+	uint64_t now = 0;
+
+	(void)sd_event_now(daemon->event, CLOCK_MONOTONIC, &now);
+	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)now);
+}
+
+static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *context)
+{
+	CLEANUP(buf_freep) struct buf *problem = NULL;
+	struct daemon *daemon = context;
+	enum err err = buf_new(sizeof(daemon->policy_problem) - 1, &problem);
+
+	(void)source;
+	(void)info;
+	notify_reloading(daemon);
+	if (!err)
+		err = load_again(daemon, problem);
+	daemon->policy_problem[0] = '\0';
+	if (err) {
+		(void)snprintf(daemon->policy_problem, sizeof(daemon->policy_problem), "%s",
+		               problem && buf_len(problem) ? buf_string(problem) : err_info(err)->text);
+		log_error("not reloaded, what was loaded before stays in force: %s", daemon->policy_problem);
+	} else {
+		log_info("configuration and policy were loaded anew (%zu rules)",
+		         policy_rule_count(daemon->policy));
+	}
+	record(daemon, "reload", err);
+	(void)sd_notify(0, "READY=1");
+	return 0;
+}
+
+/* ---- the end ---- */
+
+static int on_stop_deadline(sd_event_source *source, uint64_t usec, void *context)
+{
+	const struct daemon *daemon = context;
+
+	(void)source;
+	(void)usec;
+	log_warning("%zu requests were not finished in time", daemon->in_flight);
+	return sd_event_exit(daemon->event, 0);
+}
+
+/* What is on its way is finished, nothing new begins. */
+static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *context)
+{
+	struct daemon *daemon = context;
+
+	(void)source;
+	(void)info;
+	if (daemon->stopping)
+		return 0;
+	daemon->stopping = true;
+	(void)sd_notify(0, "STOPPING=1");
+	daemon->listener = listener_free(daemon->listener);
+	clients_stop_reading(daemon->clients);
+	if (daemon->in_flight == 0 ||
+	    sd_event_add_time_relative(daemon->event, NULL, CLOCK_MONOTONIC, STOP_DEADLINE_USEC, 0,
+	                               on_stop_deadline, daemon) < 0)
+		return sd_event_exit(daemon->event, 0);
+	return 0;
+}
+
+static void daemon_done(struct daemon *daemon)
+{
+	listener_free(daemon->listener);
+	for (size_t i = 0; i < daemon->worker_count; i++)
+		daemon->workers[i] = worker_free(daemon->workers[i]);
+	daemon->worker_count = 0;
+	if (daemon->audit)
+		record(daemon, "stop", OK);
+	/* Requests that waited for the log are answered by its end, so the clients go after it. */
+	audit_free(daemon->audit);
+	clients_free(daemon->clients);
+	candidate_cache_free(daemon->candidates);
+	unlocks_free(daemon->unlocks);
+	keyring_free(daemon->keyring);
+	free_old_policies(daemon);
+	policy_free(daemon->policy);
+	sd_event_source_unref(daemon->unlock_timer);
+	sd_event_unref(daemon->event);
+	close_fdp(&daemon->channel);
+}
+
+/* ---- the start ---- */
+
+static enum err load_policy(struct daemon *daemon)
+{
+	CLEANUP(buf_freep) struct buf *problem = NULL;
+	enum err err = buf_new(4096, &problem);
+
+	if (!err)
+		err = policy_load(daemon->config.policy_directory, daemon->options->mode == MODE_SYSTEM,
+		                  problem, &daemon->policy);
+	if (err)
+		return startup_failed(err, "tokenctl policy check", "the policy cannot be loaded: %s",
+		                      problem && buf_len(problem) ? buf_string(problem)
+		                                                  : err_info(err)->text);
+	log_lines(policy_warnings(daemon->policy));
+	return OK;
+}
+
+static enum err load_keyring(struct daemon *daemon, int state_directory)
+{
+	CLEANUP(buf_freep) struct buf *problems = NULL;
+	enum err err = buf_new(65536, &problems);
+
+	if (!err)
+		err = keyring_load(state_directory, problems, &daemon->keyring);
+	if (err)
+		return startup_failed(err, "tokenctl doctor", "the keys in %s cannot be read: %s",
+		                      daemon->options->state_directory, err_info(err)->text);
+	log_lines(buf_string(problems));
+	return OK;
+}
+
+static void accepted(void *context, const struct frontend *frontend, int fd)
+{
+	const struct daemon *daemon = context;
+
+	clients_add(daemon->clients, frontend, fd);
+}
+
+static enum err make_parts(struct daemon *daemon, struct daemon_start *start)
+{
+	enum err err = load_policy(daemon);
+
+	if (!err)
+		err = load_keyring(daemon, start->state_directory);
+	if (err)
+		return err;
+	err = audit_new(daemon->event, start->state_directory, &daemon->audit);
+	if (err)
+		return startup_failed(err, "df -h; ls -l " AUDIT_FILE_NAME " in the state directory",
+		                      "the audit log in %s cannot be written: %s",
+		                      daemon->options->state_directory, err_info(err)->text);
+	err = unlocks_new(on_closed, daemon, &daemon->unlocks);
+	if (!err)
+		err = candidate_cache_new(&daemon->candidates);
+	if (!err)
+		err = clients_new(daemon, &daemon->clients);
+	if (!err)
+		err = start_workers(daemon);
+	if (!err)
+		err = listener_new(daemon->event, start->sockets, accepted, daemon, &daemon->listener);
+	return err ? startup_failed(err, NULL, "the broker cannot start: %s", err_info(err)->text) : OK;
+}
+
+static enum err add_sources(struct daemon *daemon)
+{
+	if (sd_event_add_signal(daemon->event, NULL, SIGTERM, on_stop, daemon) < 0 ||
+	    sd_event_add_signal(daemon->event, NULL, SIGINT, on_stop, daemon) < 0 ||
+	    sd_event_add_signal(daemon->event, NULL, SIGHUP, on_reload, daemon) < 0 ||
+	    sd_event_add_io(daemon->event, NULL, daemon->channel, EPOLLIN, on_supervisor, daemon) < 0 ||
+	    sd_event_add_time(daemon->event, &daemon->unlock_timer, CLOCK_BOOTTIME, 0, 0, on_unlock_timer,
+	                      daemon) < 0 ||
+	    sd_event_source_set_enabled(daemon->unlock_timer, SD_EVENT_OFF) < 0)
+		return ERR_SYSTEM;
+	/* On only when the service manager asked for it; otherwise nothing ever wakes an idle daemon. */
+	return sd_event_set_watchdog(daemon->event, true) < 0 ? ERR_SYSTEM : OK;
+}
+
+static enum err confine(struct daemon *daemon, const struct daemon_start *start)
+{
+	struct rlimit files;
+	const char *user = geteuid() == 0 && start->uid != 0 ? start->config->user : NULL;
+	enum err err = sandbox_drop_privileges(user, start->uid, start->gid);
+
+	if (err)
+		return startup_failed(err, NULL, "privileges cannot be given up: %s", strerror(errno));
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < DESCRIPTORS_WANTED) {
+		files.rlim_cur = files.rlim_max < DESCRIPTORS_WANTED ? files.rlim_max : DESCRIPTORS_WANTED;
+		(void)setrlimit(RLIMIT_NOFILE, &files);
+	}
+	err = secret_process_init();
+	if (err)
+		return startup_failed(err, "ulimit -l 8192", "no memory can be locked for secrets: %s",
+		                      err_info(err)->text);
+	daemon->memory_locked = mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
+	err = sandbox_filter();
+	return err ? startup_failed(err, NULL, "the filter of system calls cannot be installed") : OK;
+}
+
+static enum err daemon_init(struct daemon *daemon, struct daemon_start *start)
+{
+	enum err err = confine(daemon, start);
+
+	if (err)
+		return err;
+	json_wiping_init();
+	if (sd_event_new(&daemon->event) < 0 || add_sources(daemon))
+		return startup_failed(ERR_SYSTEM, NULL, "the event loop cannot be made: %s", strerror(errno));
+	return make_parts(daemon, start);
+}
+
+int daemon_run(struct daemon_start *start)
+{
+	struct daemon *daemon = calloc(1, sizeof(*daemon));
+	int status;
+	enum err err;
+
+	if (!daemon)
+		return 1;
+	daemon->options = start->options;
+	daemon->config = *start->config;
+	daemon->channel = start->channel;
+	daemon->started_at = time(NULL);
+	err = daemon_init(daemon, start);
+	status = err_info(err)->exit_code;
+	if (!err) {
+		record(daemon, "start", OK);
+		log_info("%zu keys, %zu tokens, %zu rules; ready", keyring_count(daemon->keyring),
+		         daemon->worker_count, policy_rule_count(daemon->policy));
+		(void)sd_notify(0, "READY=1");
+		status = sd_event_loop(daemon->event);
+	}
+	daemon_done(daemon);
+	free(daemon);
+	return status < 0 ? 1 : status;
+}

@@ -1,0 +1,303 @@
+#include "tokend/request.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/encoding.h"
+#include "common/log.h"
+#include "tokend/request_stages.h"
+
+/* ---- life ---- */
+
+enum err request_new(struct client *client, enum request_kind kind, const char *via,
+                     struct request **ret_request)
+{
+	struct request *request = calloc(1, sizeof(*request));
+
+	if (!request)
+		return ERR_NOMEM;
+	request->client = client;
+	request->daemon = client_daemon(client);
+	request->kind = kind;
+	request->via = via;
+	request->peer = *client_peer(client);
+	*ret_request = request;
+	return OK;
+}
+
+struct request *request_free(struct request *request)
+{
+	if (!request)
+		return NULL;
+	request_enroll_done(request);
+	secret_free(request->file_key);
+	free(request->stanzas);
+	free(request->tries);
+	free(request->key_facts);
+	free(request->token_facts);
+	free(request->local);
+	free(request->status);
+	free(request->other);
+	free(request);
+	return NULL;
+}
+
+void request_abandon(struct request *request)
+{
+	request->client = NULL;
+	if (request->finished)
+		request_free(request);
+}
+
+static void (*const first_stages[])(struct request *request) = {
+	[REQUEST_UNWRAP] = request_unwrap, [REQUEST_KEYS] = request_keys,
+	[REQUEST_TOKENS] = request_tokens, [REQUEST_STATUS] = request_status,
+	[REQUEST_ENROLL] = request_enroll, [REQUEST_UNLOCK] = request_unlock,
+	[REQUEST_LOCK] = request_lock,     [REQUEST_EXPLAIN] = request_explain,
+};
+
+void request_submit(struct request *request)
+{
+	request->submitted = true;
+	request->daemon->requests++;
+	request->daemon->in_flight++;
+	client_add_request(request->client, request);
+	request->call.order = request->order;
+	first_stages[request->kind](request);
+}
+
+void request_answer_locally(struct request *request, enum err err)
+{
+	client_add_request(request->client, request);
+	request->err = err;
+	request->finished = true;
+	client_request_finished(request->client, request);
+}
+
+/* ---- policy, then keyring ---- */
+
+void request_note_rule(struct request *request, const char *file, unsigned line)
+{
+	if (file)
+		(void)snprintf(request->rule, sizeof(request->rule), "%s:%u", file, line);
+}
+
+static const struct key *find_named(const struct request *request)
+{
+	const struct keyring *keyring = request->daemon->keyring;
+	const struct key *key = NULL;
+	struct key_id id;
+
+	if (hex_decode(bytes_of_string(request->key_name), id.bytes, KEY_ID_LEN) == OK)
+		key = keyring_find_id(keyring, &id);
+	return key ? key : keyring_find(keyring, request->key_name);
+}
+
+static void check(const struct request *request, const char *via, enum operation operation, const char *name,
+                  struct policy_decision *ret_decision)
+{
+	policy_check(request->daemon->policy, &request->peer, via, operation, name, ret_decision);
+}
+
+/* Any of the front-ends: to unlock a key is worth as much as any use of it. */
+static void check_any(const struct request *request, enum operation operation, const char *name,
+                      struct policy_decision *ret_decision)
+{
+	static const char *const vias[] = { "age", "sops", "credential", "control" };
+
+	for (size_t i = 0; i < sizeof(vias) / sizeof(vias[0]); i++) {
+		check(request, vias[i], operation, name, ret_decision);
+		if (ret_decision->verdict != VERDICT_DENY)
+			return;
+	}
+}
+
+/* PERMIT_WITH_PIN on a key that has none cannot be met. */
+static bool usable_verdict(enum verdict verdict, const struct key *key)
+{
+	switch (verdict) {
+	case VERDICT_PERMIT:
+		return true;
+	case VERDICT_PERMIT_WITH_PIN:
+		return key && key->class != KEY_CLASS_BOOT;
+	case VERDICT_DENY:
+		break;
+	}
+	return false;
+}
+
+enum err request_find_key(struct request *request, enum operation operation, bool any_frontend,
+                          struct candidate *ret_candidate)
+{
+	/* Both are asked in any case, and in a no all three, so that the time says nothing either. */
+	const struct key *key = find_named(request);
+	const char *name = key ? key->name : request->key_name;
+	struct policy_decision decision, every;
+
+	if (any_frontend)
+		check_any(request, operation, name, &decision);
+	else
+		check(request, request->via, operation, name, &decision);
+	request_note_rule(request, decision.file, decision.line);
+	if (!key || !usable_verdict(decision.verdict, key)) {
+		check(request, request->via, operation, NULL, &every);
+		return !key && decision.verdict != VERDICT_DENY && every.verdict != VERDICT_DENY ? ERR_NO_KEY
+		                                                                                 : ERR_DENIED;
+	}
+	request->key = key;
+	*ret_candidate = (struct candidate){
+		.key = key,
+		.for_seconds = decision.for_seconds,
+		.pin_each_time = key->class == KEY_CLASS_ADMIN || decision.verdict == VERDICT_PERMIT_WITH_PIN,
+		.rule_file = decision.file,
+		.rule_line = decision.line,
+	};
+	return OK;
+}
+
+bool request_key_locked(const struct request *request, const struct candidate *candidate)
+{
+	const struct daemon *daemon = request->daemon;
+
+	return candidate->key->class != KEY_CLASS_BOOT &&
+	       unlock_left(daemon->unlocks, request->peer.uid, &candidate->key->id, daemon_seconds(daemon)) ==
+	               0;
+}
+
+uint32_t request_worker_bit(const struct request *request, const struct worker *worker)
+{
+	for (size_t i = 0; i < request->daemon->worker_count; i++)
+		if (request->daemon->workers[i] == worker)
+			return UINT32_C(1) << i;
+	return 0;
+}
+
+struct worker *request_worker(const struct request *request, const struct key *key, uint32_t without)
+{
+	for (size_t i = 0; i < key->slot_count; i++) {
+		struct worker *worker = daemon_worker(request->daemon, key->slots[i]->token_uri);
+
+		if (worker && !(without & request_worker_bit(request, worker)))
+			return worker;
+	}
+	return NULL;
+}
+
+/* ---- the end ---- */
+
+static void answer(struct request *request)
+{
+	struct daemon *daemon = request->daemon;
+
+	request->finished = true;
+	if (request->client)
+		client_request_finished(request->client, request);
+	else
+		request_free(request);
+	daemon_request_done(daemon);
+}
+
+enum err request_one_fact(struct request *request, const struct key *key)
+{
+	request->key_facts = calloc(1, sizeof(*request->key_facts));
+	if (!request->key_facts)
+		return ERR_NOMEM;
+	request_key_fact(request, key, &request->key_facts[0]);
+	request->fact_count = 1;
+	return OK;
+}
+
+static void drop_result(struct request *request)
+{
+	request->file_key = secret_free(request->file_key);
+	request->message[0] = request->hint[0] = '\0';
+}
+
+static const char *operation_text(const struct request *request)
+{
+	switch (request->kind) {
+	case REQUEST_UNWRAP:
+		return "unwrap";
+	case REQUEST_ENROLL:
+		return "enroll";
+	case REQUEST_UNLOCK:
+		return "unlock";
+	case REQUEST_LOCK:
+		return "lock";
+	case REQUEST_KEYS:
+	case REQUEST_TOKENS:
+	case REQUEST_EXPLAIN:
+		/* Looking is not a release; being refused to look is a refusal. */
+		return request->err == ERR_DENIED || request->err == ERR_NO_KEY ? "list" : NULL;
+	case REQUEST_STATUS:
+	case REQUEST_LOCAL:
+		break;
+	}
+	return NULL;
+}
+
+static void audited(void *context, enum err err);
+
+static enum err write_record(struct request *request, const char *operation)
+{
+	const struct audit_record record = {
+		.frontend = request->via,
+		.operation = operation,
+		.peer = &request->peer,
+		.key_name = request->key           ? request->key->name
+		            : request->key_name[0] ? request->key_name
+		                                   : NULL,
+		.key = request->key ? &request->key->id : NULL,
+		.token_uri = request->worker ? worker_uri(request->worker) : NULL,
+		.rule = request->rule[0] ? request->rule : NULL,
+		.result = request->err,
+	};
+
+	return audit_write(request->daemon->audit, &record, audited, request);
+}
+
+static void audited(void *context, enum err err)
+{
+	struct request *request = context;
+
+	if (err) {
+		drop_result(request);
+		request->err = ERR_AUDIT;
+	} else if (request->kind == REQUEST_ENROLL && request->err == OK) {
+		request->err = request_enroll_commit(request);
+		/* What the log says was done was not: it has to say that too. */
+		if (request->err && write_record(request, "enroll") == OK)
+			return;
+	}
+	answer(request);
+}
+
+void request_finish(struct request *request, enum err err)
+{
+	const char *operation;
+
+	request->err = err;
+	if (err)
+		request->file_key = secret_free(request->file_key);
+	operation = operation_text(request);
+	if (operation && write_record(request, operation)) {
+		drop_result(request);
+		request->err = ERR_AUDIT;
+		operation = NULL;
+	}
+	if (!operation)
+		answer(request);
+}
+
+void request_refuse(struct request *request, enum err err, const char *hint, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	(void)vsnprintf(request->message, sizeof(request->message), format, arguments);
+	va_end(arguments);
+	if (hint)
+		(void)snprintf(request->hint, sizeof(request->hint), "%s", hint);
+	request_finish(request, err);
+}

@@ -1,0 +1,293 @@
+/*
+ * Enroll: the token makes the key, or seals one; its record is written to the log; then it joins the keyring. In that order nothing is half-made: a key that nobody wrote down
+ * is never usable, and a record whose key could not be kept is followed by one that says so.
+ */
+#include <sodium.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "formats/recipient.h"
+#include "tokend/request_stages.h"
+
+struct reservation {
+	struct reservation *next;
+	char name[KEY_NAME_MAX + 1];
+};
+
+static void ask_token(struct request *request);
+
+/* ---- names on their way ---- */
+
+static bool name_taken(const struct request *request)
+{
+	const struct reservation *reservation = request->daemon->reservations;
+
+	while (reservation && strcmp(reservation->name, request->key_name) != 0)
+		reservation = reservation->next;
+	return reservation || keyring_find(request->daemon->keyring, request->key_name);
+}
+
+static enum err reserve_name(struct request *request)
+{
+	struct reservation *reservation = calloc(1, sizeof(*reservation));
+
+	if (!reservation)
+		return ERR_NOMEM;
+	memcpy(reservation->name, request->key_name, sizeof(reservation->name));
+	reservation->next = request->daemon->reservations;
+	request->daemon->reservations = reservation;
+	request->enroll.reserved = true;
+	return OK;
+}
+
+static void release_name(struct request *request)
+{
+	struct reservation **at = &request->daemon->reservations;
+	struct reservation *found;
+
+	if (!request->enroll.reserved)
+		return;
+	while (strcmp((*at)->name, request->key_name) != 0)
+		at = &(*at)->next;
+	found = *at;
+	*at = found->next;
+	free(found);
+	request->enroll.reserved = false;
+}
+
+static struct key *made_free(struct key *key)
+{
+	if (!key)
+		return NULL;
+	for (size_t i = 0; i < key->slot_count; i++)
+		free(key->slots[i]);
+	free(key);
+	return NULL;
+}
+
+void request_enroll_done(struct request *request)
+{
+	release_name(request);
+	request->enroll.made = made_free(request->enroll.made);
+}
+
+/* ---- the key that the token made ---- */
+
+static enum err fill_recipient(struct key *key)
+{
+	CLEANUP(buf_freep) struct buf *line = NULL;
+	enum err err = buf_new(sizeof(key->recipient) - 1, &line);
+
+	if (!err && key->kind == KEY_KIND_P256)
+		err = recipient_put_p256(line, key->compressed);
+	else if (!err)
+		err = recipient_put_x25519(line, key->public_key);
+	if (err)
+		return err;
+	memcpy(key->recipient, buf_string(line), buf_len(line) + 1);
+	return OK;
+}
+
+static enum err fill_public(struct key *key, const struct token_message *message)
+{
+	struct bytes public_key;
+
+	if (key->kind == KEY_KIND_SYMMETRIC)
+		return OK;
+	if (!token_message_find(message, TOKEN_FIELD_PUBLIC, &public_key) ||
+	    public_key.len != (key->kind == KEY_KIND_P256 ? P256_POINT_LEN : X25519_LEN))
+		return ERR_TOKEN;
+	memcpy(key->public_key, public_key.data, public_key.len);
+	if (key->kind == KEY_KIND_P256) {
+		if (key->public_key[0] != 0x04)
+			return ERR_TOKEN;
+		p256_compress(key->public_key, key->compressed);
+		p256tag_recipient_hash(key->compressed, key->recipient_hash);
+	}
+	return fill_recipient(key);
+}
+
+static enum err fill_slot(struct key *key, const char *uri, const struct token_message *message)
+{
+	struct key_slot *slot = calloc(1, sizeof(*slot));
+
+	if (!slot)
+		return ERR_NOMEM;
+	key->slots[key->slot_count++] = slot;
+	(void)snprintf(slot->token_uri, sizeof(slot->token_uri), "%s", uri);
+	return token_message_blob(message, &slot->blob) ? ERR_TOKEN : OK;
+}
+
+static enum err take_key(struct request *request, const struct token_message *message)
+{
+	struct key *key = request->enroll.made;
+	enum err err = message ? fill_public(key, message) : ERR_BUG;
+
+	return err ? err : fill_slot(key, worker_uri(request->worker), message);
+}
+
+/* ---- asking the token ---- */
+
+static enum err build(struct worker_call *call, struct buf *packet)
+{
+	const struct request *request = (const struct request *)call;
+	const struct key *key = request->enroll.made;
+	enum err err = token_message_put(packet, TOKEN_FIELD_KEY_ID, bytes_of(key->id.bytes, KEY_ID_LEN));
+
+	if (!err)
+		err = token_message_put_u8(packet, TOKEN_FIELD_KIND, (uint8_t)key->kind);
+	if (!err)
+		err = token_message_put_u8(packet, TOKEN_FIELD_CLASS, (uint8_t)key->class);
+	if (!err && request->sealed_pin_len)
+		err = token_message_put(packet, TOKEN_FIELD_SEALED_PIN,
+		                        bytes_of(request->sealed_pin, request->sealed_pin_len));
+	if (!err && request->sealed_key_len)
+		err = token_message_put(packet, TOKEN_FIELD_SEALED_KEY,
+		                        bytes_of(request->sealed_key, request->sealed_key_len));
+	return err;
+}
+
+static void done(struct worker_call *call, enum err err, const struct token_message *message)
+{
+	struct request *request = (struct request *)call;
+
+	if (err == OK) {
+		err = take_key(request, message);
+		if (err == ERR_TOKEN)
+			worker_restart(request->worker);
+		request_finish(request, err);
+		return;
+	}
+	if (err == ERR_NO_TOKEN && !request->enroll.token[0]) {
+		request->failed_workers |= request_worker_bit(request, request->worker);
+		ask_token(request);
+		return;
+	}
+	if (err == ERR_BAD_MESSAGE)
+		request_refuse(request, ERR_USAGE, "the same command again",
+		               "the PIN or key was sealed to a helper that has been started anew since");
+	else if (err == ERR_NO_TOKEN)
+		request_refuse(request, err, "tokenctl tokens", "the token %s is not there",
+		               worker_uri(request->worker));
+	else
+		request_finish(request, err);
+}
+
+/* The token named, else the first that is there. */
+static void ask_token(struct request *request)
+{
+	const struct daemon *daemon = request->daemon;
+	struct worker *worker = NULL;
+
+	if (request->enroll.token[0])
+		worker = daemon_worker(daemon, request->enroll.token);
+	for (size_t i = 0; !request->enroll.token[0] && !worker && i < daemon->worker_count; i++)
+		if (!(request->failed_workers & (UINT32_C(1) << i)))
+			worker = daemon->workers[i];
+	if (worker) {
+		request->worker = worker;
+		worker_submit(worker, &request->call);
+	} else if (request->enroll.token[0]) {
+		request_refuse(request, ERR_USAGE, "tokenctl tokens",
+		               "the token %s is not in the configuration", request->enroll.token);
+	} else if (daemon->worker_count == 0) {
+		request_refuse(request, ERR_NO_TOKEN, "man tokend.conf", "no token is configured");
+	} else {
+		request_refuse(request, ERR_NO_TOKEN, "tokenctl tokens", "none of the tokens is there");
+	}
+}
+
+/* ---- the stages ---- */
+
+static enum err authorise(struct request *request)
+{
+	struct policy_decision decision;
+
+	policy_check(request->daemon->policy, &request->peer, request->via, OPERATION_ADMIN,
+	             request->key_name, &decision);
+	request_note_rule(request, decision.file, decision.line);
+	switch (decision.verdict) {
+	case VERDICT_PERMIT:
+		return OK;
+	case VERDICT_PERMIT_WITH_PIN:
+		return unlock_spend_any(request->daemon->unlocks, request->peer.uid,
+		                        daemon_seconds(request->daemon))
+		               ? OK
+		               : ERR_PIN_NEEDED;
+	case VERDICT_DENY:
+		break;
+	}
+	return ERR_DENIED;
+}
+
+/* A sentence when kind, class and what came along do not go together. */
+static const char *misfit(const struct request *request)
+{
+	const struct request_enroll *enroll = &request->enroll;
+
+	if (!key_name_valid(bytes_of_string(request->key_name)))
+		return "a name is made of letters, digits, '.', '_', '-' and '/'";
+	if (enroll->class == KEY_CLASS_BOOT && request->sealed_pin_len)
+		return "a key of class boot has no PIN";
+	if (enroll->class != KEY_CLASS_BOOT && !request->sealed_pin_len)
+		return "a key of class session or admin needs a PIN";
+	if (enroll->kind == KEY_KIND_P256 && request->sealed_key_len)
+		return "a key of kind p256 is made on the token and cannot be imported";
+	return NULL;
+}
+
+static enum err begin_key(struct request *request)
+{
+	struct key *key = calloc(1, sizeof(*key));
+
+	if (!key)
+		return ERR_NOMEM;
+	request->enroll.made = key;
+	randombytes_buf(key->id.bytes, KEY_ID_LEN);
+	memcpy(key->name, request->key_name, sizeof(key->name));
+	key->kind = request->enroll.kind;
+	key->class = request->enroll.class;
+	key->created = time(NULL);
+	return reserve_name(request);
+}
+
+void request_enroll(struct request *request)
+{
+	enum err err = authorise(request);
+	const char *problem;
+
+	if (err == ERR_PIN_NEEDED) {
+		request_refuse(request, ERR_DENIED, "tokenctl unlock NAME",
+		               "the policy wants the PIN of a key of class admin first");
+		return;
+	}
+	problem = err ? NULL : misfit(request);
+	if (problem) {
+		request_refuse(request, ERR_USAGE, "tokenctl enroll --help", "%s", problem);
+		return;
+	}
+	if (!err && name_taken(request))
+		err = ERR_EXISTS;
+	if (!err)
+		err = begin_key(request);
+	if (err) {
+		request_finish(request, err);
+		return;
+	}
+	request->call.op = TOKEN_OP_CREATE;
+	request->call.build = build;
+	request->call.done = done;
+	request->call.once = true;
+	ask_token(request);
+}
+
+enum err request_enroll_commit(struct request *request)
+{
+	enum err err = keyring_add(request->daemon->keyring, request->enroll.made);
+
+	if (err)
+		return err;
+	release_name(request);
+	request->key = keyring_find(request->daemon->keyring, request->key_name);
+	return request->key ? request_one_fact(request, request->key) : ERR_BUG;
+}

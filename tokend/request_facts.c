@@ -1,0 +1,295 @@
+/* What there is to know: keys, tokens, the daemon's own state, and what the policy would say. */
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "common/encoding.h"
+#include "tokend/request_stages.h"
+
+#define STATUS_DEADLINE_MS 5000U
+
+static void format_time(time_t time, char text[static 32])
+{
+	struct tm parts;
+
+	if (!gmtime_r(&time, &parts) || strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
+		text[0] = '\0';
+}
+
+/* ---- keys ---- */
+
+void request_key_fact(const struct request *request, const struct key *key, struct key_fact *ret_fact)
+{
+	const struct daemon *daemon = request->daemon;
+
+	hex_encode(bytes_of(key->id.bytes, KEY_ID_LEN), ret_fact->id);
+	format_time(key->created, ret_fact->created);
+	ret_fact->name = key->name;
+	ret_fact->kind = key_kind_name(key->kind);
+	ret_fact->class = key_class_name(key->class);
+	ret_fact->recipient = key->recipient[0] ? key->recipient : NULL;
+	ret_fact->usable = false;
+	ret_fact->slot_count = key->slot_count;
+	for (size_t i = 0; i < key->slot_count; i++) {
+		const struct worker *worker = daemon_worker(daemon, key->slots[i]->token_uri);
+
+		ret_fact->slots[i].token = key->slots[i]->token_uri;
+		ret_fact->slots[i].present = worker && worker_running(worker);
+		ret_fact->usable = ret_fact->usable || ret_fact->slots[i].present;
+	}
+	ret_fact->unlocked = key->class == KEY_CLASS_BOOT
+	                             ? -1
+	                             : (long)unlock_left(daemon->unlocks, request->peer.uid, &key->id,
+	                                                 daemon_seconds(daemon));
+}
+
+static bool may_list(const struct request *request, const struct key *key)
+{
+	struct policy_decision decision;
+
+	policy_check(request->daemon->policy, &request->peer, request->via, OPERATION_LIST, key->name,
+	             &decision);
+	return decision.verdict == VERDICT_PERMIT;
+}
+
+static void list_one(struct request *request)
+{
+	struct candidate candidate;
+	enum err err = request_find_key(request, OPERATION_LIST, false, &candidate);
+
+	request_finish(request, err ? err : request_one_fact(request, request->key));
+}
+
+void request_keys(struct request *request)
+{
+	const struct keyring *keyring = request->daemon->keyring;
+	size_t count = keyring_count(keyring);
+
+	if (request->key_name[0]) {
+		list_one(request);
+		return;
+	}
+	request->key_facts = calloc(count ? count : 1, sizeof(*request->key_facts));
+	for (size_t i = 0; request->key_facts && i < count; i++)
+		if (may_list(request, keyring_at(keyring, i)))
+			request_key_fact(request, keyring_at(keyring, i),
+			                 &request->key_facts[request->fact_count++]);
+	request_finish(request, request->key_facts ? OK : ERR_NOMEM);
+}
+
+/* ---- tokens ---- */
+
+struct status_call {
+	struct worker_call call;
+	struct request *request;
+	size_t index;
+};
+
+static enum err build_status(struct worker_call *call, struct buf *packet)
+{
+	(void)call;
+	(void)packet;
+	return OK;
+}
+
+static void token_answered(struct request *request)
+{
+	if (--request->pending == 0)
+		request_finish(request, OK);
+}
+
+static void explain_absence(struct token_fact *fact)
+{
+	bool device = strncmp(fact->uri, "tpm:device:", 11) == 0;
+
+	if (fact->err == OK && fact->status.present)
+		return;
+	if (fact->err == OK) {
+		fact->problem = "the token is not there";
+		fact->hint = device ? "ls -l /dev/tpmrm0; id tokend-tpm" : "tokenctl doctor";
+	} else if (fact->err == ERR_NO_TOKEN) {
+		fact->problem = "the token's helper is not running";
+		fact->hint = "journalctl -u tokend";
+	} else {
+		fact->problem = err_info(fact->err)->text;
+		fact->hint = "tokenctl doctor";
+	}
+}
+
+static void status_done(struct worker_call *call, enum err err, const struct token_message *message)
+{
+	struct status_call *status_call = (struct status_call *)call;
+	struct request *request = status_call->request;
+	struct token_fact *fact = &request->token_facts[status_call->index];
+	const struct worker *worker = request->daemon->workers[status_call->index];
+
+	if (!err)
+		err = message ? token_message_status(message, &fact->status) : ERR_BUG;
+	if (err)
+		fact->status = (struct token_status){ .pin_tries_left = -1 };
+	fact->err = err;
+	fact->box_key_known = worker_box_key(worker) != NULL;
+	if (fact->box_key_known)
+		memcpy(fact->box_key, worker_box_key(worker), TOKEN_BOX_KEY_LEN);
+	explain_absence(fact);
+	free(status_call);
+	token_answered(request);
+}
+
+static void ask_status(struct request *request, size_t index)
+{
+	struct status_call *call = calloc(1, sizeof(*call));
+
+	request->token_facts[index].uri = worker_uri(request->daemon->workers[index]);
+	request->pending++;
+	if (!call) {
+		request->token_facts[index].err = ERR_NOMEM;
+		token_answered(request);
+		return;
+	}
+	call->request = request;
+	call->index = index;
+	call->call.op = TOKEN_OP_STATUS;
+	call->call.build = build_status;
+	call->call.done = status_done;
+	call->call.order = request->order;
+	call->call.deadline_ms = STATUS_DEADLINE_MS;
+	worker_submit(request->daemon->workers[index], &call->call);
+}
+
+/* A device's time is not for everybody: who may use, list or make some key may ask. */
+static bool may_see_tokens(const struct request *request)
+{
+	static const enum operation operations[] = { OPERATION_ADMIN, OPERATION_LIST, OPERATION_UNWRAP };
+	struct daemon *daemon = request->daemon;
+	const struct candidates *candidates;
+	struct policy_decision decision;
+
+	for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
+		policy_check(daemon->policy, &request->peer, request->via, operations[i], NULL, &decision);
+		if (decision.verdict != VERDICT_DENY)
+			return true;
+	}
+	if (candidates_find(daemon->candidates, daemon->policy, daemon->keyring, &request->peer, "age",
+	                    &candidates))
+		return false;
+	return candidates->p256_count + candidates->sealed_count + candidates->other_count > 0;
+}
+
+void request_tokens(struct request *request)
+{
+	size_t count = request->daemon->worker_count;
+
+	if (!may_see_tokens(request)) {
+		request_finish(request, ERR_DENIED);
+		return;
+	}
+	request->token_facts = calloc(count ? count : 1, sizeof(*request->token_facts));
+	if (!request->token_facts) {
+		request_finish(request, ERR_NOMEM);
+		return;
+	}
+	request->fact_count = count;
+	request->pending = 1; /* this loop's own, so that the first answer is not taken for the last */
+	for (size_t i = 0; i < count; i++)
+		ask_status(request, i);
+	token_answered(request);
+}
+
+/* ---- the daemon ---- */
+
+void request_status(struct request *request)
+{
+	const struct daemon *daemon = request->daemon;
+	struct status_fact *status = calloc(1, sizeof(*status));
+
+	request->status = status;
+	if (!status) {
+		request_finish(request, ERR_NOMEM);
+		return;
+	}
+	status->mode = mode_name(daemon->options->mode);
+	status->uid = (long)geteuid();
+	format_time(daemon->started_at, status->started_at);
+	status->state_directory = daemon->options->state_directory;
+	status->runtime_directory = daemon->options->runtime_directory;
+	status->configuration = daemon->options->configuration;
+	status->policy_directory = daemon->config.policy_directory;
+	status->policy_rules = policy_rule_count(daemon->policy);
+	status->policy_digest = policy_digest(daemon->policy);
+	status->policy_problem = daemon->policy_problem[0] ? daemon->policy_problem : NULL;
+	(void)snprintf(status->audit_file, sizeof(status->audit_file), "%s/" AUDIT_FILE_NAME,
+	               daemon->options->state_directory);
+	status->audit_records = audit_count(daemon->audit);
+	status->audit_works = audit_works(daemon->audit);
+	status->memory_locked = daemon->memory_locked;
+	status->keys = keyring_count(daemon->keyring);
+	status->tokens = daemon->worker_count;
+	status->requests = daemon->requests;
+	request_finish(request, OK);
+}
+
+/* ---- what the policy would say ---- */
+
+static const char *verdict_text(enum verdict verdict)
+{
+	switch (verdict) {
+	case VERDICT_PERMIT:
+		return "permit";
+	case VERDICT_PERMIT_WITH_PIN:
+		return "permit-with-pin";
+	case VERDICT_DENY:
+		break;
+	}
+	return "deny";
+}
+
+/* The groups that the system's database gives to a uid; a uid without an entry has none. */
+static void fill_groups(struct peer *peer)
+{
+	const struct passwd *user = getpwuid(peer->uid);
+	int count = (int)PEER_GROUPS_MAX;
+
+	if (!user)
+		return;
+	peer->gid = user->pw_gid;
+	if (getgrouplist(user->pw_name, user->pw_gid, peer->groups, &count) >= 0)
+		peer->group_count = (size_t)count;
+}
+
+static enum err judge(struct request *request)
+{
+	struct request_explain *explain = &request->explain;
+	struct policy_decision decision;
+	enum operation operation;
+	enum err err = operation_from_name(explain->operation, &operation);
+
+	if (err)
+		return err;
+	if (request->other)
+		fill_groups(request->other);
+	policy_check(request->daemon->policy, request->other ? request->other : &request->peer,
+	             explain->frontend, operation, request->key_name, &decision);
+	(void)snprintf(explain->verdict, sizeof(explain->verdict), "%s", verdict_text(decision.verdict));
+	if (decision.file)
+		(void)snprintf(explain->rule, sizeof(explain->rule), "%s:%u: %s", decision.file,
+		               decision.line, decision.text ? decision.text : "");
+	return OK;
+}
+
+void request_explain(struct request *request)
+{
+	struct policy_decision decision;
+
+	if (request->other) {
+		policy_check(request->daemon->policy, &request->peer, request->via, OPERATION_ADMIN,
+		             request->key_name, &decision);
+		if (decision.verdict == VERDICT_DENY) {
+			request_finish(request, ERR_DENIED);
+			return;
+		}
+	}
+	request_finish(request, judge(request));
+}

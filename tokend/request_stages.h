@@ -1,0 +1,51 @@
+/*
+ * Request stages
+ *
+ * What the files of the spine share: request.c is the way of a request, the others are what is done on it for each kind. Nobody else includes this.
+ */
+#pragma once
+
+#include "tokend/daemon.h"
+#include "tokend/request.h"
+
+/* The first stage of each kind: ends in request_finish, now or later. */
+void request_unwrap(struct request *request);
+void request_keys(struct request *request);
+void request_tokens(struct request *request);
+void request_status(struct request *request);
+void request_enroll(struct request *request);
+void request_unlock(struct request *request);
+void request_lock(struct request *request);
+void request_explain(struct request *request);
+
+/* Audits what is to be audited, and then answers. */
+void request_finish(struct request *request, enum err err);
+
+/* The same with a sentence of its own, and the next command to type (NULL: the error's). */
+void request_refuse(struct request *request, enum err err, const char *hint, const char *format, ...)
+        __attribute__((format(printf, 4, 5)));
+
+/* Enrolment's last step, once its record is on disk. */
+MUST_CHECK enum err request_enroll_commit(struct request *request);
+void request_enroll_done(struct request *request);
+
+/* Remembers which rule decided, for the audit log. */
+void request_note_rule(struct request *request, const char *file, unsigned line);
+
+/* The key that request names, by id or name, if policy lets the peer do operation with it: through request->via, or (any_frontend) through any. What is denied and what does not
+ * exist is the same ERR_DENIED, but ERR_NO_KEY for a peer who may use every key. */
+MUST_CHECK enum err request_find_key(struct request *request, enum operation operation, bool any_frontend,
+                                     struct candidate *ret_candidate);
+
+/* Does the key need its PIN before it may be used for this peer? */
+bool request_key_locked(const struct request *request, const struct candidate *candidate);
+
+/* The first token of key that has a helper and is not in the mask; NULL: none. */
+struct worker *request_worker(const struct request *request, const struct key *key, uint32_t without);
+uint32_t request_worker_bit(const struct request *request, const struct worker *worker);
+
+/* What is to be known about one key. */
+void request_key_fact(const struct request *request, const struct key *key, struct key_fact *ret_fact);
+
+/* The same as the request's one fact. ERR_NOMEM. */
+MUST_CHECK enum err request_one_fact(struct request *request, const struct key *key);

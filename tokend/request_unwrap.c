@@ -1,0 +1,345 @@
+/*
+ * Unwrap: which keys may open which stanzas, then one token after the other is asked. Tags decide for p256; keys that are only sealed carry no tag and are tried in the helper.
+ * A key that is locked is not asked for: it stands in the way, if nothing else opens the file.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tokend/request_stages.h"
+
+static void unwrap_next(struct request *request);
+
+/* ---- which keys, which stanzas ---- */
+
+static enum err add_try(struct request *request, const struct candidate *candidate, size_t stanza)
+{
+	struct request_try *grown;
+
+	if (request_key_locked(request, candidate)) {
+		/* The tag of a p256 stanza is nearly sure; for a sealed key it is a guess, so the former is named. */
+		if (!request->locked_key ||
+		    (request->locked_key->kind != KEY_KIND_P256 && candidate->key->kind == KEY_KIND_P256))
+			request->locked_key = candidate->key;
+		return OK;
+	}
+	if (request->try_count >= TOKEN_TRIES_MAX)
+		return OK;
+	if ((request->try_count & (request->try_count - 1)) == 0) {
+		grown = reallocarray(request->tries, request->try_count ? request->try_count * 2 : 1,
+		                     sizeof(*grown));
+		if (!grown)
+			return ERR_NOMEM;
+		request->tries = grown;
+	}
+	request->tries[request->try_count++] = (struct request_try){
+		.key = candidate->key,
+		.stanza = (uint16_t)stanza,
+		.pin_each_time = candidate->pin_each_time,
+		.rule_file = candidate->rule_file,
+		.rule_line = candidate->rule_line,
+	};
+	return OK;
+}
+
+/* p256: those whose tag fits. tags: how many may still be computed. */
+static enum err add_tagged(struct request *request, const struct candidate *candidates, size_t count,
+                           size_t *tags)
+{
+	enum err err = OK;
+
+	for (size_t i = 0; i < request->stanza_count; i++) {
+		const struct token_stanza *stanza = &request->stanzas[i].stanza;
+
+		for (size_t j = 0; !err && stanza->kind == KEY_KIND_P256 && j<count && * tags> 0; j++) {
+			(*tags)--;
+			if (candidate_matches(&candidates[j], stanza))
+				err = add_try(request, &candidates[j], i);
+		}
+	}
+	return err;
+}
+
+static enum err add_sealed(struct request *request, const struct candidate *candidates, size_t count)
+{
+	enum err err = OK;
+
+	for (size_t i = 0; i < request->stanza_count; i++)
+		for (size_t j = 0; !err && request->stanzas[i].stanza.kind == KEY_KIND_X25519 && j < count;
+		     j++)
+			err = add_try(request, &candidates[j], i);
+	return err;
+}
+
+static enum err choose_named(struct request *request)
+{
+	size_t tags = CANDIDATE_TAGS_MAX;
+	struct candidate candidate;
+	enum err err = request_find_key(request, OPERATION_UNWRAP, false, &candidate);
+
+	if (err)
+		return err;
+	switch (candidate.key->kind) {
+	case KEY_KIND_P256:
+		return add_tagged(request, &candidate, 1, &tags);
+	case KEY_KIND_X25519:
+		return add_sealed(request, &candidate, 1);
+	case KEY_KIND_SYMMETRIC:
+		return OK;
+	}
+	return ERR_BUG;
+}
+
+/* A peer that may use nothing learns nothing; one that may use everything is told that there is nothing. */
+static enum err no_candidates(struct request *request)
+{
+	struct policy_decision every;
+
+	policy_check(request->daemon->policy, &request->peer, request->via, OPERATION_UNWRAP, NULL, &every);
+	request_note_rule(request, every.file, every.line);
+	return every.verdict == VERDICT_DENY ? ERR_DENIED : ERR_NO_KEY;
+}
+
+static enum err choose_any(struct request *request)
+{
+	struct daemon *daemon = request->daemon;
+	const struct candidates *candidates;
+	size_t tags = CANDIDATE_TAGS_MAX;
+	enum err err = candidates_find(daemon->candidates, daemon->policy, daemon->keyring, &request->peer,
+	                               request->via, &candidates);
+
+	if (err)
+		return err;
+	if (candidates->p256_count + candidates->sealed_count + candidates->other_count == 0)
+		return no_candidates(request);
+	err = add_tagged(request, candidates->p256, candidates->p256_count, &tags);
+	return err ? err : add_sealed(request, candidates->sealed, candidates->sealed_count);
+}
+
+/* ---- asking a token ---- */
+
+/* Is it one of those that the token asked now is to try? */
+static bool try_is_due(const struct request *request, const struct request_try *try)
+{
+	return !try->tried && try->worker == request->worker;
+}
+
+static const struct key *needed_key(const struct worker_call *call, size_t *cursor)
+{
+	const struct request *request = (const struct request *)call;
+
+	while (*cursor < request->try_count) {
+		const struct request_try *try = &request->tries[(*cursor)++];
+
+		if (try_is_due(request, try))
+			return try->key;
+	}
+	return NULL;
+}
+
+static enum err put_stanza(struct buf *packet, const struct token_stanza *stanza)
+{
+	uint8_t value[TOKEN_STANZA_LEN];
+
+	value[0] = (uint8_t)stanza->kind;
+	memcpy(value + 1, stanza->share, P256_POINT_LEN);
+	memcpy(value + 1 + P256_POINT_LEN, stanza->body, WRAPPED_LEN);
+	return token_message_put(packet, TOKEN_FIELD_STANZA, bytes_of(value, sizeof(value)));
+}
+
+static enum err put_try(struct buf *packet, const struct request_try *try)
+{
+	uint8_t value[TOKEN_TRY_LEN];
+
+	memcpy(value, try->key->id.bytes, KEY_ID_LEN);
+	value[KEY_ID_LEN] = (uint8_t)(try->stanza >> 8);
+	value[KEY_ID_LEN + 1] = (uint8_t)try->stanza;
+	return token_message_put(packet, TOKEN_FIELD_TRY, bytes_of(value, sizeof(value)));
+}
+
+static enum err build(struct worker_call *call, struct buf *packet)
+{
+	const struct request *request = (const struct request *)call;
+	enum err err = OK;
+
+	/* Nobody waits for it any more: the token's time is for others. */
+	if (!request->client)
+		return ERR_BUSY;
+	for (size_t i = 0; !err && i < request->stanza_count; i++)
+		err = put_stanza(packet, &request->stanzas[i].stanza);
+	for (size_t i = 0; !err && i < request->try_count; i++)
+		if (try_is_due(request, &request->tries[i]))
+			err = put_try(packet, &request->tries[i]);
+	return err;
+}
+
+/* ---- what it answered ---- */
+
+static struct request_try *find_try(const struct request *request, const struct key_id *id, size_t stanza)
+{
+	for (size_t i = 0; i < request->try_count; i++)
+		if (request->tries[i].stanza == stanza && key_id_equal(&request->tries[i].key->id, id) &&
+		    try_is_due(request, &request->tries[i]))
+			return &request->tries[i];
+	return NULL;
+}
+
+/* Takes the file key, if the answer is one to what was asked. */
+static enum err take_file_key(struct request *request, const struct token_message *message)
+{
+	struct request_try *try;
+	struct bytes file_key;
+	struct key_id id;
+	uint16_t stanza;
+	enum err err;
+
+	if (token_message_key_id(message, &id) || token_message_u16(message, TOKEN_FIELD_INDEX, &stanza) ||
+	    !token_message_find(message, TOKEN_FIELD_FILE_KEY, &file_key))
+		return ERR_TOKEN;
+	try = find_try(request, &id, stanza);
+	if (!try)
+		return ERR_TOKEN;
+	request->key = try->key;
+	request->index = request->stanzas[stanza].index;
+	request_note_rule(request, try->rule_file, try->rule_line);
+	if (try->pin_each_time)
+		unlock_used(request->daemon->unlocks, request->peer.uid, &try->key->id);
+	err = secret_new_from(file_key, &request->file_key);
+	return err ? err : request_one_fact(request, try->key);
+}
+
+static void mark_tried(struct request *request)
+{
+	for (size_t i = 0; i < request->try_count; i++)
+		if (try_is_due(request, &request->tries[i]))
+			request->tries[i].tried = true;
+}
+
+/* The helper says that a key is locked which we took for open: it was started anew, or its device was reset. */
+static void note_locked(struct request *request, const struct token_message *message)
+{
+	struct key_id id;
+	const struct key *key;
+
+	if (!message || token_message_key_id(message, &id))
+		return;
+	key = keyring_find_id(request->daemon->keyring, &id);
+	if (!key)
+		return;
+	unlock_lost(request->daemon->unlocks, &id);
+	request->locked_key = key;
+}
+
+/* Of several refusals the one that says most: a device's trouble hides whether it would have opened; a damaged stanza of ours more than one that is nobody's. */
+static unsigned weight(enum err err)
+{
+	if (err == OK)
+		return 0;
+	if (err == ERR_NO_MATCH)
+		return 1;
+	if (err == ERR_NO_TOKEN)
+		return 2;
+	return err == ERR_BAD_CIPHERTEXT ? 4 : 3;
+}
+
+static void note_refusal(struct request *request, enum err err)
+{
+	if (weight(err) > weight(request->worst))
+		request->worst = err;
+}
+
+static void done(struct worker_call *call, enum err err, const struct token_message *message)
+{
+	struct request *request = (struct request *)call;
+
+	if (err == OK) {
+		err = message ? take_file_key(request, message) : ERR_BUG;
+		if (err == ERR_TOKEN)
+			worker_restart(request->worker);
+		request_finish(request, err);
+		return;
+	}
+	if (err == ERR_TIMEOUT || !request->client) {
+		request_finish(request, err);
+		return;
+	}
+	if (err == ERR_NO_MATCH || err == ERR_BAD_CIPHERTEXT || err == ERR_PIN_NEEDED || err == ERR_NO_KEY) {
+		mark_tried(request);
+		if (err == ERR_PIN_NEEDED)
+			note_locked(request, message);
+		else
+			note_refusal(request, err == ERR_NO_KEY ? ERR_TOKEN : err);
+	} else {
+		request->failed_workers |= request_worker_bit(request, request->worker);
+		note_refusal(request, err);
+	}
+	unwrap_next(request);
+}
+
+/* ---- the stages ---- */
+
+static void refuse_locked(struct request *request)
+{
+	const struct key *key = request->locked_key;
+	char hint[KEY_NAME_MAX + 32];
+
+	request->key = key;
+	request->worker = request_worker(request, key, request->failed_workers);
+	request->box_key_known = request->worker && worker_box_key(request->worker);
+	if (request->box_key_known)
+		memcpy(request->box_key, worker_box_key(request->worker), TOKEN_BOX_KEY_LEN);
+	if (request_one_fact(request, key)) {
+		request_finish(request, ERR_NOMEM);
+		return;
+	}
+	(void)snprintf(hint, sizeof(hint), "tokenctl unlock %s", key->name);
+	request_refuse(request, ERR_PIN_NEEDED, hint, "the key %s is locked and needs its PIN", key->name);
+}
+
+/* The token to ask next: that of the first try that is left. What else it may try goes along. */
+static struct worker *assign_tries(struct request *request)
+{
+	struct worker *next = NULL;
+
+	for (size_t i = 0; i < request->try_count; i++) {
+		struct request_try *try = &request->tries[i];
+
+		if (try->tried)
+			continue;
+		try->worker = request_worker(request, try->key, request->failed_workers);
+		next = next ? next : try->worker;
+	}
+	return next;
+}
+
+static void unwrap_next(struct request *request)
+{
+	struct worker *worker = assign_tries(request);
+
+	if (worker) {
+		request->worker = worker;
+		worker_submit(worker, &request->call);
+		return;
+	}
+	for (size_t i = 0; i < request->try_count; i++)
+		if (!request->tries[i].tried)
+			note_refusal(request, ERR_NO_TOKEN);
+	if (request->locked_key && request->worst != ERR_BAD_CIPHERTEXT)
+		refuse_locked(request);
+	else
+		request_finish(request, request->worst ? request->worst : ERR_NO_MATCH);
+}
+
+void request_unwrap(struct request *request)
+{
+	enum err err = request->key_name[0] ? choose_named(request) : choose_any(request);
+
+	if (err) {
+		request_finish(request, err);
+		return;
+	}
+	request->call.op = TOKEN_OP_UNWRAP;
+	request->call.build = build;
+	request->call.done = done;
+	request->call.key = needed_key;
+	unwrap_next(request);
+}

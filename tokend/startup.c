@@ -1,0 +1,167 @@
+#include "tokend/startup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "common/file.h"
+#include "tokend/audit.h"
+
+#define LOCK_NAME "lock"
+#define WHERE_NAME "where"
+
+enum err startup_failed(enum err err, const char *hint, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	(void)fputs("tokend: ", stderr);
+	(void)vfprintf(stderr, format, arguments);
+	(void)fputc('\n', stderr);
+	va_end(arguments);
+	if (hint)
+		(void)fprintf(stderr, "tokend: next: %s\n", hint);
+	return err;
+}
+
+/* mkdir -p, the last part with mode; the parents as anybody would make them. */
+static enum err make_directory(const char *path, mode_t mode)
+{
+	char partial[OPTIONS_PATH_MAX];
+	size_t len = strlen(path);
+
+	memcpy(partial, path, len + 1);
+	for (size_t i = 1; i < len; i++) {
+		if (partial[i] != '/')
+			continue;
+		partial[i] = '\0';
+		(void)mkdir(partial, 0755);
+		partial[i] = '/';
+	}
+	if (mkdir(path, mode) < 0 && errno != EEXIST)
+		return err_from_errno(errno);
+	return OK;
+}
+
+static enum err check_private(const char *path, const struct stat *st, uid_t owner, mode_t forbidden_mode)
+{
+	char hint[OPTIONS_PATH_MAX + 64];
+
+	if (st->st_uid != owner && st->st_uid != 0) {
+		(void)snprintf(hint, sizeof(hint), "sudo chown -R %lu %s", (unsigned long)owner, path);
+		return startup_failed(ERR_STATE_DIR, hint, "%s belongs to uid %lu, not to tokend", path,
+		                      (unsigned long)st->st_uid);
+	}
+	if (st->st_mode & forbidden_mode) {
+		(void)snprintf(hint, sizeof(hint), "chmod %s %s", forbidden_mode & 0055 ? "700" : "755",
+		               path);
+		return startup_failed(ERR_STATE_DIR, hint, "%s is %s others (mode %03o)", path,
+		                      forbidden_mode & 0055 ? "open to" : "writable by",
+		                      (unsigned)st->st_mode & 07777U);
+	}
+	return OK;
+}
+
+static enum err open_directory(const char *path, mode_t mode, uid_t owner, gid_t group, int *ret_fd)
+{
+	CLEANUP(close_fdp) int fd = -1;
+	struct stat st;
+	enum err err = make_directory(path, mode);
+
+	if (!err) {
+		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		err = fd < 0 ? err_from_errno(errno) : OK;
+	}
+	if (err)
+		return startup_failed(err, NULL, "%s cannot be used: %s", path, strerror(errno));
+	if (fstat(fd, &st) < 0)
+		return startup_failed(ERR_SYSTEM, NULL, "%s cannot be looked at: %s", path, strerror(errno));
+	err = check_private(path, &st, owner, mode == 0700 ? 0077 : 0022);
+	if (err)
+		return err;
+	/* Made by us or by systemd for us, so root's: the broker, which is not root, must be able to write in it. */
+	if (geteuid() == 0 && st.st_uid != owner && fchown(fd, owner, group) < 0)
+		return startup_failed(ERR_SYSTEM, NULL, "%s cannot be given to uid %lu: %s", path,
+		                      (unsigned long)owner, strerror(errno));
+	*ret_fd = TAKE_FD(fd);
+	return OK;
+}
+
+/* Whose lock it is; 0 when it cannot be read. */
+static long lock_owner(int fd)
+{
+	char text[32] = { 0 };
+
+	return pread(fd, text, sizeof(text) - 1, 0) > 0 ? strtol(text, NULL, 10) : 0;
+}
+
+/* The lock lives as long as this process and the broker do, so its descriptor is never closed; it goes when the last of them ends, however it ends. */
+static enum err lock_directory(int directory, const char *path, bool is_state)
+{
+	CLEANUP(close_fdp)
+	int fd = openat(directory, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	char text[32], hint[64] = "tokenctl status";
+	long pid;
+
+	if (fd < 0)
+		return startup_failed(err_from_errno(errno), NULL, "%s/%s cannot be opened: %s", path,
+		                      LOCK_NAME, strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		pid = lock_owner(fd);
+		if (pid > 0)
+			(void)snprintf(hint, sizeof(hint), "kill %ld", pid);
+		return startup_failed(ERR_BUSY, hint,
+		                      "another tokend (pid %ld) is running on the %s directory %s", pid,
+		                      is_state ? "state" : "runtime", path);
+	}
+	(void)snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, strlen(text), 0) < 0)
+		return startup_failed(err_from_errno(errno), NULL, "%s cannot be written to: %s", path,
+		                      strerror(errno));
+	(void)TAKE_FD(fd);
+	return OK;
+}
+
+enum err startup_directories(const struct options *options, uid_t owner, gid_t group, int *ret_state,
+                             int *ret_runtime)
+{
+	CLEANUP(close_fdp) int state = -1;
+	CLEANUP(close_fdp) int runtime = -1;
+	enum err err = open_directory(options->state_directory, 0700, owner, group, &state);
+
+	if (!err)
+		err = lock_directory(state, options->state_directory, true);
+	if (!err)
+		err = open_directory(options->runtime_directory, options->mode == MODE_SYSTEM ? 0755 : 0700,
+		                     geteuid(), getegid(), &runtime);
+	/* One directory for both, as in a trial, is one lock. */
+	if (!err && strcmp(options->state_directory, options->runtime_directory) != 0)
+		err = lock_directory(runtime, options->runtime_directory, false);
+	if (err)
+		return err;
+	*ret_state = TAKE_FD(state);
+	*ret_runtime = TAKE_FD(runtime);
+	return OK;
+}
+
+enum err startup_where(const struct options *options, const struct config *config, int runtime)
+{
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	enum err err = buf_new(8 * OPTIONS_PATH_MAX, &text);
+
+	if (!err)
+		err = buf_printf(text,
+		                 "state-directory %s\nconfiguration %s\npolicy-directory %s\n"
+		                 "audit-file %s/" AUDIT_FILE_NAME "\n",
+		                 options->state_directory, options->configuration, config->policy_directory,
+		                 options->state_directory);
+	if (!err)
+		err = file_write(runtime, WHERE_NAME, buf_bytes(text), 0644, false);
+	if (err)
+		return startup_failed(err, NULL, "%s/%s cannot be written: %s", options->runtime_directory,
+		                      WHERE_NAME, err_info(err)->text);
+	return OK;
+}

@@ -1,0 +1,24 @@
+/*
+ * Start-up
+ *
+ * What is made and checked before anything is served: the two directories, the locks that keep a second daemon out, the file that tells tokenctl where things are.
+ * Every failure is one sentence on stderr and the next command to type; this is the one place that says it.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#include "common/err.h"
+#include "tokend/config.h"
+#include "tokend/options.h"
+
+/* Opens the state directory (made when missing, given to owner when we are root) and the runtime directory, and locks both. */
+MUST_CHECK enum err startup_directories(const struct options *options, uid_t owner, gid_t group,
+                                        int *ret_state, int *ret_runtime);
+
+/* Writes "where" into the runtime directory: the paths that tokenctl needs when the daemon is down. */
+MUST_CHECK enum err startup_where(const struct options *options, const struct config *config, int runtime);
+
+/* Prints "tokend: sentence" and, on a line of its own, the next command to type (NULL: none). Returns err. */
+enum err startup_failed(enum err err, const char *hint, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));

@@ -1,0 +1,400 @@
+#include "tokend/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "common/log.h"
+#include "common/secret.h"
+#include "tokend/daemon.h"
+#include "tokend/listener.h"
+#include "tokend/startup.h"
+
+#define HELPER_SOCKET 3
+#define HELPER_END_MS 2000
+
+struct supervisor {
+	const struct options *options;
+	const struct config *config;
+	int channel; /* to the broker */
+	int signals;
+	pid_t broker;
+	int broker_status;
+	pid_t helpers[CONFIG_TOKENS_MAX]; /* 0: not running */
+	char helper_directory[OPTIONS_PATH_MAX];
+	uid_t helper_uid;
+	gid_t helper_gid;
+	bool own_sockets; /* to be removed at the end */
+};
+
+enum err supervisor_send(int channel, const struct supervisor_message *message, int fd)
+{
+	struct iovec part = { .iov_base = (struct supervisor_message *)(uintptr_t)message,
+		              .iov_len = sizeof(*message) };
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct msghdr packet = { .msg_iov = &part, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		packet.msg_control = control.space;
+		packet.msg_controllen = sizeof(control.space);
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	}
+	return sendmsg(channel, &packet, MSG_NOSIGNAL) < 0 ? ERR_SYSTEM : OK;
+}
+
+enum err supervisor_receive(int channel, struct supervisor_message *ret_message, int *ret_fd)
+{
+	struct supervisor_message message;
+	struct iovec part = { .iov_base = &message, .iov_len = sizeof(message) };
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct msghdr packet = { .msg_iov = &part,
+		                 .msg_iovlen = 1,
+		                 .msg_control = control.space,
+		                 .msg_controllen = sizeof(control.space) };
+	ssize_t got = recvmsg(channel, &packet, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (got < 0)
+		return errno == EAGAIN || errno == EINTR ? ERR_AGAIN : ERR_NO_DAEMON;
+	if (got != (ssize_t)sizeof(message))
+		return ERR_NO_DAEMON;
+	*ret_fd = -1;
+	if (packet.msg_controllen >= CMSG_LEN(sizeof(int)) && control.header.cmsg_type == SCM_RIGHTS)
+		memcpy(ret_fd, CMSG_DATA(&control.header), sizeof(int));
+	*ret_message = message;
+	return OK;
+}
+
+/* ---- helpers ---- */
+
+/* What a helper may inherit: how to log, and what the test builds' sanitizers are told. */
+static char **helper_environment(void)
+{
+	static const char *const kept[] = { "JOURNAL_STREAM", "TSS2_LOG", "ASAN_OPTIONS", "UBSAN_OPTIONS",
+		                            "LSAN_OPTIONS" };
+	static char lines[sizeof(kept) / sizeof(kept[0])][1024];
+	static char *environment[sizeof(kept) / sizeof(kept[0]) + 1];
+	size_t count = 0;
+
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		const char *value = getenv(kept[i]);
+
+		if (value &&
+		    snprintf(lines[i], sizeof(lines[i]), "%s=%s", kept[i], value) < (int)sizeof(lines[i]))
+			environment[count++] = lines[i];
+	}
+	environment[count] = NULL;
+	return environment;
+}
+
+static bool become_helper_user(const struct supervisor *supervisor)
+{
+	if (geteuid() != 0 || supervisor->options->mode != MODE_SYSTEM)
+		return true;
+	return initgroups(supervisor->config->helper_user, supervisor->helper_gid) == 0 &&
+	       setresgid(supervisor->helper_gid, supervisor->helper_gid, supervisor->helper_gid) == 0 &&
+	       setresuid(supervisor->helper_uid, supervisor->helper_uid, supervisor->helper_uid) == 0;
+}
+
+/* In the child; does not return. Of what we have open only stderr and the socket go along. */
+static void helper_execute(const struct supervisor *supervisor, const char *uri, int socket)
+{
+	char program[OPTIONS_PATH_MAX + 32], token[TOKEN_URI_MAX], socket_number[] = "3";
+	char name_option[] = "--socket", token_option[] = "--token";
+	const char *scheme_end = strchr(uri, ':');
+	sigset_t none;
+	int null;
+
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	/* Not in the terminal's process group: an interrupt from the keyboard must leave it time to end in order. */
+	(void)setpgid(0, 0);
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
+		_exit(71);
+	if (socket == HELPER_SOCKET ? fcntl(socket, F_SETFD, 0) < 0 : dup2(socket, HELPER_SOCKET) < 0)
+		_exit(71);
+	(void)close_range(HELPER_SOCKET + 1, ~0U, 0);
+	if (!become_helper_user(supervisor) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		_exit(77);
+	(void)snprintf(token, sizeof(token), "%s", uri);
+	(void)snprintf(program, sizeof(program), "%s/tokend-%.*s", supervisor->helper_directory,
+	               (int)(scheme_end ? scheme_end - uri : 0), uri);
+	(void)execve(program, (char *[]){ program, name_option, socket_number, token_option, token, NULL },
+	             helper_environment());
+	(void)dprintf(STDERR_FILENO, "tokend: %s cannot be started: %s\n", program, strerror(errno));
+	_exit(72);
+}
+
+static enum err helper_start(struct supervisor *supervisor, size_t index, int *ret_socket)
+{
+	CLEANUP(close_fdp) int ours = -1;
+	CLEANUP(close_fdp) int theirs = -1;
+	int pair[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return ERR_SYSTEM;
+	ours = pair[0];
+	theirs = pair[1];
+	pid = fork();
+	if (pid < 0)
+		return ERR_SYSTEM;
+	if (pid == 0)
+		helper_execute(supervisor, supervisor->config->tokens[index], theirs);
+	supervisor->helpers[index] = pid;
+	*ret_socket = TAKE_FD(ours);
+	return OK;
+}
+
+static void helper_kill(struct supervisor *supervisor, size_t index)
+{
+	pid_t pid = supervisor->helpers[index];
+
+	if (pid <= 0)
+		return;
+	(void)kill(pid, SIGKILL);
+	(void)waitpid(pid, NULL, 0);
+	supervisor->helpers[index] = 0;
+}
+
+static enum err broker_asks(struct supervisor *supervisor)
+{
+	struct supervisor_message message;
+	CLEANUP(close_fdp) int unexpected = -1;
+	CLEANUP(close_fdp) int helper_socket = -1;
+	enum err err = supervisor_receive(supervisor->channel, &message, &unexpected);
+
+	if (err)
+		return err == ERR_AGAIN ? OK : err;
+	if (message.op != SUPERVISOR_START || message.helper >= supervisor->config->token_count)
+		return ERR_BAD_MESSAGE;
+	helper_kill(supervisor, message.helper);
+	message.op = SUPERVISOR_STARTED;
+	message.err = helper_start(supervisor, message.helper, &helper_socket);
+	message.pid = (uint32_t)supervisor->helpers[message.helper];
+	return supervisor_send(supervisor->channel, &message, helper_socket);
+}
+
+/* ---- the life of the daemon ---- */
+
+static void reap(struct supervisor *supervisor)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == supervisor->broker) {
+			supervisor->broker = 0;
+			supervisor->broker_status = status;
+		}
+		for (size_t i = 0; i < CONFIG_TOKENS_MAX; i++)
+			if (supervisor->helpers[i] == pid)
+				supervisor->helpers[i] = 0;
+	}
+}
+
+static void read_signal(struct supervisor *supervisor)
+{
+	struct signalfd_siginfo info;
+
+	if (read(supervisor->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	if (info.ssi_signo == SIGCHLD)
+		reap(supervisor);
+	else if (supervisor->broker > 0)
+		(void)kill(supervisor->broker, (int)info.ssi_signo);
+}
+
+static void serve(struct supervisor *supervisor)
+{
+	struct pollfd fds[2] = { { .fd = supervisor->signals, .events = POLLIN },
+		                 { .fd = supervisor->channel, .events = POLLIN } };
+
+	while (supervisor->broker > 0) {
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			break;
+		/* A broker that hung up or talks nonsense is at its end: only its own death remains to be waited for. */
+		if (fds[1].revents && broker_asks(supervisor)) {
+			fds[1].fd = -1;
+			(void)kill(supervisor->broker, SIGKILL);
+		}
+		if (fds[0].revents)
+			read_signal(supervisor);
+	}
+}
+
+static bool helpers_left(const struct supervisor *supervisor)
+{
+	for (size_t i = 0; i < CONFIG_TOKENS_MAX; i++)
+		if (supervisor->helpers[i] > 0)
+			return true;
+	return false;
+}
+
+/* The broker's end closed their sockets: they are ending already, some with a last command to a simulated device. */
+static void end_helpers(struct supervisor *supervisor)
+{
+	struct pollfd signals = { .fd = supervisor->signals, .events = POLLIN };
+	struct timespec start, now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &start);
+	for (reap(supervisor); helpers_left(supervisor); reap(supervisor)) {
+		long spent;
+
+		(void)clock_gettime(CLOCK_MONOTONIC, &now);
+		spent = (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000;
+		if (spent >= HELPER_END_MS)
+			break;
+		if (poll(&signals, 1, (int)(HELPER_END_MS - spent)) > 0)
+			read_signal(supervisor);
+	}
+	for (size_t i = 0; i < CONFIG_TOKENS_MAX; i++)
+		helper_kill(supervisor, i);
+}
+
+static int exit_status(int status)
+{
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	log_error("the broker was ended by signal %d", WTERMSIG(status));
+	return 1;
+}
+
+static enum err block_signals(struct supervisor *supervisor)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGHUP);
+	(void)sigaddset(&set, SIGCHLD);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return ERR_SYSTEM;
+	supervisor->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return supervisor->signals < 0 ? ERR_SYSTEM : OK;
+}
+
+/* Helpers stand beside us, wherever we were installed or built. */
+static enum err find_helpers(struct supervisor *supervisor)
+{
+	ssize_t len = readlink("/proc/self/exe", supervisor->helper_directory,
+	                       sizeof(supervisor->helper_directory) - 1);
+	char *slash;
+
+	if (len <= 0)
+		return ERR_SYSTEM;
+	supervisor->helper_directory[len] = '\0';
+	slash = strrchr(supervisor->helper_directory, '/');
+	if (slash)
+		*slash = '\0';
+	return OK;
+}
+
+static enum err find_user(const char *name, uid_t *ret_uid, gid_t *ret_gid)
+{
+	const struct passwd *user = getpwnam(name);
+
+	if (!user)
+		return startup_failed(ERR_BAD_CONFIG, "systemd-sysusers", "there is no user \"%s\" to run as",
+		                      name);
+	*ret_uid = user->pw_uid;
+	*ret_gid = user->pw_gid;
+	return OK;
+}
+
+/* In the forked child; returns its exit status. */
+static int run_broker(struct supervisor *supervisor, struct daemon_start *start, int supervisor_end)
+{
+	close_fdp(&supervisor_end);
+	close_fdp(&supervisor->signals);
+	if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0)
+		return 1;
+	return daemon_run(start);
+}
+
+static enum err fork_broker(struct supervisor *supervisor, struct daemon_start *start)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return startup_failed(ERR_SYSTEM, NULL, "no socket pair: %s", strerror(errno));
+	supervisor->channel = pair[0];
+	start->channel = pair[1];
+	supervisor->broker = fork();
+	if (supervisor->broker < 0)
+		return startup_failed(ERR_SYSTEM, NULL, "no second process: %s", strerror(errno));
+	if (supervisor->broker == 0)
+		_exit(run_broker(supervisor, start, pair[0]));
+	(void)close(pair[1]);
+	return OK;
+}
+
+static enum err prepare(struct supervisor *supervisor, struct daemon_start *start)
+{
+	const struct options *options = supervisor->options;
+	CLEANUP(close_fdp) int runtime = -1;
+	enum err err = OK;
+
+	start->uid = geteuid();
+	start->gid = getegid();
+	if (options->mode == MODE_SYSTEM && geteuid() == 0) {
+		err = find_user(supervisor->config->user, &start->uid, &start->gid);
+		if (!err)
+			err = find_user(supervisor->config->helper_user, &supervisor->helper_uid,
+			                &supervisor->helper_gid);
+	}
+	if (!err)
+		err = find_helpers(supervisor);
+	if (!err)
+		err = startup_directories(options, start->uid, start->gid, &start->state_directory, &runtime);
+	if (!err)
+		err = listener_open_sockets(options, runtime, start->sockets, &supervisor->own_sockets);
+	if (!err)
+		err = startup_where(options, supervisor->config, runtime);
+	return err;
+}
+
+int supervisor_run(const struct options *options, const struct config *config)
+{
+	struct supervisor supervisor = { .options = options, .config = config };
+	struct daemon_start start = { .options = options, .config = config, .state_directory = -1 };
+	enum err err;
+
+	/* The pool of secrets is not for this process, and must not be made before the fork: locks are not inherited. */
+	err = secret_client_init();
+	if (!err && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		err = ERR_SYSTEM;
+	if (!err)
+		err = block_signals(&supervisor);
+	if (!err)
+		err = prepare(&supervisor, &start);
+	if (!err)
+		err = fork_broker(&supervisor, &start);
+	if (err)
+		return err_info(err)->exit_code;
+	listener_close_sockets(start.sockets);
+	serve(&supervisor);
+	end_helpers(&supervisor);
+	if (supervisor.own_sockets)
+		listener_remove_sockets(options);
+	return exit_status(supervisor.broker_status);
+}

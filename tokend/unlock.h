@@ -1,0 +1,60 @@
+/*
+ * Unlock
+ *
+ * Which keys are open for whom, and for how long; and how often somebody has guessed. An unlock belongs to one uid and one key: what one user opened is closed for all
+ * others, though the helper holds the key open for whoever we let through. It knows no device and no clock: times come in as arguments, seconds of a clock that never jumps.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#include "common/cleanup.h"
+#include "common/err.h"
+#include "common/key.h"
+
+#define UNLOCKS_MAX 8192U /* open keys and guessers together */
+#define UNLOCK_SECONDS_MAX 86400U
+#define UNLOCK_TRIES 3U /* wrong PINs within UNLOCK_WINDOW before it closes */
+#define UNLOCK_WINDOW 600
+#define UNLOCK_PAUSE_FIRST 30
+#define UNLOCK_PAUSE_MAX 3600
+
+struct unlocks;
+
+/* closed is called when nobody has a key open any more. */
+typedef void (*unlock_closed)(void *context, const struct key_id *key);
+
+MUST_CHECK enum err unlocks_new(unlock_closed closed, void *context, struct unlocks **ret_unlocks);
+struct unlocks *unlocks_free(struct unlocks *unlocks);
+DEFINE_CLEANUP(struct unlocks *, unlocks_free);
+
+/* May uid try a PIN now? The try counts as made until unlock_tried says how it went, so many at once are not more than one after another.
+ * ERR_PIN_LOCKED: ret_wait seconds are left. ERR_BUSY, ERR_NOMEM. */
+MUST_CHECK enum err unlock_try(struct unlocks *unlocks, uid_t uid, const struct key_id *key, int64_t now,
+                               int64_t *ret_wait);
+
+/* OK forgets the wrong ones; ERR_PIN_WRONG counts; any other outcome was no judgement of the PIN. */
+void unlock_tried(struct unlocks *unlocks, uid_t uid, const struct key_id *key, int64_t now,
+                  enum err outcome);
+
+/* Opens key for uid; once: until it is used. ERR_BUSY, ERR_NOMEM. */
+MUST_CHECK enum err unlock_open(struct unlocks *unlocks, uid_t uid, const struct key_id *key, int64_t now,
+                                unsigned seconds, bool once);
+
+/* Seconds left; 0: locked. */
+unsigned unlock_left(const struct unlocks *unlocks, uid_t uid, const struct key_id *key, int64_t now);
+
+/* An unwrap was done with it: ends it if it was for one use. */
+void unlock_used(struct unlocks *unlocks, uid_t uid, const struct key_id *key);
+
+/* Spends one of uid's unlocks for one use, whichever; false when there is none. */
+bool unlock_spend_any(struct unlocks *unlocks, uid_t uid, int64_t now);
+
+/* Closes one key of uid, or all (key NULL). Returns how many. */
+size_t unlock_close(struct unlocks *unlocks, uid_t uid, const struct key_id *key);
+
+/* The helper holds it open no longer: closes it for everybody, without calling closed. */
+void unlock_lost(struct unlocks *unlocks, const struct key_id *key);
+
+/* Closes what has run out; returns when the next does, 0: nothing is open. */
+int64_t unlock_expire(struct unlocks *unlocks, int64_t now);

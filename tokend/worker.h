@@ -1,0 +1,60 @@
+/*
+ * Worker
+ *
+ * The broker's end of one helper: what is asked goes out as token messages, several on their way at once; answers come back in order. It gives a helper the keys that a
+ * call needs before the call, ends one that does not answer by its deadline, has it started again, and answers whoever waited. It knows no peer and no policy.
+ *
+ * Calls of different clients take turns: each carries an order (see client_turn), and the lowest goes first.
+ */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "common/cleanup.h"
+#include "common/err.h"
+#include "common/token_message.h"
+#include "tokend/worker_call.h"
+
+#define WORKER_SENT_MAX \
+	8U /* on their way to a helper: enough that it never waits for us, few enough that a newcomer soon has its turn */
+#define WORKER_WAITING_MAX 4096U
+
+struct worker;
+
+struct worker_settings {
+	size_t index; /* of the token in the configuration */
+	const char *uri; /* borrowed */
+	unsigned deadline_ms;
+
+	/* Asks for a new helper (ending the old one); worker_started brings its socket. */
+	void (*start)(void *context, size_t index);
+
+	/* The helper is gone, and with it what it held open. */
+	void (*lost)(void *context, struct worker *worker);
+	void *context;
+};
+
+MUST_CHECK enum err worker_new(sd_event *event, const struct worker_settings *settings,
+                               struct worker **ret_worker);
+
+/* Answers what waits with ERR_NO_TOKEN. */
+struct worker *worker_free(struct worker *worker);
+DEFINE_CLEANUP(struct worker *, worker_free);
+
+/* Asks for its first helper. */
+void worker_start(struct worker *worker);
+
+/* The new helper's socket, which the worker owns from now on; -1: it could not be started. */
+void worker_started(struct worker *worker, int fd);
+
+void worker_submit(struct worker *worker, struct worker_call *call);
+
+/* Gives up on the helper: for one that answered nonsense that only the caller could see. */
+void worker_restart(struct worker *worker);
+
+const char *worker_uri(const struct worker *worker);
+bool worker_running(const struct worker *worker); /* or being started */
+
+/* The helper's box key, for sealing PINs to; NULL until it has said it. */
+const uint8_t *worker_box_key(const struct worker *worker);
+void worker_set_deadline(struct worker *worker, unsigned deadline_ms);

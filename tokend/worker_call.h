@@ -1,0 +1,29 @@
+/* What is asked of a helper, as the worker (worker.h) sees it. */
+#pragma once
+
+#include "common/err.h"
+#include "common/token_message.h"
+
+struct key;
+
+/* One question, embedded in what asks it. Its owner keeps it alive until done was called: exactly once, possibly from inside worker_submit. */
+struct worker_call {
+	/* Appends the message's fields, after token_message_begin and before token_message_end. */
+	MUST_CHECK enum err (*build)(struct worker_call *call, struct buf *packet);
+
+	/* err: what the helper answered, or why it did not; message is NULL when it did not. */
+	void (*done)(struct worker_call *call, enum err err, const struct token_message *message);
+
+	/* The keys that the helper must have been given, one after the other, from *cursor 0 on; NULL at the end. May be NULL. */
+	const struct key *(*key)(const struct worker_call *call, size_t *cursor);
+
+	enum token_op op;
+	bool once; /* must not be asked again of a new helper when the old one died over it: it spends a try, or makes a key */
+	uint64_t order;
+	unsigned deadline_ms; /* 0: the configuration's */
+
+	/* the worker's own */
+	struct worker_call *next;
+	uint32_t id;
+	bool asked_again;
+};
