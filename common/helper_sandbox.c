@@ -115,7 +115,7 @@ static bool allow_memory(scmp_filter_ctx filter)
 static bool allow_socket(scmp_filter_ctx filter, int family)
 {
 	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-	                        SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family)) == 0;
+	                        SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family, 0)) == 0;
 }
 
 static bool allow_sockets(scmp_filter_ctx filter, const struct token_sandbox *sandbox)
@@ -145,7 +145,7 @@ static bool allow_fcntl(scmp_filter_ctx filter)
 
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-		                     SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)commands[i])) < 0)
+		                     SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)commands[i], 0)) < 0)
 			return false;
 	return true;
 }
