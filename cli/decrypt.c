@@ -51,8 +51,9 @@ static enum err open_with_passphrase(struct decryption *decryption, const struct
 		err = identity_unwrap(&identity, header, MAX_WORK_FACTOR, ret_file_key);
 	if (err == ERR_NO_MATCH)
 		(void)problem_set(problem, err, "that is not the passphrase of %s", decryption->name);
-	else if (err == ERR_UNSUPPORTED)
-		(void)problem_set(problem, err, "%s asks for more work than is sensible for a passphrase",
+	else if (err == ERR_UNSUPPORTED) /* no honest file does; it would keep the machine busy for minutes */
+		err = problem_set(problem, ERR_BAD_FILE,
+		                  "%s asks for more work than is sensible for a passphrase",
 		                  decryption->name);
 	identity_done(&identity);
 	return err;
