@@ -14,7 +14,7 @@ typed() { python3 "$INTEROP_TOOLS/typed.py" "$@"; }
 nobody='[Nn]o (identity matched|matching keys)'
 
 # Without a terminal: no prompt, no waiting, no error but the client's own.
-interop_refused "$nobody" setsid timeout 20 "$client" -d -i safe.identity safe.age </dev/null
+interop_refused "$nobody" setsid --wait timeout 20 "$client" -d -i safe.identity safe.age </dev/null
 
 # Cancelled with an empty line: the same, and the next identity is tried.
 typed --answer 'PIN of the key safe' '' --log said -- "$client" -d -i safe.identity -o out safe.age && lab_fail "opened without a PIN"
@@ -34,7 +34,7 @@ cmp plain out
 grep -q "$(<pin)" said && lab_fail "the PIN stands on the terminal"
 
 # Now it is open for a time, and nobody is asked.
-interop_same plain setsid timeout 20 "$client" -d -i safe.identity safe.age </dev/null
-interop_same plain setsid timeout 20 "$client" -d -j tokend safe.age </dev/null
+interop_same plain setsid --wait timeout 20 "$client" -d -i safe.identity safe.age </dev/null
+interop_same plain setsid --wait timeout 20 "$client" -d -j tokend safe.age </dev/null
 tokenctl lock safe >/dev/null
-interop_refused "$nobody" setsid timeout 20 "$client" -d -i safe.identity safe.age </dev/null
+interop_refused "$nobody" setsid --wait timeout 20 "$client" -d -i safe.identity safe.age </dev/null

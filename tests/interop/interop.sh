@@ -24,6 +24,7 @@ interop_start() {
 	trap 'interop_end' EXIT
 	# No client may find keys or settings of whoever runs the test, nor write there.
 	export HOME=$work/home XDG_CONFIG_HOME=$work/home/.config TMPDIR=$work/tmp
+	export PINENTRY_PROGRAM= # rage then asks on its terminal, as age does
 	unset SOPS_AGE_KEY SOPS_AGE_KEY_FILE SOPS_AGE_KEY_CMD SOPS_KEYSERVICE AGEDEBUG
 	mkdir -p "$HOME" "$TMPDIR"
 	lab_start "$work"
@@ -100,6 +101,6 @@ interop_refused() {
 
 # How many commands the TPM has had from tokend.
 interop_commands() {
-	lab_proxy_count "$work" 2>/dev/null ||
-		tokenctl tokens --json | python3 -c 'import json,sys; print(sum(t["commands"] for t in (lambda d: d if isinstance(d, list) else d["tokens"])(json.load(sys.stdin))))'
+	"$LAB_TOOLS/call" "$work/run/control.sock" io.tokend.GetTokens |
+		python3 -c 'import json,sys; print(sum(token["commands"] for token in json.load(sys.stdin)["tokens"]))'
 }
