@@ -17,7 +17,8 @@
 struct batch_cipher;
 
 /* payload_key is borrowed for the cipher's lifetime. */
-MUST_CHECK enum err batch_cipher_new(bool encrypting, const struct secret *payload_key, bool bulk, struct batch_cipher **ret_cipher);
+MUST_CHECK enum err batch_cipher_new(bool encrypting, const struct secret *payload_key, bool bulk,
+                                     struct batch_cipher **ret_cipher);
 struct batch_cipher *batch_cipher_free(struct batch_cipher *cipher);
 DEFINE_CLEANUP(struct batch_cipher *, batch_cipher_free);
 
@@ -29,15 +30,16 @@ enum batch_state {
 };
 
 struct batch {
-	uint8_t *in; /* owned; BATCH_CHUNKS chunks and one byte more, which tells that the last of them is not the file's last */
+	uint8_t *
+	        in; /* owned; BATCH_CHUNKS chunks and one byte more, which tells that the last of them is not the file's last */
 	size_t in_len;
 	size_t in_used; /* the most that ever stood in it: what must be wiped */
-	uint8_t *out;	/* owned */
+	uint8_t *out; /* owned */
 	size_t out_len;
 	size_t out_used;
 	uint64_t first_chunk; /* its number in the file */
-	bool last;	      /* in ends where the file ends */
-	enum err err;	      /* what is wrong after what stands in out */
+	bool last; /* in ends where the file ends */
+	enum err err; /* what is wrong after what stands in out */
 	enum batch_state state;
 };
 

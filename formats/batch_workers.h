@@ -15,8 +15,8 @@ struct batch_workers;
 
 /* Starts at most one thread fewer than there are processors for this process, and WORKERS_MAX. ERR_UNSUPPORTED when that is none: then the caller does
  * the work alone. payload_key and own_cipher (the owner's, to work with while waiting) are borrowed. */
-MUST_CHECK enum err batch_workers_new(bool encrypting, const struct secret *payload_key, struct batch_cipher *own_cipher,
-				      struct batch_workers **ret_workers);
+MUST_CHECK enum err batch_workers_new(bool encrypting, const struct secret *payload_key,
+                                      struct batch_cipher *own_cipher, struct batch_workers **ret_workers);
 
 /* Waits for the batches being run and ends the threads; those still queued are dropped. */
 struct batch_workers *batch_workers_free(struct batch_workers *workers);

@@ -57,7 +57,9 @@ MUST_CHECK enum err p256tag_wrap(const struct secret *x, const uint8_t enc[stati
 
 /* Opens and makes a passphrase's stanza; work_factor is log2 of N, from 1 on. It takes 1 KiB << work_factor of memory, and as much time as that
  * means. ERR_NO_MATCH for the wrong passphrase, ERR_USAGE for a work factor that cannot be. */
-MUST_CHECK enum err scrypt_unwrap(const struct secret *passphrase, unsigned work_factor, const uint8_t salt[static SCRYPT_SALT_LEN],
-				  const uint8_t body[static WRAPPED_LEN], struct secret **ret_file_key);
-MUST_CHECK enum err scrypt_wrap(const struct secret *passphrase, unsigned work_factor, const struct secret *file_key,
-				uint8_t ret_salt[static SCRYPT_SALT_LEN], uint8_t ret_body[static WRAPPED_LEN]);
+MUST_CHECK enum err scrypt_unwrap(const struct secret *passphrase, unsigned work_factor,
+                                  const uint8_t salt[static SCRYPT_SALT_LEN],
+                                  const uint8_t body[static WRAPPED_LEN], struct secret **ret_file_key);
+MUST_CHECK enum err scrypt_wrap(const struct secret *passphrase, unsigned work_factor,
+                                const struct secret *file_key, uint8_t ret_salt[static SCRYPT_SALT_LEN],
+                                uint8_t ret_body[static WRAPPED_LEN]);
