@@ -6,10 +6,12 @@
  * disk: all records that came in while it was syncing go out together with one fdatasync (group commit).
  *
  * A record that cannot be made durable, or is not within AUDIT_DEADLINE_MS, is answered with ERR_AUDIT; the caller then releases nothing. The log recovers by itself when
- * the disk does; a line that was half written is completed or cut off before the next.
+ * the disk does, and says so in its own words: lines of front-end "audit" tell that records were lost (their requests got an error), that the results of a range of records
+ * never left because the disk was too slow ("withheld"), or that a line half written when the power failed was cut off. Such a line was never acknowledged, so nothing is lost with it.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <systemd/sd-event.h>
 
 #include "common/cleanup.h"
@@ -20,6 +22,7 @@
 
 #define AUDIT_DEADLINE_MS 100U
 #define AUDIT_FILE_NAME "audit.log"
+#define AUDIT_QUEUE_MAX 4096U
 
 struct audit;
 
@@ -37,19 +40,21 @@ struct audit_record {
 /* Called in the event loop when the record is on disk (OK) or is not going to be (ERR_AUDIT). */
 typedef void (*audit_done)(void *context, enum err err);
 
-/* Opens or begins AUDIT_FILE_NAME in the state directory (mode 0640), reads its end to go on with the chain, starts the thread. */
+/* Opens or begins AUDIT_FILE_NAME in the state directory (mode 0640), reads its end to go on with the chain, starts the thread. ERR_STATE_DIR when the file is not a regular
+ * file of ours alone, others may write to it, or its end is not an audit log's; ERR_BUSY when another tokend writes to it; ERR_DISK_FULL, ERR_FILE_ACCESS, ERR_SYSTEM. */
 MUST_CHECK enum err audit_new(sd_event *event, int state_directory, struct audit **ret_audit);
 
-/* Writes what is queued, waits at most AUDIT_DEADLINE_MS, ends the thread. */
+/* Writes what is queued, waits at most AUDIT_DEADLINE_MS, ends the thread. Callbacks that are still due are called from here. */
 struct audit *audit_free(struct audit *audit);
 DEFINE_CLEANUP(struct audit *, audit_free);
 
-/* Queues one record; done is called exactly once, never from inside this call. ERR_BUSY when the queue is full (done is not called then). */
+/* Queues one record; done is called exactly once, never from inside this call. ERR_BUSY when the queue is full (done is not called then, as for every error). done NULL: nobody
+ * waits for it. */
 MUST_CHECK enum err audit_write(struct audit *audit, const struct audit_record *record, audit_done done,
                                 void *context);
 
 /* Forgets the callback of requests whose client is gone: context is compared. The record is written all the same. */
 void audit_forget(struct audit *audit, const void *context);
 
-bool audit_works(const struct audit *audit);
+bool audit_works(const struct audit *audit); /* did the last write succeed? */
 unsigned long long audit_count(const struct audit *audit); /* records in the file */

@@ -1,0 +1,834 @@
+/*
+ * The audit log on a real file and on disks that fill up, fail, tear, hang and recover. Whatever the disk does, what was acknowledged is in the file, the chain is whole from the first line
+ * to the last, and an answer comes within AUDIT_DEADLINE_MS.
+ *
+ * TOKEND_BENCH=1 measures for longer how many records a second are made durable.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "common/buf.h"
+#include "formats/audit_record.h"
+#include "tokend/audit_internal.h"
+
+#define SLACK_MS 400U /* two cores, seven people, sanitizers */
+
+static char directory[64];
+static int directory_fd = -1;
+static sd_event *event;
+
+static int set_up(void **state)
+{
+	(void)state;
+	(void)strcpy(directory, "/tmp/test_audit.XXXXXX");
+	if (!mkdtemp(directory) || sd_event_new(&event) < 0)
+		return -1;
+	directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return directory_fd < 0;
+}
+
+static int tear_down(void **state)
+{
+	char command[128];
+
+	(void)state;
+	event = sd_event_unref(event);
+	(void)close(directory_fd);
+	(void)snprintf(command, sizeof(command), "rm -rf %s", directory);
+	return system(command);
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* ---- a disk that can be told how to be ---- */
+
+static struct {
+	atomic_int writes, syncs, cuts;
+	atomic_int write_errno, sync_errno, cut_errno; /* 0: as it should be */
+	atomic_int short_write; /* bytes that are taken before write_errno; 0: none */
+	atomic_bool hangs; /* fdatasync waits until it does not */
+} disk;
+
+static ssize_t disk_write(int fd, const void *data, size_t len)
+{
+	disk.writes++;
+	if (disk.write_errno && disk.short_write > 0) {
+		size_t part = (size_t)disk.short_write < len ? (size_t)disk.short_write : len;
+
+		disk.short_write = 0;
+		return write(fd, data, part);
+	}
+	if (disk.write_errno) {
+		errno = disk.write_errno;
+		return -1;
+	}
+	return write(fd, data, len);
+}
+
+static int disk_sync(int fd)
+{
+	disk.syncs++;
+	while (disk.hangs)
+		(void)usleep(1000);
+	if (disk.sync_errno) {
+		errno = disk.sync_errno;
+		return -1;
+	}
+	return fdatasync(fd);
+}
+
+static int disk_cut(int fd, off_t len)
+{
+	disk.cuts++;
+	if (disk.cut_errno) {
+		errno = disk.cut_errno;
+		return -1;
+	}
+	return ftruncate(fd, len);
+}
+
+static const struct audit_disk test_disk = { disk_write, disk_sync, disk_cut };
+
+static void disk_reset(void)
+{
+	disk.writes = disk.syncs = disk.cuts = 0;
+	disk.write_errno = disk.sync_errno = disk.cut_errno = disk.short_write = 0;
+	disk.hangs = false;
+}
+
+static struct audit *open_audit(void)
+{
+	struct audit *audit;
+
+	disk_reset();
+	assert_int_equal(audit_new_on(event, directory_fd, &test_disk, &audit), OK);
+	return audit;
+}
+
+/* ---- records ---- */
+
+struct answer {
+	int calls;
+	enum err err;
+	uint64_t asked_ms, answered_ms;
+};
+
+static void on_done(void *context, enum err err)
+{
+	struct answer *answer = context;
+
+	answer->calls++;
+	answer->err = err;
+	answer->answered_ms = now_ms();
+}
+
+static void ask(struct audit *audit, struct answer *answer, const char *name)
+{
+	static const struct key_id id = { { 0xab, 0xcd } };
+	struct peer peer = { .uid = 1000, .gid = 100, .pid = 7, .unit = "x.service" };
+	struct audit_record record = { .frontend = "age",
+		                       .operation = "unwrap",
+		                       .peer = &peer,
+		                       .key_name = name,
+		                       .key = &id,
+		                       .token_uri = "tpm:tabrmd",
+		                       .rule = "10.conf:3",
+		                       .result = OK };
+
+	*answer = (struct answer){ .asked_ms = now_ms() };
+	assert_int_equal(audit_write(audit, &record, on_done, answer), OK);
+	assert_int_equal(answer->calls, 0); /* never from inside */
+}
+
+static void run_until(const struct answer *answer)
+{
+	while (!answer->calls)
+		assert_true(sd_event_run(event, 10000000) > 0);
+	assert_int_equal(answer->calls, 1);
+}
+
+static enum err ask_and_wait(struct audit *audit)
+{
+	struct answer answer;
+
+	ask(audit, &answer, "host");
+	run_until(&answer);
+	if (answer.answered_ms - answer.asked_ms > AUDIT_DEADLINE_MS + SLACK_MS)
+		fail_msg("an answer after %llu ms",
+		         (unsigned long long)(answer.answered_ms - answer.asked_ms));
+	return answer.err;
+}
+
+/* ---- what is in the file ---- */
+
+struct log {
+	unsigned lines, faults, notes;
+	bool torn;
+	struct audit_chain chain;
+	char text[1 << 20];
+};
+static struct log found;
+
+static void read_log(void)
+{
+	int fd = openat(directory_fd, AUDIT_FILE_NAME, O_RDONLY | O_CLOEXEC);
+	ssize_t len = read(fd, found.text, sizeof(found.text) - 1);
+	char *line = found.text, *end;
+
+	assert_true(len >= 0);
+	(void)close(fd);
+	found.text[len] = '\0';
+	found.lines = found.faults = found.notes = 0;
+	found.chain = (struct audit_chain){ 0 };
+	for (; (end = strchr(line, '\n')); line = end + 1) {
+		struct bytes bytes = bytes_of(line, (size_t)(end - line));
+
+		found.lines++;
+		found.faults += audit_chain_next(&found.chain, bytes) != AUDIT_WHOLE;
+		found.notes += memmem(bytes.data, bytes.len, "\"frontend\":\"audit\"", 18) != NULL;
+	}
+	found.torn = *line != '\0';
+}
+
+static void assert_log(unsigned lines, unsigned notes)
+{
+	read_log();
+	assert_int_equal(found.faults, 0);
+	assert_false(found.torn);
+	assert_int_equal(found.lines, lines);
+	assert_int_equal(found.notes, notes);
+}
+
+static void append(const char *text, size_t len)
+{
+	int fd = openat(directory_fd, AUDIT_FILE_NAME, O_WRONLY | O_APPEND | O_CLOEXEC);
+
+	assert_int_equal(write(fd, text, len), len);
+	assert_int_equal(close(fd), 0);
+}
+
+/* ---- a disk that is well ---- */
+
+static void test_record(void **state)
+{
+	struct audit *audit = open_audit();
+	static const char middle[] =
+	        "Z\",\"frontend\":\"age\",\"operation\":\"unwrap\",\"uid\":1000,\"gid\":100,\"pid\":7,"
+	        "\"unit\":\"x.service\","
+	        "\"key\":\"abcd0000000000000000000000000000\",\"name\":\"host\",\"token\":\"tpm:tabrmd\","
+	        "\"rule\":\"10.conf:3\",\"result\":\"ok\",\"sequence\":1,\"previous\":\"0000";
+	struct stat st;
+	unsigned year, micro;
+
+	(void)state;
+	assert_int_equal(audit_count(audit), 0);
+	assert_int_equal(ask_and_wait(audit), OK);
+	assert_int_equal(audit_count(audit), 1);
+	assert_true(audit_works(audit));
+	audit_free(audit);
+	assert_log(1, 0);
+	assert_int_equal(sscanf(found.text, "{\"time\":\"%4u-%*2u-%*2uT%*2u:%*2u:%*2u.%6uZ\"", &year, &micro),
+	                 2);
+	assert_true(year >= 2024);
+	assert_int_equal(strncmp(found.text + strlen("{\"time\":\"2025-01-01T00:00:00.000000"), middle,
+	                         strlen(middle)),
+	                 0);
+	assert_int_equal(fstatat(directory_fd, AUDIT_FILE_NAME, &st, 0), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0640);
+}
+
+static void test_empty_and_hostile(void **state)
+{
+	static const char nulls[] =
+	        "\"frontend\":\"control\",\"operation\":\"start\",\"uid\":null,\"gid\":null,\"pid\":null,"
+	        "\"unit\":null,"
+	        "\"key\":null,\"name\":null,\"token\":null,\"rule\":null,\"result\":\"denied\"";
+	struct audit_record record = { .frontend = "control", .operation = "start", .result = ERR_DENIED };
+	struct audit *audit = open_audit();
+	struct answer answer = { 0 };
+	char name[100000];
+
+	(void)state;
+	assert_int_equal(audit_write(audit, &record, on_done, &answer), OK);
+	run_until(&answer);
+	memset(name, '\n', sizeof(name));
+	name[sizeof(name) - 1] = '\0';
+	ask(audit, &answer, name);
+	run_until(&answer);
+	assert_int_equal(answer.err, OK);
+	ask(audit, &answer, "a\",\"result\":\"ok\n{\"\x1b[2J");
+	run_until(&answer);
+	record.key_name = "nobody waits for this one";
+	assert_int_equal(audit_write(audit, &record, NULL, NULL), OK);
+	audit_free(audit);
+	assert_log(4, 0);
+	assert_non_null(strstr(found.text, nulls));
+	assert_non_null(strstr(found.text, "\\u000a...\""));
+	assert_non_null(strstr(found.text, "\"name\":\"a\\\",\\\"result\\\":\\\"ok\\u000a{\\\"\\u001b[2J\""));
+}
+
+/* One record at a time costs one write and one sync each; many at once share them. */
+static void test_group_commit(void **state)
+{
+	enum { ALONE = 20, TOGETHER = 1000 };
+	static struct answer answers[TOGETHER];
+	struct audit *audit = open_audit();
+
+	(void)state;
+	for (unsigned i = 0; i < ALONE; i++)
+		assert_int_equal(ask_and_wait(audit), OK);
+	assert_int_equal(disk.writes, ALONE);
+	assert_int_equal(disk.syncs, ALONE);
+	disk.hangs = true; /* for as long as it takes to queue them */
+	for (unsigned i = 0; i < TOGETHER; i++)
+		ask(audit, &answers[i], "host");
+	disk.hangs = false;
+	for (unsigned i = 0; i < TOGETHER; i++)
+		run_until(&answers[i]);
+	assert_true(disk.syncs <= ALONE + 10);
+	audit_free(audit);
+	read_log();
+	assert_int_equal(found.faults, 0);
+}
+
+static void test_goes_on(void **state)
+{
+	struct audit *audit;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		audit = open_audit();
+		assert_int_equal(audit_count(audit), 2 * i);
+		assert_int_equal(ask_and_wait(audit), OK);
+		assert_int_equal(ask_and_wait(audit), OK);
+		audit_free(audit);
+	}
+	assert_log(6, 0);
+}
+
+/* Queued, then freed at once: written and answered all the same. */
+static void test_free_writes(void **state)
+{
+	struct audit *audit = open_audit();
+	struct answer answers[50];
+
+	(void)state;
+	for (unsigned i = 0; i < 50; i++)
+		ask(audit, &answers[i], "host");
+	audit_free(audit);
+	for (unsigned i = 0; i < 50; i++) {
+		assert_int_equal(answers[i].calls, 1);
+		assert_int_equal(answers[i].err, OK);
+	}
+	assert_log(50, 0);
+}
+
+static void test_forget(void **state)
+{
+	struct audit *audit = open_audit();
+	struct answer kept, gone;
+
+	(void)state;
+	disk.hangs = true;
+	ask(audit, &gone, "gone");
+	ask(audit, &kept, "kept");
+	audit_forget(audit, &gone);
+	disk.hangs = false;
+	run_until(&kept);
+	assert_int_equal(gone.calls, 0);
+	audit_free(audit);
+	assert_log(2, 0);
+}
+
+/* A callback that forgets its neighbour and queues another record. */
+struct chain_answer {
+	struct audit *audit;
+	struct answer *neighbour, *next;
+};
+
+static void on_done_again(void *context, enum err err)
+{
+	struct chain_answer *answer = context;
+
+	assert_int_equal(err, OK);
+	audit_forget(answer->audit, answer->neighbour);
+	ask(answer->audit, answer->next, "next");
+}
+
+static void test_callback_calls(void **state)
+{
+	struct audit *audit = open_audit();
+	struct answer neighbour, next = { 0 };
+	struct chain_answer answer = { audit, &neighbour, &next };
+	struct audit_record record = { .frontend = "age", .operation = "unwrap" };
+
+	(void)state;
+	disk.hangs = true;
+	assert_int_equal(audit_write(audit, &record, on_done_again, &answer), OK);
+	ask(audit, &neighbour, "neighbour");
+	disk.hangs = false;
+	run_until(&next);
+	assert_int_equal(neighbour.calls, 0);
+	audit_free(audit);
+	assert_log(3, 0);
+}
+
+static void test_queue_full(void **state)
+{
+	static struct answer answers[AUDIT_QUEUE_MAX];
+	struct audit_record record = { .frontend = "age", .operation = "unwrap" };
+	struct audit *audit = open_audit();
+	struct answer refused = { 0 };
+
+	(void)state;
+	disk.hangs = true;
+	for (unsigned i = 0; i < AUDIT_QUEUE_MAX; i++)
+		ask(audit, &answers[i], "host");
+	assert_int_equal(audit_write(audit, &record, on_done, &refused), ERR_BUSY);
+	disk.hangs = false;
+	for (unsigned i = 0; i < AUDIT_QUEUE_MAX; i++)
+		run_until(&answers[i]);
+	assert_int_equal(refused.calls, 0);
+	audit_free(audit);
+	read_log();
+	assert_int_equal(found.faults, 0);
+}
+
+/* ---- a disk that is not well ---- */
+
+static const struct {
+	const char *name;
+	int write_errno, sync_errno, cut_errno, short_write;
+} failures[] = {
+	{ "full", ENOSPC, 0, 0, 0 },
+	{ "full in the middle of a line", ENOSPC, 0, 0, 100 },
+	{ "full, and cannot be cut back", ENOSPC, 0, EIO, 100 },
+	{ "broken at the write", EIO, 0, 0, 0 },
+	{ "broken at the sync", 0, EIO, 0, 0 },
+	{ "broken at the sync, and cannot be cut back", 0, EIO, EIO, 0 },
+	{ "read-only", EROFS, 0, EROFS, 0 },
+	{ "over quota", EDQUOT, 0, 0, 1 },
+};
+
+/* Well, ill for three records, well again: five acknowledged records in a whole chain, and a note of the three. */
+static void test_failures(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
+		struct audit *audit = open_audit();
+
+		assert_int_equal(ask_and_wait(audit), OK);
+		assert_int_equal(ask_and_wait(audit), OK);
+		disk.write_errno = failures[i].write_errno;
+		disk.sync_errno = failures[i].sync_errno;
+		disk.cut_errno = failures[i].cut_errno;
+		for (unsigned n = 0; n < 3; n++) {
+			disk.short_write = failures[i].short_write;
+			if (ask_and_wait(audit) != ERR_AUDIT)
+				fail_msg("%s", failures[i].name);
+			assert_false(audit_works(audit));
+			assert_int_equal(audit_count(audit), 2);
+		}
+		disk_reset();
+		for (unsigned n = 0; n < 3; n++)
+			assert_int_equal(ask_and_wait(audit), OK);
+		assert_true(audit_works(audit));
+		assert_int_equal(audit_count(audit), 6);
+		audit_free(audit);
+		assert_log(6, 1);
+		assert_non_null(
+		        strstr(found.text, "\"operation\":\"lost\",\"records\":3,\"result\":\"audit\""));
+		assert_int_equal(unlinkat(directory_fd, AUDIT_FILE_NAME, 0), 0);
+	}
+}
+
+/* The power goes while the file could not be cut back: the next start cuts it. */
+static void test_failure_then_end(void **state)
+{
+	struct audit *audit = open_audit();
+
+	(void)state;
+	assert_int_equal(ask_and_wait(audit), OK);
+	disk.write_errno = ENOSPC;
+	disk.cut_errno = EIO;
+	disk.short_write = 100;
+	assert_int_equal(ask_and_wait(audit), ERR_AUDIT);
+	audit_free(audit);
+	read_log();
+	assert_true(found.torn); /* the control: there was something to cut */
+	audit = open_audit();
+	assert_int_equal(audit_count(audit), 1);
+	assert_int_equal(ask_and_wait(audit), OK);
+	audit_free(audit);
+	assert_log(3, 1);
+	assert_non_null(strstr(found.text, "\"operation\":\"cut\",\"bytes\":100,"));
+}
+
+static void test_hang(void **state)
+{
+	struct audit *audit = open_audit();
+	struct answer first, second, third;
+
+	(void)state;
+	assert_int_equal(ask_and_wait(audit), OK);
+	disk.hangs = true;
+	ask(audit, &first, "held by the writer");
+	while (disk.syncs < 2)
+		(void)usleep(1000);
+	ask(audit, &second, "still queued");
+	run_until(&first);
+	run_until(&second);
+	assert_int_equal(first.err, ERR_AUDIT);
+	assert_int_equal(second.err, ERR_AUDIT);
+	assert_true(first.answered_ms - first.asked_ms >= 80);
+	assert_true(first.answered_ms - first.asked_ms <= AUDIT_DEADLINE_MS + SLACK_MS);
+	assert_true(second.answered_ms - second.asked_ms <= AUDIT_DEADLINE_MS + SLACK_MS);
+	assert_false(audit_works(audit));
+	ask(audit, &third, "queued while it hangs, in time");
+	disk.hangs = false;
+	run_until(&third);
+	assert_int_equal(third.err, OK);
+	assert_true(audit_works(audit));
+	assert_int_equal(first.calls, 1); /* and not again when the writer came back */
+	audit_free(audit);
+	/* 1, the withheld one, two notes, the third */
+	assert_log(5, 2);
+	assert_non_null(strstr(found.text, "\"operation\":\"lost\",\"records\":1,"));
+	assert_non_null(strstr(found.text, "\"operation\":\"withheld\",\"first\":2,\"last\":2,"));
+	assert_null(strstr(found.text, "still queued"));
+}
+
+/* The note does not wait for another record: it is written at the end at the latest. */
+static void test_hang_then_free(void **state)
+{
+	struct audit *audit = open_audit();
+	struct answer answer;
+
+	(void)state;
+	disk.hangs = true;
+	ask(audit, &answer, "host");
+	run_until(&answer);
+	assert_int_equal(answer.err, ERR_AUDIT);
+	disk.hangs = false;
+	audit_free(audit);
+	read_log();
+	assert_int_equal(found.faults, 0);
+	assert_non_null(strstr(found.text, "\"operation\":\"withheld\",\"first\":1,\"last\":1,"));
+}
+
+static void test_free_while_it_hangs(void **state)
+{
+	struct audit *audit = open_audit();
+	struct answer first, second;
+	uint64_t before;
+
+	(void)state;
+	disk.hangs = true;
+	ask(audit, &first, "held");
+	while (disk.syncs < 1)
+		(void)usleep(1000);
+	ask(audit, &second, "queued");
+	before = now_ms();
+	audit_free(audit);
+	assert_true(now_ms() - before <= AUDIT_DEADLINE_MS + SLACK_MS);
+	assert_int_equal(first.calls, 1);
+	assert_int_equal(first.err, ERR_AUDIT);
+	assert_int_equal(second.calls, 1);
+	assert_int_equal(second.err, ERR_AUDIT);
+	disk.hangs = false; /* the writer wakes and frees what was left to it; the leak checker would know */
+	(void)usleep(200000);
+}
+
+/* Nothing to do: nothing wakes the loop. */
+static void test_idle(void **state)
+{
+	struct audit *audit = open_audit();
+
+	(void)state;
+	assert_int_equal(ask_and_wait(audit), OK);
+	while (sd_event_run(event, 300000) > 0)
+		; /* the timer, once */
+	assert_int_equal(sd_event_run(event, 300000), 0);
+	audit_free(audit);
+}
+
+/* ---- what stands there at the start ---- */
+
+static void write_two(void)
+{
+	struct audit *audit = open_audit();
+
+	assert_int_equal(ask_and_wait(audit), OK);
+	assert_int_equal(ask_and_wait(audit), OK);
+	audit_free(audit);
+}
+
+static void test_torn_tails(void **state)
+{
+	static char zeros[100000];
+	const struct {
+		const char *text;
+		size_t len;
+	} tails[] = {
+		{ "{", 1 },
+		{ "{\"time\":\"2025", 13 },
+		{ zeros, 1 },
+		{ zeros, sizeof(zeros) },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
+		struct audit *audit;
+
+		write_two();
+		append(tails[i].text, tails[i].len);
+		audit = open_audit();
+		assert_int_equal(audit_count(audit), 2);
+		assert_int_equal(ask_and_wait(audit), OK);
+		audit_free(audit);
+		assert_log(4, 1);
+		assert_int_equal(unlinkat(directory_fd, AUDIT_FILE_NAME, 0), 0);
+	}
+}
+
+static void test_torn_first_line(void **state)
+{
+	struct audit *audit = open_audit();
+
+	(void)state;
+	audit_free(audit);
+	append("{\"time\":", 8);
+	audit = open_audit();
+	assert_int_equal(audit_count(audit), 0);
+	assert_int_equal(ask_and_wait(audit), OK);
+	audit_free(audit);
+	assert_log(2, 1);
+}
+
+/* A line that was changed by hand is not cut off: it is evidence. The chain goes on behind it, and who verifies the log is told. */
+static void test_changed_last_line(void **state)
+{
+	struct audit *audit;
+	int fd;
+
+	(void)state;
+	write_two();
+	read_log();
+	fd = openat(directory_fd, AUDIT_FILE_NAME, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, "x", 1, (off_t)strlen(found.text) - 2), 1);
+	(void)close(fd);
+	audit = open_audit();
+	assert_int_equal(audit_count(audit), 2);
+	assert_int_equal(ask_and_wait(audit), OK);
+	audit_free(audit);
+	read_log();
+	assert_int_equal(found.lines, 3);
+	assert_int_equal(found.faults, 1);
+	assert_int_equal(found.chain.sequence, 3);
+}
+
+static void assert_refused(enum err expected)
+{
+	struct audit *audit;
+
+	assert_int_equal(audit_new(event, directory_fd, &audit), expected);
+}
+
+static void test_refused_files(void **state)
+{
+	static char garbage[2 << 20];
+	char path[128];
+
+	(void)state;
+	(void)snprintf(path, sizeof(path), "%s/%s", directory, AUDIT_FILE_NAME);
+	assert_int_equal(symlink("elsewhere", path), 0);
+	assert_refused(ERR_STATE_DIR);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0640), 0);
+	assert_refused(ERR_STATE_DIR);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_refused(ERR_STATE_DIR);
+	assert_int_equal(rmdir(path), 0);
+	write_two();
+	assert_int_equal(chmod(path, 0660), 0);
+	assert_refused(ERR_STATE_DIR);
+	assert_int_equal(chmod(path, 0644), 0);
+	assert_refused(ERR_STATE_DIR);
+	assert_int_equal(chmod(path, 0640), 0);
+	assert_int_equal(linkat(directory_fd, AUDIT_FILE_NAME, directory_fd, "second", 0), 0);
+	assert_refused(ERR_STATE_DIR);
+	assert_int_equal(unlinkat(directory_fd, "second", 0), 0);
+	memset(garbage, 'x', sizeof(garbage));
+	append(garbage,
+	       sizeof(garbage)); /* longer than any unfinished group: nothing of ours, so nothing to cut */
+	assert_refused(ERR_STATE_DIR);
+	read_log();
+	assert_int_equal(found.lines, 2);
+	assert_int_equal(unlink(path), 0);
+	write_two();
+	append("\n", 1);
+	assert_int_equal(truncate(path, 0), 0);
+	append("nonsense\n", 9);
+	assert_refused(ERR_STATE_DIR);
+}
+
+static void test_two_writers(void **state)
+{
+	struct audit *audit = open_audit();
+
+	(void)state;
+	assert_refused(ERR_BUSY);
+	audit_free(audit);
+	audit = open_audit();
+	audit_free(audit);
+}
+
+/* ---- a disk that is really full ---- */
+
+static int fill_and_recover(void)
+{
+	struct audit *audit = open_audit();
+	unsigned written = 0;
+	int fd;
+
+	while (ask_and_wait(audit) == OK)
+		written++;
+	assert_true(written > 50);
+	assert_int_equal(ask_and_wait(audit), ERR_AUDIT);
+	fd = openat(directory_fd, "ballast", O_WRONLY | O_CLOEXEC);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	(void)close(fd);
+	assert_int_equal(ask_and_wait(audit), OK);
+	audit_free(audit);
+	assert_log(written + 2, 1);
+	return 0;
+}
+
+static void test_full_disk(void **state)
+{
+	static char ballast[32768];
+	int fd;
+
+	(void)state;
+	if (mount("tokend-test", directory, "tmpfs", MS_NOSUID, "size=128k,mode=0700") < 0) {
+		print_message("no mount permitted: a full disk was only played\n");
+		return;
+	}
+	(void)close(directory_fd);
+	directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(directory_fd, "ballast", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(write(fd, ballast, sizeof(ballast)), sizeof(ballast));
+	(void)close(fd);
+	assert_int_equal(fill_and_recover(), 0);
+	(void)close(directory_fd);
+	assert_int_equal(umount2(directory, MNT_DETACH), 0);
+	directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* ---- what it costs ---- */
+
+static unsigned running;
+
+struct client {
+	struct audit *audit;
+	unsigned left;
+};
+
+static void on_client(void *context, enum err err)
+{
+	struct client *client = context;
+	struct peer peer = { .uid = 1000, .gid = 100, .pid = 7 };
+	struct audit_record record = { .frontend = "age",
+		                       .operation = "unwrap",
+		                       .peer = &peer,
+		                       .key_name = "repo/prod",
+		                       .token_uri = "tpm:device:/dev/tpmrm0",
+		                       .rule = "10-default.conf:3" };
+
+	assert_int_equal(err, OK);
+	if (client->left-- == 0) {
+		running--;
+		return;
+	}
+	assert_int_equal(audit_write(client->audit, &record, on_client, client), OK);
+}
+
+static void measure(unsigned client_count)
+{
+	const unsigned rounds = getenv("TOKEND_BENCH") ? 20000 / client_count + 1000 : 20;
+	struct client clients[64];
+	struct audit *audit = open_audit();
+	uint64_t start = now_ms(), took;
+
+	running = client_count;
+	for (unsigned i = 0; i < client_count; i++) {
+		clients[i] = (struct client){ audit, rounds };
+		on_client(&clients[i], OK);
+	}
+	while (running > 0)
+		assert_true(sd_event_run(event, 10000000) > 0);
+	took = now_ms() - start;
+	print_message("%u at a time: %.0f records a second, %.1f records a sync\n", client_count,
+	              1e3 * client_count * rounds / (double)(took ? took : 1),
+	              (double)client_count * rounds / disk.syncs);
+	audit_free(audit);
+}
+
+static void test_cost(void **state)
+{
+	(void)state;
+	measure(1);
+	measure(16);
+	measure(64);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_record),
+		TEST(test_empty_and_hostile),
+		TEST(test_group_commit),
+		TEST(test_goes_on),
+		TEST(test_free_writes),
+		TEST(test_forget),
+		TEST(test_callback_calls),
+		TEST(test_queue_full),
+		TEST(test_failures),
+		TEST(test_failure_then_end),
+		TEST(test_hang),
+		TEST(test_hang_then_free),
+		TEST(test_free_while_it_hangs),
+		TEST(test_idle),
+		TEST(test_torn_tails),
+		TEST(test_torn_first_line),
+		TEST(test_changed_last_line),
+		TEST(test_refused_files),
+		TEST(test_two_writers),
+		TEST(test_full_disk),
+		TEST(test_cost),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

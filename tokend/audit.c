@@ -1,0 +1,871 @@
+/*
+ * Two threads share this: the event loop, which queues records and calls back, and the writer, which alone touches the file and the chain. A record is an entry that wanders:
+ *
+ *	queued --(writer takes up to GROUP_MAX)--> writing --(written and synced, or failed)--> finished --(event loop calls back)--> freed
+ *
+ * The lists belong to the lock; what an entry's caller waits for (done, context) to the event loop; entries are freed by the event loop. When a disk hangs, the writer hangs in a call
+ * that nothing can interrupt: the event loop's timer then answers for it. What is still queued is dropped, unwritten; what the writer holds may reach the disk after all, and if it does, a
+ * note in the log says that its results were withheld.
+ *
+ * A group is written with one write() at the end of the last durable line. If that or the sync fails, the file is cut back to there before anything else is written, and the chain goes on
+ * from the last durable line: what a reader finds is at every moment a whole chain and at most one unfinished tail.
+ *
+ * Space is not allocated ahead: measured on ext4, fallocate with KEEP_SIZE changes nothing, because each sync has a new file size to commit all the same.
+ */
+#include "tokend/audit_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "common/encoding.h"
+#include "formats/audit_record.h"
+#include "tokend/text.h"
+
+#define WAIT_US (90ULL * 1000) /* of AUDIT_DEADLINE_MS; the rest is for the answer to leave */
+#define TIMER_ACCURACY_US 1000ULL
+#define GROUP_MAX 256U /* records in one write */
+#define LINE_TAIL_MAX 160U /* what closing a line adds: "sequence" and "previous" */
+#define GROUP_BYTES_MAX ((GROUP_MAX + 4U) * AUDIT_LINE_MAX)
+#define NAME_SHOWN_MAX 255U /* bytes of a name that somebody asked for */
+#define THREAD_STACK (256U << 10) /* all of it may be locked memory */
+#define TAIL_WINDOW (64U << 10)
+#define FILE_MODE 0640
+
+struct entry {
+	struct entry *next;
+	struct entry *next_late; /* the event loop's */
+	audit_done done; /* the event loop's; NULL: nobody waits (any more) */
+	void *context; /* borrowed */
+	uint64_t deadline; /* CLOCK_MONOTONIC, microseconds */
+	unsigned long long sequence; /* once written */
+	enum err err;
+	bool late; /* answered before it was finished */
+	size_t len;
+	uint8_t line[]; /* without what closes it */
+};
+
+struct queue {
+	struct entry *first;
+	struct entry **last; /* where the next one goes */
+	size_t count;
+};
+
+/* What the log has to say about itself. */
+struct notes {
+	unsigned long long lost; /* records that were answered with ERR_AUDIT and are not in the file */
+	unsigned long long withheld_first, withheld_last; /* records whose results did not leave; 0: none */
+	unsigned long long cut; /* bytes of an unfinished line, found at the start */
+};
+
+struct audit {
+	/* the event loop's */
+	sd_event_source *wake_source;
+	sd_event_source *timer_source;
+	struct buf *scratch; /* the line that is being made */
+	struct entry *late; /* answered next */
+	bool timer_runs;
+
+	/* under the lock */
+	pthread_mutex_t lock;
+	pthread_cond_t work; /* for the writer */
+	pthread_cond_t end; /* for audit_free */
+	struct queue queued, writing, finished;
+	struct notes notes;
+	bool stop, ended, abandoned, works;
+	unsigned long long count;
+
+	/* the writer's; set up before it runs */
+	pthread_t thread;
+	const struct audit_disk *disk; /* borrowed */
+	int fd;
+	int wake_fd;
+	struct audit_chain chain; /* as of the last durable line */
+	off_t durable; /* bytes of the file that are whole lines on disk */
+	bool torn; /* there may be more than that in it */
+	struct buf *line;
+	struct buf *group;
+};
+
+/* ---- small things ---- */
+
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void queue_init(struct queue *queue)
+{
+	*queue = (struct queue){ .last = &queue->first };
+}
+
+static void queue_put(struct queue *queue, struct entry *entry)
+{
+	entry->next = NULL;
+	*queue->last = entry;
+	queue->last = &entry->next;
+	queue->count++;
+}
+
+static struct entry *queue_take(struct queue *queue)
+{
+	struct entry *entry = queue->first;
+
+	if (!entry)
+		return NULL;
+	queue->first = entry->next;
+	queue->count--;
+	if (!queue->first)
+		queue->last = &queue->first;
+	return entry;
+}
+
+static void queue_forget(struct queue *queue, const void *context)
+{
+	for (struct entry *entry = queue->first; entry; entry = entry->next)
+		if (entry->context == context)
+			entry->done = NULL;
+}
+
+static void queue_free(struct queue *queue)
+{
+	for (struct entry *entry; (entry = queue_take(queue));)
+		free(entry);
+}
+
+/* ---- lines ---- */
+
+static enum err put_time(struct buf *line)
+{
+	struct timespec now;
+	struct tm parts;
+	char text[40];
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	if (!gmtime_r(&now.tv_sec, &parts) || strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &parts) == 0)
+		return ERR_SYSTEM;
+	return buf_printf(line, "{\"time\":\"%s.%06ldZ\"", text, now.tv_nsec / 1000);
+}
+
+static enum err put_text(struct buf *line, const char *name, const char *text)
+{
+	enum err err = buf_printf(line, ",\"%s\":", name);
+
+	if (err)
+		return err;
+	return text && text[0] ? audit_put_string(line, text) : buf_put_string(line, "null");
+}
+
+/* A name of any length, as somebody asked for it: what is too long for a key's name is cut, and seen to be. */
+static enum err put_name(struct buf *line, const char *name)
+{
+	char shown[NAME_SHOWN_MAX + sizeof("...")];
+
+	if (!name || strlen(name) <= NAME_SHOWN_MAX)
+		return put_text(line, "name", name);
+	memcpy(shown, name, NAME_SHOWN_MAX);
+	memcpy(shown + NAME_SHOWN_MAX, "...", sizeof("..."));
+	return put_text(line, "name", shown);
+}
+
+static enum err put_key(struct buf *line, const struct key_id *key)
+{
+	char id[2 * KEY_ID_LEN + 1];
+
+	if (!key)
+		return put_text(line, "key", NULL);
+	hex_encode(bytes_of(key->bytes, KEY_ID_LEN), id);
+	return put_text(line, "key", id);
+}
+
+static enum err put_peer(struct buf *line, const struct peer *peer)
+{
+	enum err err;
+
+	if (!peer)
+		return buf_put_string(line, ",\"uid\":null,\"gid\":null,\"pid\":null,\"unit\":null");
+	err = buf_printf(line, ",\"uid\":%u,\"gid\":%u,\"pid\":%u", (unsigned)peer->uid, (unsigned)peer->gid,
+	                 peer->pid > 0 ? (unsigned)peer->pid : 0U);
+	return err ? err : put_text(line, "unit", peer->unit);
+}
+
+/* Everything but what closes the line. */
+static enum err put_record(struct buf *line, const struct audit_record *record)
+{
+	enum err err = put_time(line);
+
+	err = err ? err : put_text(line, "frontend", record->frontend);
+	err = err ? err : put_text(line, "operation", record->operation);
+	err = err ? err : put_peer(line, record->peer);
+	err = err ? err : put_key(line, record->key);
+	err = err ? err : put_name(line, record->key_name);
+	err = err ? err : put_text(line, "token", record->token_uri);
+	err = err ? err : put_text(line, "rule", record->rule);
+	err = err ? err : put_text(line, "result", err_info(record->result)->name);
+	return err ? err : buf_put_u8(line, ',');
+}
+
+/* ---- the writer ---- */
+
+/* Closes the line that audit->line holds and adds it to the group. */
+static enum err group_add(struct audit *audit, struct audit_chain *chain)
+{
+	enum err err = audit_chain_close(chain, audit->line);
+
+	return err ? err : buf_put(audit->group, buf_bytes(audit->line));
+}
+
+static enum err group_add_note(struct audit *audit, struct audit_chain *chain, const char *operation,
+                               const char *first_name, unsigned long long first, const char *last_name,
+                               unsigned long long last)
+{
+	enum err err;
+
+	if (first == 0)
+		return OK;
+	buf_clear(audit->line);
+	err = put_time(audit->line);
+	err = err ? err : put_text(audit->line, "frontend", "audit");
+	err = err ? err : put_text(audit->line, "operation", operation);
+	err = err ? err : buf_printf(audit->line, ",\"%s\":%llu", first_name, first);
+	if (!err && last_name)
+		err = buf_printf(audit->line, ",\"%s\":%llu", last_name, last);
+	err = err ? err : put_text(audit->line, "result", err_info(ERR_AUDIT)->name);
+	err = err ? err : buf_put_u8(audit->line, ',');
+	return err ? err : group_add(audit, chain);
+}
+
+static enum err group_add_notes(struct audit *audit, struct audit_chain *chain, const struct notes *notes)
+{
+	enum err err = group_add_note(audit, chain, "cut", "bytes", notes->cut, NULL, 0);
+
+	err = err ? err : group_add_note(audit, chain, "lost", "records", notes->lost, NULL, 0);
+	return err ? err
+	           : group_add_note(audit, chain, "withheld", "first", notes->withheld_first, "last",
+	                            notes->withheld_last);
+}
+
+static enum err group_add_entry(struct audit *audit, struct audit_chain *chain, struct entry *entry)
+{
+	enum err err;
+
+	buf_clear(audit->line);
+	err = buf_put(audit->line, bytes_of(entry->line, entry->len));
+	if (!err)
+		err = group_add(audit, chain);
+	entry->sequence = chain->sequence;
+	return err;
+}
+
+/* Cuts the file back to its last durable line. Until that works nothing is written behind it. */
+static bool repair(struct audit *audit)
+{
+	if (audit->torn && audit->disk->ftruncate(audit->fd, audit->durable) == 0)
+		audit->torn = false;
+	return !audit->torn;
+}
+
+static bool write_all(const struct audit *audit, struct bytes bytes)
+{
+	while (bytes.len > 0) {
+		ssize_t written = audit->disk->write(audit->fd, bytes.data, bytes.len);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written <= 0)
+			return false;
+		bytes = bytes_of(bytes.data + written, bytes.len - (size_t)written);
+	}
+	return true;
+}
+
+/* The notes and the entries of audit->writing, whose links nobody changes meanwhile: all of them are durable, or none. */
+static enum err write_group(struct audit *audit, const struct notes *notes)
+{
+	struct audit_chain chain = audit->chain;
+	size_t len;
+	enum err err;
+
+	buf_clear(audit->group);
+	err = group_add_notes(audit, &chain, notes);
+	for (struct entry *entry = audit->writing.first; !err && entry; entry = entry->next)
+		err = group_add_entry(audit, &chain, entry);
+	if (err || !repair(audit))
+		return ERR_AUDIT;
+	len = buf_len(audit->group);
+	audit->torn = true;
+	if (!write_all(audit, buf_bytes(audit->group)) || audit->disk->fdatasync(audit->fd) < 0) {
+		(void)repair(audit);
+		return ERR_AUDIT;
+	}
+	audit->torn = false;
+	audit->durable += (off_t)len;
+	audit->chain = chain;
+	return OK;
+}
+
+/* Remembers what became of an entry, for the log's own notes. */
+static void note_entry(struct notes *notes, const struct entry *entry, enum err err)
+{
+	if (err) {
+		notes->lost++;
+		return;
+	}
+	if (!entry->late)
+		return;
+	if (notes->withheld_first == 0)
+		notes->withheld_first = entry->sequence;
+	notes->withheld_last = entry->sequence;
+}
+
+/* Takes a group, writes it with the lock open, and hands it back. */
+static void work_once(struct audit *audit)
+{
+	const struct notes notes = audit->notes;
+	const uint64_t one = 1;
+	enum err err;
+
+	while (audit->queued.first && audit->writing.count < GROUP_MAX)
+		queue_put(&audit->writing, queue_take(&audit->queued));
+	(void)pthread_mutex_unlock(&audit->lock);
+	err = write_group(audit, &notes);
+	(void)pthread_mutex_lock(&audit->lock);
+	if (!err) {
+		/* What was lost while the lock was open stays for the next group. */
+		audit->notes = (struct notes){ .lost = audit->notes.lost - notes.lost };
+	}
+	for (struct entry *entry; (entry = queue_take(&audit->writing));) {
+		note_entry(&audit->notes, entry, err);
+		entry->err = err;
+		queue_put(&audit->finished, entry);
+	}
+	audit->works = err == OK;
+	audit->count = audit->chain.sequence;
+	(void)!write(audit->wake_fd, &one, sizeof(one));
+}
+
+static bool has_notes(const struct notes *notes)
+{
+	return notes->lost || notes->cut || notes->withheld_first;
+}
+
+static void audit_destroy(struct audit *audit);
+
+static void *writer(void *argument)
+{
+	struct audit *audit = argument;
+	bool abandoned;
+
+	(void)pthread_mutex_lock(&audit->lock);
+	for (;;) {
+		while (!audit->queued.first && !audit->stop)
+			(void)pthread_cond_wait(&audit->work, &audit->lock);
+		if (!audit->queued.first)
+			break;
+		work_once(audit);
+	}
+	if (has_notes(&audit->notes) && !audit->abandoned)
+		work_once(audit);
+	audit->ended = true;
+	abandoned = audit->abandoned;
+	(void)pthread_cond_signal(&audit->end);
+	(void)pthread_mutex_unlock(&audit->lock);
+	if (abandoned)
+		audit_destroy(audit);
+	return NULL;
+}
+
+/* ---- the event loop's side ---- */
+
+static void answer(struct entry *entry, enum err err)
+{
+	audit_done done = entry->done;
+
+	entry->done = NULL;
+	if (done)
+		done(entry->context, err);
+}
+
+static struct entry *take_finished(struct audit *audit)
+{
+	struct entry *entry;
+
+	(void)pthread_mutex_lock(&audit->lock);
+	entry = queue_take(&audit->finished);
+	(void)pthread_mutex_unlock(&audit->lock);
+	return entry;
+}
+
+/* One at a time: a callback may queue and forget records. */
+static void answer_finished(struct audit *audit)
+{
+	for (struct entry *entry; (entry = take_finished(audit));) {
+		answer(entry, entry->err);
+		free(entry);
+	}
+}
+
+static int on_wake(sd_event_source *source, int fd, uint32_t events, void *context)
+{
+	uint64_t count;
+
+	(void)source;
+	(void)events;
+	(void)!read(fd, &count, sizeof(count));
+	answer_finished(context);
+	return 0;
+}
+
+/* Drops what is queued beyond its deadline and marks what the writer holds. Returns the next deadline, 0 when nothing waits. */
+static uint64_t expire(struct audit *audit, uint64_t now)
+{
+	struct entry **late = &audit->late;
+	uint64_t next = 0;
+
+	(void)pthread_mutex_lock(&audit->lock);
+	for (struct entry *entry = audit->writing.first; entry; entry = entry->next) {
+		if (entry->late)
+			continue;
+		if (entry->deadline > now) {
+			next = entry->deadline;
+			break;
+		}
+		entry->late = true;
+		audit->works = false;
+		entry->next_late = NULL;
+		*late = entry;
+		late = &entry->next_late;
+	}
+	while (audit->queued.first && audit->queued.first->deadline <= now) {
+		audit->queued.first->err = ERR_AUDIT;
+		audit->notes.lost++;
+		audit->works = false;
+		queue_put(&audit->finished, queue_take(&audit->queued));
+	}
+	if (next == 0 && audit->queued.first)
+		next = audit->queued.first->deadline;
+	(void)pthread_mutex_unlock(&audit->lock);
+	return next;
+}
+
+static void answer_late(struct audit *audit)
+{
+	while (audit->late) {
+		struct entry *entry = audit->late;
+
+		audit->late = entry->next_late;
+		answer(entry, ERR_AUDIT);
+	}
+}
+
+static enum err timer_start(struct audit *audit, uint64_t deadline)
+{
+	if (sd_event_source_set_time(audit->timer_source, deadline) < 0 ||
+	    sd_event_source_set_enabled(audit->timer_source, SD_EVENT_ONESHOT) < 0)
+		return ERR_SYSTEM;
+	audit->timer_runs = true;
+	return OK;
+}
+
+/* The timer is not stopped when a record is done: it finds nothing to do once, and an idle broker is not woken again. */
+static int on_timer(sd_event_source *source, uint64_t when, void *context)
+{
+	struct audit *audit = context;
+	uint64_t next = expire(audit, now_us());
+	enum err err = OK;
+
+	(void)source;
+	(void)when;
+	audit->timer_runs = false;
+	if (next)
+		err = timer_start(audit, next);
+	answer_late(audit);
+	answer_finished(audit);
+	return err ? -EIO : 0;
+}
+
+static enum err entry_new(struct audit *audit, const struct audit_record *record, struct entry **ret_entry)
+{
+	struct entry *entry;
+	struct bytes line;
+	enum err err;
+
+	buf_clear(audit->scratch);
+	err = put_record(audit->scratch, record);
+	if (err)
+		return err;
+	line = buf_bytes(audit->scratch);
+	entry = calloc(1, sizeof(*entry) + line.len);
+	if (!entry)
+		return ERR_NOMEM;
+	entry->len = line.len;
+	memcpy(entry->line, line.data, line.len);
+	*ret_entry = entry;
+	return OK;
+}
+
+static enum err enqueue(struct audit *audit, struct entry *entry)
+{
+	bool full;
+
+	(void)pthread_mutex_lock(&audit->lock);
+	full = audit->queued.count + audit->writing.count + audit->finished.count >= AUDIT_QUEUE_MAX;
+	if (!full) {
+		queue_put(&audit->queued, entry);
+		(void)pthread_cond_signal(&audit->work);
+	}
+	(void)pthread_mutex_unlock(&audit->lock);
+	return full ? ERR_BUSY : OK;
+}
+
+enum err audit_write(struct audit *audit, const struct audit_record *record, audit_done done, void *context)
+{
+	CLEANUP(freep) struct entry *entry = NULL;
+	enum err err = entry_new(audit, record, &entry);
+
+	if (err)
+		return err;
+	entry->done = done;
+	entry->context = context;
+	entry->deadline = now_us() + WAIT_US;
+	if (!audit->timer_runs)
+		err = timer_start(audit, entry->deadline);
+	if (!err)
+		err = enqueue(audit, entry);
+	if (!err)
+		(void)TAKE(entry);
+	return err;
+}
+
+void audit_forget(struct audit *audit, const void *context)
+{
+	(void)pthread_mutex_lock(&audit->lock);
+	queue_forget(&audit->queued, context);
+	queue_forget(&audit->writing, context);
+	queue_forget(&audit->finished, context);
+	(void)pthread_mutex_unlock(&audit->lock);
+}
+
+/* The lock is no part of what a caller could see change. */
+static pthread_mutex_t *lock_of(const struct audit *audit)
+{
+	return (pthread_mutex_t *)(uintptr_t)&audit->lock;
+}
+
+bool audit_works(const struct audit *audit)
+{
+	bool works;
+
+	(void)pthread_mutex_lock(lock_of(audit));
+	works = audit->works;
+	(void)pthread_mutex_unlock(lock_of(audit));
+	return works;
+}
+
+unsigned long long audit_count(const struct audit *audit)
+{
+	unsigned long long count;
+
+	(void)pthread_mutex_lock(lock_of(audit));
+	count = audit->count;
+	(void)pthread_mutex_unlock(lock_of(audit));
+	return count;
+}
+
+/* ---- the file ---- */
+
+static enum err create_file(int directory, int *ret_fd)
+{
+	CLEANUP(close_fdp)
+	int fd = openat(directory, AUDIT_FILE_NAME,
+	                O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
+
+	/* umask must not decide who may read the log; a log whose name is not durable is not. */
+	if (fd < 0 || fchmod(fd, FILE_MODE) < 0 || fsync(directory) < 0)
+		return err_from_errno(errno);
+	*ret_fd = TAKE_FD(fd);
+	return OK;
+}
+
+static enum err open_file(int directory, int *ret_fd)
+{
+	CLEANUP(close_fdp)
+	int fd = openat(directory, AUDIT_FILE_NAME,
+	                O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+	enum err err = OK;
+
+	if (fd < 0 && errno == ENOENT)
+		err = create_file(directory, &fd);
+	else if (fd < 0)
+		err = errno == ELOOP || errno == EISDIR ? ERR_STATE_DIR : err_from_errno(errno);
+	if (err)
+		return err;
+	if (fstat(fd, &st) < 0)
+		return ERR_SYSTEM;
+	/* A second name would let its owner read or keep what we believe to be in one place. */
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || (st.st_mode & 0027) != 0 ||
+	    (st.st_uid != geteuid() && st.st_uid != 0))
+		return ERR_STATE_DIR;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? ERR_BUSY : ERR_SYSTEM;
+	*ret_fd = TAKE_FD(fd);
+	return OK;
+}
+
+/* Reads len bytes from offset, all of them. */
+static enum err read_at(int fd, off_t offset, uint8_t *out, size_t len)
+{
+	while (len > 0) {
+		ssize_t got = pread(fd, out, len, offset);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return ERR_SYSTEM;
+		out += got;
+		offset += got;
+		len -= (size_t)got;
+	}
+	return OK;
+}
+
+/* Where the last whole line of a file of size bytes ends, just behind its newline; 0 when there is none. It looks no further back than an unfinished group could reach. */
+static enum err find_end(int fd, off_t size, off_t *ret_end)
+{
+	uint8_t chunk[8192];
+
+	for (off_t end = size; end > 0 && size - end <= (off_t)GROUP_BYTES_MAX;) {
+		off_t start = end > (off_t)sizeof(chunk) ? end - (off_t)sizeof(chunk) : 0;
+		size_t len = (size_t)(end - start);
+		enum err err = read_at(fd, start, chunk, len);
+		const uint8_t *newline = err ? NULL : memrchr(chunk, '\n', len);
+
+		if (err)
+			return err;
+		if (newline) {
+			*ret_end = start + (newline - chunk) + 1;
+			return OK;
+		}
+		end = start;
+	}
+	*ret_end = 0;
+	return OK;
+}
+
+/* Walks the lines before end. One that does not parse is a matter for who verifies the log: the chain goes on from what stands there. But if none parses, this is no log of ours. */
+static enum err read_chain(int fd, off_t end, struct audit_chain *ret_chain)
+{
+	off_t start = end > (off_t)TAIL_WINDOW ? end - (off_t)TAIL_WINDOW : 0;
+	CLEANUP(freep) uint8_t *window = malloc(TAIL_WINDOW);
+	struct audit_chain chain = { 0 };
+	struct bytes rest, line;
+	bool any = false;
+	enum err err = window ? read_at(fd, start, window, (size_t)(end - start)) : ERR_NOMEM;
+
+	if (err)
+		return err;
+	rest = bytes_of(window, (size_t)(end - start));
+	if (start > 0)
+		(void)text_next_line(&rest, &line); /* the second half of one */
+	while (text_next_line(&rest, &line))
+		any |= audit_chain_next(&chain, line) != AUDIT_FAULT_SYNTAX;
+	*ret_chain = chain;
+	return any || end == 0 ? OK : ERR_STATE_DIR;
+}
+
+/* Finds the end of the log and cuts off what is behind its last whole line: an answer to that record never left. */
+static enum err read_end(struct audit *audit)
+{
+	off_t size = lseek(audit->fd, 0, SEEK_END);
+	off_t end = 0;
+	enum err err = size < 0 ? ERR_SYSTEM : find_end(audit->fd, size, &end);
+
+	if (!err && size - end > (end ? (off_t)GROUP_BYTES_MAX : (off_t)AUDIT_LINE_MAX))
+		err = ERR_STATE_DIR; /* no unfinished line is that long */
+	if (!err)
+		err = read_chain(audit->fd, end, &audit->chain);
+	if (err)
+		return err;
+	if (size > end &&
+	    (audit->disk->ftruncate(audit->fd, end) < 0 || audit->disk->fdatasync(audit->fd) < 0))
+		return err_from_errno(errno);
+	audit->notes.cut = (unsigned long long)(size - end);
+	audit->durable = end;
+	audit->count = audit->chain.sequence;
+	return OK;
+}
+
+/* ---- beginning and end ---- */
+
+static void audit_destroy(struct audit *audit)
+{
+	queue_free(&audit->queued);
+	queue_free(&audit->writing);
+	queue_free(&audit->finished);
+	buf_free(audit->line);
+	buf_free(audit->group);
+	close_fdp(&audit->fd);
+	close_fdp(&audit->wake_fd);
+	(void)pthread_mutex_destroy(&audit->lock);
+	(void)pthread_cond_destroy(&audit->work);
+	(void)pthread_cond_destroy(&audit->end);
+	free(audit);
+}
+
+static enum err locks_init(struct audit *audit)
+{
+	pthread_condattr_t attributes;
+	bool good = pthread_mutex_init(&audit->lock, NULL) == 0 && pthread_cond_init(&audit->work, NULL) == 0;
+
+	if (!good || pthread_condattr_init(&attributes) != 0)
+		return ERR_NOMEM;
+	good = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
+	       pthread_cond_init(&audit->end, &attributes) == 0;
+	(void)pthread_condattr_destroy(&attributes);
+	return good ? OK : ERR_NOMEM;
+}
+
+static enum err start_thread(struct audit *audit)
+{
+	sigset_t all, before;
+	pthread_attr_t attributes;
+	int error;
+
+	if (pthread_attr_init(&attributes) != 0)
+		return ERR_NOMEM;
+	/* Signals are the event loop's. */
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_attr_setstacksize(&attributes, THREAD_STACK);
+	if (!error)
+		error = pthread_create(&audit->thread, &attributes, writer, audit);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	(void)pthread_attr_destroy(&attributes);
+	return error ? ERR_SYSTEM : OK;
+}
+
+static enum err add_sources(struct audit *audit, sd_event *event)
+{
+	audit->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (audit->wake_fd < 0 ||
+	    sd_event_add_io(event, &audit->wake_source, audit->wake_fd, EPOLLIN, on_wake, audit) < 0 ||
+	    sd_event_add_time(event, &audit->timer_source, CLOCK_MONOTONIC, 0, TIMER_ACCURACY_US, on_timer,
+	                      audit) < 0 ||
+	    sd_event_source_set_enabled(audit->timer_source, SD_EVENT_OFF) < 0)
+		return ERR_SYSTEM;
+	return OK;
+}
+
+/* The event loop's own part, gone before the rest. */
+static void loop_done(struct audit *audit)
+{
+	audit->wake_source = sd_event_source_disable_unref(audit->wake_source);
+	audit->timer_source = sd_event_source_disable_unref(audit->timer_source);
+	audit->scratch = buf_free(audit->scratch);
+}
+
+static enum err audit_init(struct audit *audit, sd_event *event, int state_directory)
+{
+	enum err err = buf_new(AUDIT_LINE_MAX - LINE_TAIL_MAX, &audit->scratch);
+
+	err = err ? err : buf_new(AUDIT_LINE_MAX, &audit->line);
+	err = err ? err : buf_new(GROUP_BYTES_MAX, &audit->group);
+	err = err ? err : open_file(state_directory, &audit->fd);
+	err = err ? err : read_end(audit);
+	err = err ? err : add_sources(audit, event);
+	return err ? err : start_thread(audit);
+}
+
+enum err audit_new_on(sd_event *event, int state_directory, const struct audit_disk *disk,
+                      struct audit **ret_audit)
+{
+	struct audit *audit = calloc(1, sizeof(*audit));
+	enum err err;
+
+	if (!audit || locks_init(audit) != OK) {
+		free(audit);
+		return ERR_NOMEM;
+	}
+	queue_init(&audit->queued);
+	queue_init(&audit->writing);
+	queue_init(&audit->finished);
+	audit->fd = audit->wake_fd = -1;
+	audit->disk = disk;
+	audit->works = true;
+	err = audit_init(audit, event, state_directory);
+	if (err) {
+		loop_done(audit);
+		audit_destroy(audit);
+		return err;
+	}
+	*ret_audit = audit;
+	return OK;
+}
+
+enum err audit_new(sd_event *event, int state_directory, struct audit **ret_audit)
+{
+	static const struct audit_disk disk = { write, fdatasync, ftruncate };
+
+	return audit_new_on(event, state_directory, &disk, ret_audit);
+}
+
+/* Tells the writer to end and waits for that. False when it hangs. */
+static bool stop_writer(struct audit *audit)
+{
+	uint64_t deadline = now_us() + AUDIT_DEADLINE_MS * 1000ULL;
+	const struct timespec until = { .tv_sec = (time_t)(deadline / 1000000),
+		                        .tv_nsec = (long)(deadline % 1000000) * 1000 };
+	int error = 0;
+	bool ended;
+
+	(void)pthread_mutex_lock(&audit->lock);
+	audit->stop = true;
+	(void)pthread_cond_signal(&audit->work);
+	while (!audit->ended && error == 0)
+		error = pthread_cond_timedwait(&audit->end, &audit->lock, &until);
+	ended = audit->ended;
+	(void)pthread_mutex_unlock(&audit->lock);
+	return ended;
+}
+
+/* Leaves everything to a writer that hangs, to be freed when it wakes; false when it has ended meanwhile. */
+static bool abandon(struct audit *audit)
+{
+	pthread_t thread = audit->thread;
+	bool abandoned;
+
+	(void)pthread_mutex_lock(&audit->lock);
+	abandoned = !audit->ended;
+	audit->abandoned = abandoned;
+	(void)pthread_mutex_unlock(&audit->lock);
+	if (abandoned)
+		(void)pthread_detach(thread);
+	return abandoned;
+}
+
+struct audit *audit_free(struct audit *audit)
+{
+	if (!audit)
+		return NULL;
+	if (!stop_writer(audit)) {
+		(void)expire(audit, UINT64_MAX);
+		answer_late(audit);
+	}
+	answer_finished(audit);
+	loop_done(audit);
+	if (!abandon(audit)) {
+		(void)pthread_join(audit->thread, NULL);
+		audit_destroy(audit);
+	}
+	return NULL;
+}
