@@ -66,11 +66,18 @@ static struct entry *find(const struct unlocks *unlocks, uid_t uid, const struct
 	return entry;
 }
 
+/* Wrong PINs are forgotten a while after the last one, or after the pause that it cost: waiting out a pause is not good behaviour yet. */
+static bool forgotten(const struct entry *entry, int64_t now)
+{
+	int64_t from = entry->paused_until > entry->last_wrong ? entry->paused_until : entry->last_wrong;
+
+	return now - from > UNLOCK_WINDOW;
+}
+
 /* Nothing in it matters any more: not open, and its wrong tries are too long ago to count. */
 static bool idle(const struct entry *entry, int64_t now)
 {
-	return entry->open_until == 0 && entry->pending == 0 &&
-	       (entry->wrong == 0 || (now >= entry->paused_until && now - entry->last_wrong > UNLOCK_WINDOW));
+	return entry->open_until == 0 && entry->pending == 0 && (entry->wrong == 0 || forgotten(entry, now));
 }
 
 static void sweep(struct unlocks *unlocks, int64_t now)
@@ -123,7 +130,7 @@ enum err unlock_try(struct unlocks *unlocks, uid_t uid, const struct key_id *key
 
 	if (err)
 		return err;
-	if (entry->wrong && now >= entry->paused_until && now - entry->last_wrong > UNLOCK_WINDOW)
+	if (forgotten(entry, now))
 		entry->wrong = 0;
 	if (entry->wrong == 0)
 		entry->pause = 0;
