@@ -74,12 +74,16 @@ static enum err open_with_daemon(struct decryption *decryption, const char *key,
 {
 	struct age_stanza stanzas[AGE_STANZAS_MAX];
 	struct daemon_unwrap unwrap = { key, stanzas, age_header_stanza_count(header), ask_pin, NULL };
+	struct problem *problem = &decryption->invocation->problem;
 	size_t index;
+	enum err err;
 
 	for (size_t i = 0; i < unwrap.stanza_count; i++)
 		stanzas[i] = *age_header_stanza(header, i);
-	return daemon_unwrap(&decryption->invocation->daemon, &unwrap, &decryption->invocation->problem,
-	                     &index, ret_file_key);
+	err = daemon_unwrap(&decryption->invocation->daemon, &unwrap, problem, &index, ret_file_key);
+	if (err == ERR_NO_MATCH)
+		*problem = (struct problem){ 0 }; /* explain_no_match knows more */
+	return err;
 }
 
 static enum err open_with_tokend_identity(struct decryption *decryption, const struct identity *identity,

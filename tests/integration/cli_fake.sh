@@ -1,0 +1,164 @@
+#!/bin/bash
+# The verbs of tokenctl that ask the daemon, against a fake one: what is asked, what is said, and what an error becomes.
+set -euo pipefail
+. "${TOKEND_SOURCE_DIR:?}/tests/lab/lab.sh"
+lab_need age age-keygen python3 setsid cmp
+directory=$(lab_directory)
+fake=
+stop_fake() { [ -z "$fake" ] || { kill "$fake" && wait "$fake" || true; } 2>/dev/null; fake=; }
+trap 'stop_fake; lab_remove "$directory"' EXIT
+cd "$directory"
+PATH=$LAB_BIN:$PATH
+mkdir -m 0700 run state
+export TOKEND_RUNTIME_DIR=$directory/run
+typed() { python3 -B "$LAB_SOURCE/tests/interop/typed.py" "$@"; }
+member() { python3 -c 'import functools, json, sys; print(functools.reduce(lambda v, n: v[int(n) if n.isdigit() else n], sys.argv[1:], json.load(sys.stdin)))' "$@"; }
+
+start_fake() {
+	stop_fake
+	rm -f run/control.sock calls
+	python3 -B "$LAB_SOURCE/tests/fake/fake_daemon.py" run --state "$directory/state" --record calls "$@" &
+	fake=$!
+	lab_wait_for 10 test -S run/control.sock || lab_fail "the fake daemon does not start"
+}
+
+calls() { python3 -c 'import json, sys; print(*[json.loads(l)["method"].split(".")[-1] for l in open(sys.argv[1])])' calls; }
+
+# fails STATUS WORDS COMMAND...
+fails() {
+	local expected=$1 words=$2 status=0
+	shift 2
+	"$@" >stdout 2>stderr || status=$?
+	[ "$status" -eq "$expected" ] || lab_fail "'$*' ended with $status where $expected was expected: $(cat stderr)"
+	grep -qF -- "$words" stderr || lab_fail "'$*' does not say '$words' but: $(cat stderr)"
+	[ ! -e out ] || lab_fail "'$*' left an output file"
+}
+
+printf 'a secret\n' >plain
+age-keygen -o key.txt 2>/dev/null
+recipient=$(age-keygen -y key.txt)
+
+# An imported key: sealed, proven, named; the file stays until --shred.
+start_fake
+tokenctl enroll --name legacy --import key.txt >said
+grep -q 'imported legacy (x25519, class boot)' said
+grep -q '^proven: ' said
+grep -q SIMULATION said
+grep -qF "$recipient" said
+[ -e key.txt ] || lab_fail "the imported file is gone"
+[ "$(calls)" = "GetTokens Enroll Unwrap" ] || lab_fail "enroll called: $(calls)"
+if grep -q "$(grep AGE-SECRET key.txt)" calls; then lab_fail "the key went over the wire as it is"; fi
+[ "$(tokenctl recipient legacy)" = "$recipient" ] || lab_fail "another recipient"
+fails 2 'there is a key legacy already' tokenctl enroll --name legacy --import key.txt
+cp key.txt copy.txt && ln copy.txt second.txt
+fails 2 'has 2 names' tokenctl enroll --name linked --import copy.txt --shred
+[ -e copy.txt ] && rm second.txt
+tokenctl enroll --name shredded --import copy.txt --shred --json >said
+[ ! -e copy.txt ] || lab_fail "--shred left the file"
+[ "$(member shredded <said)" = True ] && [ "$(member proven <said)" = True ]
+
+# decrypt: exactly one call; the daemon's identity lines mean the daemon.
+age -r "$recipient" -o a.age plain
+rm calls
+tokenctl decrypt a.age | cmp - plain
+[ "$(calls)" = Unwrap ] || lab_fail "decrypt called: $(calls)"
+tokenctl decrypt -i <(tokenctl identity) a.age | cmp - plain
+tokenctl decrypt -i <(tokenctl identity legacy) a.age | cmp - plain
+tokenctl encrypt -k legacy plain | age -d -i key.txt | cmp - plain
+tokenctl encrypt -i <(tokenctl identity legacy) plain | age -d -i key.txt | cmp - plain
+rm calls
+tokenctl decrypt -i key.txt -i <(tokenctl identity) a.age | cmp - plain
+[ ! -e calls ] || [ "$(calls)" = "" ] || lab_fail "a private key at hand still asked the daemon"
+age-keygen -o other.txt 2>/dev/null
+age -r "$(age-keygen -y other.txt)" -o other.age plain
+fails 4 'none of the keys' tokenctl decrypt -o out other.age
+
+# PINs: from a file, on the terminal, never without one; enrolled keys with one are proven and closed again.
+printf 'pin-1234\n' >pin
+tokenctl enroll --name session --class session --pin-file pin >said
+grep -q '^proven: ' said
+if grep -q pin-1234 calls; then lab_fail "a PIN went over the wire as it is"; fi
+[ "$(tokenctl keys session --json | member 0 unlocked)" = 0 ] || lab_fail "the key is left open after the proof"
+tokenctl encrypt -k session -o s.age plain
+fails 5 'locked and needs its PIN' setsid tokenctl decrypt -o out s.age
+grep -q '^hint: tokenctl unlock session' stderr || lab_fail "no hint: $(cat stderr)"
+typed --answer 'PIN of the key session' pin-1234 -- "$LAB_BIN/tokenctl" decrypt -o back s.age
+cmp back plain && rm back
+tokenctl lock 2>stderr && grep -q '1 key was locked' stderr
+lab_expect 5 typed --answer 'PIN of the key session' 9999 -- "$LAB_BIN/tokenctl" decrypt -o out s.age
+fails 5 'there is no terminal' setsid tokenctl unlock session
+printf '9999\n' | fails 5 '' tokenctl unlock session --pin-file -
+grep -q '2 tries are left' stderr || lab_fail "does not say how many tries are left: $(cat stderr)"
+printf 'pin-1234\n' | tokenctl unlock --pin-file - --for 15m 2>stderr
+grep -q 'session is open for 15m' stderr
+tokenctl decrypt s.age | cmp - plain
+fails 2 'has no PIN' tokenctl unlock legacy --pin-file pin
+fails 2 'is not a duration' tokenctl unlock session --for soon --pin-file pin
+printf '12\n' >short
+fails 2 'a PIN is 4 to 128 bytes long' tokenctl enroll --name short --class admin --pin-file short
+fails 2 'class boot has no PIN' tokenctl enroll --name boot --pin-file pin
+typed --answer 'New PIN' 123456 --answer again 123456 -- "$LAB_BIN/tokenctl" enroll --name typed --class admin
+lab_expect 2 typed --answer 'New PIN' 123456 --answer again 123457 -- "$LAB_BIN/tokenctl" enroll --name differ --class admin
+if tokenctl keys differ 2>/dev/null; then lab_fail "a key whose PINs differed was made"; fi
+
+# What is there, for people and for programs; nothing from elsewhere moves the cursor.
+tokenctl status >said
+grep -q 'SIMULATION' said
+if grep -q "$(printf '\033')" said; then lab_fail "an escape sequence got through"; fi
+[ "$(tokenctl status --json | member daemon version)" = 0.1.0 ]
+[ "$(tokenctl tokens --json | member 0 uri)" = tpm:fake:1 ]
+[ "$(tokenctl recipient legacy --json | member 0 recipient)" = "$recipient" ]
+[ "$(tokenctl recipient | wc -l)" -eq 5 ]
+fails 4 'the fake says NoKey' tokenctl keys nothing
+tokenctl doctor >said
+grep -q '^warning .*SIMULATION' said
+tokenctl doctor --json | member 0 severity >/dev/null
+
+# The audit log: whole, then with one byte changed; the record is named.
+python3 - state/audit.log <<'WRITE'
+import hashlib, sys
+previous = "0" * 64
+with open(sys.argv[1], "w", encoding="ascii") as file:
+    for sequence in range(1, 8):
+        line = f'{{"time":"2026-01-02T03:04:05.000Z","operation":"unwrap","result":"ok","key":"host","uid":1000,"sequence":{sequence},"previous":"{previous}"}}'
+        file.write(line + "\n")
+        previous = hashlib.sha256(line.encode()).hexdigest()
+WRITE
+tokenctl audit verify | grep -q '7 records, whole'
+tokenctl audit show --last 2 >said
+[ "$(wc -l <said)" -eq 3 ] || lab_fail "audit show: $(cat said)"
+[ "$(tokenctl audit show -n 1 --json | member 0 sequence)" = 7 ]
+sed '4s/host/best/' state/audit.log >changed
+fails 7 'record 4 (line 4' tokenctl audit verify --file changed
+grep -q '3 lines follow it' stderr || lab_fail "$(cat stderr)"
+sed 4d state/audit.log >changed
+fails 7 'removed' tokenctl audit verify --file changed
+sed '4s/^{/x/' state/audit.log >changed
+fails 7 'record 4 (line 4' tokenctl audit verify --file changed
+sed 1d state/audit.log >changed
+fails 7 'was removed' tokenctl audit verify --file changed
+head -c -5 state/audit.log >changed
+fails 7 'record 7 (line 7' tokenctl audit verify --file changed
+
+# Errors of the daemon: its sentence, its hint, the exit code of its kind.
+while read -r error code; do
+	start_fake --fail "Unwrap=$error:do something about it"
+	fails "$code" "the fake says $error" tokenctl decrypt -o out a.age
+	grep -q '^hint: do something about it$' stderr || lab_fail "$error: $(cat stderr)"
+done <<'ERRORS'
+Denied 3
+NoKey 4
+NoToken 6
+TokenState 6
+TokenFull 8
+Timeout 8
+Busy 8
+Audit 8
+PinLocked 5
+TokenFault 1
+MemoryLocked 1
+ERRORS
+start_fake --fail Unwrap=Denied
+fails 3 'could not be proven' tokenctl enroll --name unproven --import key.txt --shred
+[ -e key.txt ] || lab_fail "--shred removed the file of a key that was not proven"
+echo "the verbs that ask the daemon say what they should"
