@@ -5,7 +5,6 @@
 
 #define SHIM_MAGIC 0x746f6b656e647368ULL /* "tokendsh" */
 #define HEADER_LEN 10U
-#define SESSIONS_MAX 3U
 #define WAIT_FIRST_MILLISECONDS 5
 #define WAIT_LONGEST_MILLISECONDS 160
 
@@ -33,7 +32,7 @@ struct shim {
  *	c		creation data: 1024 bytes
  *	x		a context: 5120 bytes
  *	t		a ticket: tag, hierarchy, digest
- *	*		whatever follows, up to the end (capability data)
+ *	g		properties, the one kind of capability that is asked for: their number, then 8 bytes each
  * The greatest lengths are those of the structures that the answer is unpacked into.
  */
 struct layout {
@@ -46,7 +45,7 @@ struct layout {
 
 static const struct layout layouts[] = {
 	{ TPM2_CC_Startup, 0, "" },         { TPM2_CC_Shutdown, 0, "" },
-	{ TPM2_CC_ReadClock, 0, "88441" },  { TPM2_CC_GetCapability, 0, "14*" },
+	{ TPM2_CC_ReadClock, 0, "88441" },  { TPM2_CC_GetCapability, 0, "1g" },
 	{ TPM2_CC_ReadPublic, 0, "pnn" },   { TPM2_CC_CreatePrimary, TPM2_HT_TRANSIENT, "pcdtn" },
 	{ TPM2_CC_EvictControl, 0, "" },    { TPM2_CC_StartAuthSession, TPM2_HT_HMAC_SESSION, "d" },
 	{ TPM2_CC_Create, 0, "kpcdt" },     { TPM2_CC_Load, TPM2_HT_TRANSIENT, "n" },
@@ -97,6 +96,16 @@ static void take_sized(struct reader *reader, size_t max)
 	(void)reader_take(reader, len);
 }
 
+static void take_properties(struct reader *reader)
+{
+	uint32_t capability = reader_u32(reader);
+	uint32_t count = reader_u32(reader);
+
+	if (capability != TPM2_CAP_TPM_PROPERTIES || count > TPM2_MAX_TPM_PROPERTIES)
+		reader->failed = true;
+	(void)reader_take(reader, count * sizeof(TPMS_TAGGED_PROPERTY));
+}
+
 static void take_parameter(struct reader *reader, char letter)
 {
 	if (letter >= '1' && letter <= '8') {
@@ -104,8 +113,8 @@ static void take_parameter(struct reader *reader, char letter)
 	} else if (letter == 't') {
 		(void)reader_take(reader, 2 + 4);
 		take_sized(reader, longest('d'));
-	} else if (letter == '*') {
-		(void)reader_take(reader, reader->rest.len);
+	} else if (letter == 'g') {
+		take_properties(reader);
 	} else {
 		take_sized(reader, longest(letter));
 	}
@@ -120,19 +129,15 @@ static bool parameters_valid(const char *parameters, struct bytes area)
 	return reader_done(&reader);
 }
 
-/* Nonce, attributes and HMAC of each session, and nothing after them. */
-static bool sessions_valid(struct bytes area)
+/* Nonce, attributes and HMAC of the one session that our commands have, and nothing after them. */
+static bool session_valid(struct bytes area)
 {
 	struct reader reader = reader_of(area);
-	unsigned count = 0;
 
-	while (!reader.failed && reader.rest.len > 0) {
-		take_sized(&reader, 64);
-		(void)reader_take(&reader, 1);
-		take_sized(&reader, 64);
-		count++;
-	}
-	return !reader.failed && count >= 1 && count <= SESSIONS_MAX;
+	take_sized(&reader, longest('d'));
+	(void)reader_take(&reader, 1);
+	take_sized(&reader, longest('d'));
+	return reader_done(&reader);
 }
 
 static bool handle_valid(const struct layout *layout, uint32_t handle)
@@ -155,7 +160,7 @@ static bool body_valid(const struct layout *layout, uint16_t tag, struct reader 
 		return !reader->failed && parameters_valid(layout->parameters, reader->rest);
 	parameters = reader_take(reader, reader_u32(reader));
 	return !reader->failed && parameters_valid(layout->parameters, parameters) &&
-	       sessions_valid(reader->rest);
+	       session_valid(reader->rest);
 }
 
 enum err shim_read_command(struct bytes command, struct shim_command *ret_command)
