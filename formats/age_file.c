@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "formats/armor.h"
+#include "formats/text.h"
 
-#define WHITE_SPACE_MAX 1024U
 #define SPACE_LEN 65536U
 #define RECIPIENTS_MAX 256U
 
@@ -132,11 +132,6 @@ static enum err input_take(struct age_reader *reader, struct bytes input)
 	return reader->armor ? armor_push(reader->armor, input) : plain_take(reader, input);
 }
 
-static bool is_white_space(uint8_t character)
-{
-	return character == ' ' || (character >= '\t' && character <= '\r');
-}
-
 /* The first byte that is no white space decides: only armor may have white space before it, and it begins with '-'. */
 static enum err start_push(struct age_reader *reader, struct bytes *input)
 {
@@ -145,7 +140,7 @@ static enum err start_push(struct age_reader *reader, struct bytes *input)
 
 	while (blanks < input->len && is_white_space(input->data[blanks]))
 		blanks++;
-	if (blanks > WHITE_SPACE_MAX || buf_len(reader->head) + blanks > WHITE_SPACE_MAX)
+	if (blanks > ARMOR_WHITE_SPACE_MAX || buf_len(reader->head) + blanks > ARMOR_WHITE_SPACE_MAX)
 		return ERR_BAD_FILE;
 	err = buf_put(reader->head, bytes_of(input->data, blanks));
 	*input = bytes_of(input->data + blanks, input->len - blanks);

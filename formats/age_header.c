@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "common/encoding.h"
-#include "formats/ascii.h"
+#include "formats/text.h"
 #include "formats/filekey.h"
 
 #define COLUMNS 64U
@@ -36,13 +36,6 @@ static bool line_take(struct bytes *text, struct bytes *ret_line)
 	return true;
 }
 
-static bool begins_with(struct bytes bytes, const char *prefix)
-{
-	size_t len = strlen(prefix);
-
-	return bytes.len >= len && memcmp(bytes.data, prefix, len) == 0;
-}
-
 /* Is it the beginning of the intro line, or does it begin with it? A file of another kind is told at its first byte. */
 static bool intro_possible(struct bytes text)
 {
@@ -60,7 +53,7 @@ static enum err header_find_end(struct bytes text, size_t *ret_len)
 		return ERR_BAD_FILE;
 	rest = text.len > AGE_HEADER_MAX ? bytes_of(text.data, AGE_HEADER_MAX) : text;
 	while (line_take(&rest, &line)) {
-		if (!begins_with(line, MAC_MARK))
+		if (!bytes_begin_with(line, MAC_MARK))
 			continue;
 		*ret_len = (size_t)(rest.data - text.data);
 		return OK;
@@ -128,7 +121,7 @@ static enum err stanza_parse(struct age_header *header, struct bytes line, struc
 	struct age_stanza *stanza;
 	enum err err;
 
-	if (header->stanza_count == AGE_STANZAS_MAX || !begins_with(line, STANZA_MARK))
+	if (header->stanza_count == AGE_STANZAS_MAX || !bytes_begin_with(line, STANZA_MARK))
 		return ERR_BAD_FILE;
 	stanza = &header->stanzas[header->stanza_count];
 	err = arguments_parse(header, line, stanza);
@@ -147,7 +140,7 @@ static enum err mac_parse(struct age_header *header, struct bytes line)
 	struct bytes mac;
 	size_t len;
 
-	if (!begins_with(line, MAC_MARK " "))
+	if (!bytes_begin_with(line, MAC_MARK " "))
 		return ERR_BAD_FILE;
 	header->mac_covers = (size_t)(line.data - header->text) + strlen(MAC_MARK);
 	mac = bytes_of(line.data + strlen(MAC_MARK) + 1, line.len - strlen(MAC_MARK) - 1);
@@ -167,7 +160,7 @@ static enum err header_parse(struct age_header *header, struct bytes text)
 	while (line_take(&text, &line)) {
 		enum err err;
 
-		if (begins_with(line, MAC_MARK))
+		if (bytes_begin_with(line, MAC_MARK))
 			return header->stanza_count ? mac_parse(header, line) : ERR_BAD_FILE;
 		err = stanza_parse(header, line, &text);
 		if (err)
@@ -182,7 +175,7 @@ static void count_places(struct bytes text, size_t *ret_stanzas, size_t *ret_arg
 
 	*ret_stanzas = *ret_arguments = 0;
 	while (line_take(&text, &line)) {
-		if (!begins_with(line, STANZA_MARK))
+		if (!bytes_begin_with(line, STANZA_MARK))
 			continue;
 		++*ret_stanzas;
 		for (size_t i = 0; i < line.len; i++)

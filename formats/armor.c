@@ -8,11 +8,10 @@
 
 #include "common/encoding.h"
 #include "common/secret.h"
-#include "formats/ascii.h"
+#include "formats/text.h"
 
 #define COLUMNS 64U
 #define BYTES_PER_LINE 48U
-#define WHITE_SPACE_MAX 1024U /* before and after the block; age's own limit */
 #define LINE_MAX_LEN (COLUMNS + 1U) /* with a CR */
 #define OUTPUT_LINES 1024U
 
@@ -35,11 +34,6 @@ struct armor {
 	size_t line_len;
 	struct buf *out; /* owned; collected, so that the sink is not called for every line */
 };
-
-static bool is_white_space(uint8_t character)
-{
-	return character == ' ' || (character >= '\t' && character <= '\r');
-}
 
 static size_t smaller(size_t a, size_t b)
 {
@@ -113,7 +107,7 @@ static enum err white_space_line(struct armor *armor, struct bytes line)
 		if (!is_white_space(line.data[i]))
 			return ERR_BAD_FILE;
 	armor->white_space += line.len + 1;
-	return armor->white_space > WHITE_SPACE_MAX ? ERR_BAD_FILE : OK;
+	return armor->white_space > ARMOR_WHITE_SPACE_MAX ? ERR_BAD_FILE : OK;
 }
 
 static enum err begin_line(struct armor *armor, struct bytes line)

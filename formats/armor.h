@@ -12,6 +12,7 @@
 
 #define ARMOR_BEGIN "-----BEGIN AGE ENCRYPTED FILE-----"
 #define ARMOR_END "-----END AGE ENCRYPTED FILE-----"
+#define ARMOR_WHITE_SPACE_MAX 1024U /* before and after the block; age's own limit */
 
 struct armor;
 

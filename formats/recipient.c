@@ -5,6 +5,7 @@
 #include "common/encoding.h"
 #include "formats/bech32.h"
 #include "formats/crypto_library.h"
+#include "formats/text.h"
 
 #define X25519_PREFIX "age"
 #define P256TAG_PREFIX "age1tag"
@@ -16,13 +17,6 @@
 #define PAYLOAD_MAX (1U + KEY_ID_LEN + 1U + P256_COMPRESSED_LEN)
 #define DECODED_MAX (BECH32_TEXT_MAX * 5U / 8U)
 #define WORK_FACTOR_DEFAULT 18U
-
-static bool begins_with(struct bytes bytes, const char *prefix)
-{
-	size_t len = strlen(prefix);
-
-	return bytes.len >= len && memcmp(bytes.data, prefix, len) == 0;
-}
 
 static bool is_string(struct bytes bytes, const char *string)
 {
@@ -63,7 +57,7 @@ static enum err recipient_other(struct bytes prefix, struct bytes *ret_what)
 {
 	size_t skipped = strlen(PLUGIN_PREFIX);
 
-	if (!begins_with(prefix, PLUGIN_PREFIX) ||
+	if (!bytes_begin_with(prefix, PLUGIN_PREFIX) ||
 	    !plugin_name_valid(bytes_of(prefix.data + skipped, prefix.len - skipped)))
 		return ERR_USAGE;
 	return unsupported(prefix, ret_what);
@@ -76,7 +70,7 @@ enum err recipient_parse(struct bytes line, struct recipient *ret_recipient, str
 	struct bytes prefix, key;
 	enum err err;
 
-	if (begins_with(line, "ssh-") || begins_with(line, "ecdsa-sha2-"))
+	if (bytes_begin_with(line, "ssh-") || bytes_begin_with(line, "ecdsa-sha2-"))
 		return unsupported(first_word(line), ret_what);
 	err = buf_new(DECODED_MAX, &data);
 	if (!err)
@@ -280,7 +274,7 @@ static bool identity_plugin_valid(struct bytes prefix)
 {
 	size_t skipped = strlen(IDENTITY_PREFIX);
 
-	if (prefix.len <= skipped || !begins_with(prefix, IDENTITY_PREFIX) ||
+	if (prefix.len <= skipped || !bytes_begin_with(prefix, IDENTITY_PREFIX) ||
 	    prefix.data[prefix.len - 1] != '-')
 		return false;
 	return plugin_name_valid(bytes_of(prefix.data + skipped, prefix.len - skipped - 1));
@@ -308,9 +302,9 @@ static enum err identity_parse_plugin(struct bytes line, struct identity *ret_id
 
 enum err identity_parse(struct bytes line, struct identity *ret_identity, struct bytes *ret_what)
 {
-	if (begins_with(line, SECRET_KEY_PREFIX "1"))
+	if (bytes_begin_with(line, SECRET_KEY_PREFIX "1"))
 		return identity_parse_x25519(line, ret_identity);
-	if (begins_with(line, "-----BEGIN ") && line.len > 12 && line.data[line.len - 1] == '-')
+	if (bytes_begin_with(line, "-----BEGIN ") && line.len > 12 && line.data[line.len - 1] == '-')
 		return unsupported(bytes_of_string("ssh private key"), ret_what);
 	return identity_parse_plugin(line, ret_identity, ret_what);
 }

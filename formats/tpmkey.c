@@ -7,7 +7,7 @@
 #include "formats/tpmkey.h"
 
 #include "common/encoding.h"
-#include "formats/ascii.h"
+#include "formats/text.h"
 
 #define PEM_BEGIN "-----BEGIN TSS2 PRIVATE KEY-----"
 #define PEM_END "-----END TSS2 PRIVATE KEY-----"
