@@ -108,6 +108,11 @@ static enum err read_import(struct enrolment *enrolment)
 
 	if (!path)
 		return OK;
+	if (options_given(&enrolment->invocation->options, "shred")) {
+		err = shred_check(path, problem);
+		if (err)
+			return err;
+	}
 	err = identities_read(path, problem, &enrolment->imported);
 	if (err)
 		return err;

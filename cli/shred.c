@@ -9,10 +9,13 @@
 #include "common/cleanup.h"
 #include "common/file.h"
 
-static enum err check(int fd, const char *path, struct problem *problem, off_t *ret_size)
+static enum err open_checked(const char *path, struct problem *problem, int *ret_fd, off_t *ret_size)
 {
+	CLEANUP(close_fdp) int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	struct stat status;
 
+	if (fd < 0)
+		return problem_errno(problem, errno, "cannot write over", path);
 	if (fstat(fd, &status) < 0)
 		return problem_errno(problem, errno, "cannot look at", path);
 	if (!S_ISREG(status.st_mode))
@@ -23,7 +26,16 @@ static enum err check(int fd, const char *path, struct problem *problem, off_t *
 		                   "%s has %lu names, so it was left alone: removing one would keep the key",
 		                   path, (unsigned long)status.st_nlink);
 	*ret_size = status.st_size;
+	*ret_fd = TAKE_FD(fd);
 	return OK;
+}
+
+enum err shred_check(const char *path, struct problem *problem)
+{
+	CLEANUP(close_fdp) int fd = -1;
+	off_t size;
+
+	return open_checked(path, problem, &fd, &size);
 }
 
 static enum err overwrite(int fd, off_t size)
@@ -45,13 +57,10 @@ static enum err overwrite(int fd, off_t size)
 
 enum err shred_file(const char *path, struct problem *problem)
 {
-	CLEANUP(close_fdp) int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY);
+	CLEANUP(close_fdp) int fd = -1;
 	off_t size = 0;
-	enum err err;
+	enum err err = open_checked(path, problem, &fd, &size);
 
-	if (fd < 0)
-		return problem_errno(problem, errno, "cannot write over", path);
-	err = check(fd, path, problem, &size);
 	if (err)
 		return err;
 	if (overwrite(fd, size))

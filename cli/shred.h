@@ -3,5 +3,8 @@
 
 #include "cli/problem.h"
 
+/* Could shred_file do it? To be asked before something is done that cannot be undone. */
+MUST_CHECK enum err shred_check(const char *path, struct problem *problem);
+
 /* Overwrites path, waits for the disk, removes it. Refuses what is not a regular file, or has a second name under which it would stay. */
 MUST_CHECK enum err shred_file(const char *path, struct problem *problem);
