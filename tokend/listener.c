@@ -69,9 +69,8 @@ static enum err take_passed(int sockets[static FRONTENDS_MAX], size_t *ret_count
 static enum err bind_socket(int runtime, const char *name, mode_t mode, int fd)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	char temporary[64];
+	static const char temporary[] = ".socket.new";
 
-	(void)snprintf(temporary, sizeof(temporary), ".%s.new", name);
 	(void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", runtime, temporary);
 	(void)unlinkat(runtime, temporary, 0);
 	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||

@@ -21,8 +21,9 @@ static enum err set_path(char path[static OPTIONS_PATH_MAX], const char *directo
 {
 	if (path[0])
 		return OK;
-	return snprintf(path, OPTIONS_PATH_MAX, "%s%s", directory, name) < (int)OPTIONS_PATH_MAX ? OK
-	                                                                                         : ERR_USAGE;
+	int len = snprintf(path, OPTIONS_PATH_MAX, "%s%s", directory, name);
+
+	return len > 0 && len < (int)OPTIONS_PATH_MAX ? OK : ERR_USAGE;
 }
 
 /* variable, else name under $HOME; as the XDG base directory specification says, a relative path counts as unset. */
@@ -67,18 +68,25 @@ static enum err complete_user(struct options *options)
 	return err;
 }
 
+/* One directory named is enough: a trial keeps everything in it. */
+static enum err complete_private(struct options *options)
+{
+	enum err err = OK;
+
+	if (options->state_directory[0])
+		err = set_path(options->configuration, options->state_directory, "/tokend.conf");
+	if (!err && options->state_directory[0])
+		err = set_path(options->runtime_directory, options->state_directory, "/run");
+	return err ? err : complete_user(options);
+}
+
 enum err options_complete(struct options *options)
 {
 	switch (options->mode) {
 	case MODE_SYSTEM:
 		return complete_system(options);
 	case MODE_PRIVATE:
-		/* One directory named is enough: a trial keeps everything in it. */
-		if (options->state_directory[0] && !options->configuration[0])
-			(void)!set_path(options->configuration, options->state_directory, "/tokend.conf");
-		if (options->state_directory[0] && !options->runtime_directory[0])
-			(void)!set_path(options->runtime_directory, options->state_directory, "/run");
-		return complete_user(options);
+		return complete_private(options);
 	case MODE_USER:
 		return complete_user(options);
 	}

@@ -293,19 +293,38 @@ static enum err block_signals(struct supervisor *supervisor)
 	return supervisor->signals < 0 ? ERR_SYSTEM : OK;
 }
 
-/* Helpers stand beside us, wherever we were installed or built. */
+/* tokend-tpm is always built, so that it tells the directory. */
+static bool holds_helpers(const char *directory)
+{
+	char program[OPTIONS_PATH_MAX + 32];
+
+	(void)snprintf(program, sizeof(program), "%s/tokend-tpm", directory);
+	return access(program, X_OK) == 0;
+}
+
+/* Helpers stand beside us where we were built, and in ../libexec/tokend where we were installed. */
 static enum err find_helpers(struct supervisor *supervisor)
 {
-	ssize_t len = readlink("/proc/self/exe", supervisor->helper_directory,
-	                       sizeof(supervisor->helper_directory) - 1);
+	char *directory = supervisor->helper_directory;
+	size_t size = sizeof(supervisor->helper_directory);
+	const char installed[] = "/../libexec/tokend";
+	ssize_t len = readlink("/proc/self/exe", directory, size - 1);
 	char *slash;
 
 	if (len <= 0)
 		return ERR_SYSTEM;
-	supervisor->helper_directory[len] = '\0';
-	slash = strrchr(supervisor->helper_directory, '/');
+	directory[len] = '\0';
+	slash = strrchr(directory, '/');
 	if (slash)
 		*slash = '\0';
+	if (holds_helpers(directory))
+		return OK;
+	if (strlen(directory) + sizeof(installed) > size)
+		return ERR_SYSTEM;
+	memcpy(directory + strlen(directory), installed, sizeof(installed));
+	if (!holds_helpers(directory))
+		return startup_failed(ERR_BAD_CONFIG, NULL,
+		                      "tokend-tpm is not installed beside tokend, nor in ../libexec/tokend");
 	return OK;
 }
 
