@@ -245,7 +245,8 @@ static const char *member_text(const json_t *record, const char *name, char *spa
 }
 
 #define SHOWN_COLUMNS 9U
-static const char *const shown_members[SHOWN_COLUMNS] = { "sequence", "time", "operation", "result", "key",
+#define SHOWN_KEY 4U
+static const char *const shown_members[SHOWN_COLUMNS] = { "sequence", "time", "operation", "result", "name",
 	                                                  "uid",      "unit", "frontend",  "rule" };
 
 static enum err put_record(struct table *table, const char *line)
@@ -257,6 +258,9 @@ static enum err put_record(struct table *table, const char *line)
 	for (size_t i = 0; !err && i < SHOWN_COLUMNS; i++) {
 		const char *text = member_text(record, shown_members[i], space, sizeof(space));
 
+		/* A key whose name was not known when the record was written is shown by its id. */
+		if (!*text && i == SHOWN_KEY)
+			text = member_text(record, "key", space, sizeof(space));
 		err = table_put(table, !record && i == 1 ? "(not a record)" : text);
 	}
 	return err;

@@ -55,6 +55,31 @@ static enum err daemon_connect(struct daemon *daemon, struct problem *problem)
 	return err ? explain_connect(problem, err) : OK;
 }
 
+/* What to type next, when the daemon said none itself. */
+static const char *usual_hint(enum err err)
+{
+	static const struct {
+		enum err err;
+		const char *hint;
+	} hints[] = {
+		{ ERR_DENIED,
+		  "tokenctl keys   lists the keys that you may see; tokenctl policy explain says why not" },
+		{ ERR_NO_KEY, "tokenctl keys   lists the keys that you may see" },
+		{ ERR_NO_TOKEN, "tokenctl tokens" },
+		{ ERR_TOKEN_STATE, "tokenctl tokens" },
+		{ ERR_PIN_LOCKED, "tokenctl tokens" },
+		{ ERR_TIMEOUT, "tokenctl doctor" },
+		{ ERR_AUDIT, "tokenctl doctor" },
+		{ ERR_TOKEN, "journalctl -u tokend -e" },
+		{ ERR_BUG, "journalctl -u tokend -e" },
+	};
+
+	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
+		if (hints[i].err == err)
+			return hints[i].hint;
+	return "";
+}
+
 /* What the daemon said for itself, or what the error's row says. */
 static void explain_reply(struct problem *problem, enum err err, const json_t *reply)
 {
@@ -62,10 +87,7 @@ static void explain_reply(struct problem *problem, enum err err, const json_t *r
 	const char *hint = json_string_member(reply, "hint");
 
 	(void)problem_set(problem, err, "%s", message ? message : err_info(err)->text);
-	if (hint)
-		problem_hint(problem, "%s", hint);
-	else if (err == ERR_TIMEOUT)
-		problem_hint(problem, "tokenctl doctor");
+	problem_hint(problem, "%s", hint ? hint : usual_hint(err));
 }
 
 enum err daemon_call(struct daemon *daemon, const char *method, json_t *parameters, int deadline_ms,

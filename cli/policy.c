@@ -159,8 +159,13 @@ static enum err set_user(struct peer *peer, const char *name, struct problem *pr
 		if (!user)
 			return OK;
 	}
-	if (!user)
-		return problem_set(problem, ERR_USAGE, "there is no user %s", name);
+	if (!user) {
+		/* A policy may be written before its users are made; only "user *" matches such a one. */
+		(void)fprintf(stderr, "warning: there is no user %s on this machine\n", name);
+		peer->uid = (uid_t)-1;
+		peer->gid = (gid_t)-1;
+		return OK;
+	}
 	peer->uid = user->pw_uid;
 	peer->gid = user->pw_gid;
 	return add_groups_of(peer, user, problem);

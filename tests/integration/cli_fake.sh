@@ -120,7 +120,7 @@ import hashlib, sys
 previous = "0" * 64
 with open(sys.argv[1], "w", encoding="ascii") as file:
     for sequence in range(1, 8):
-        line = f'{{"time":"2026-01-02T03:04:05.000Z","operation":"unwrap","result":"ok","key":"host","uid":1000,"sequence":{sequence},"previous":"{previous}"}}'
+        line = f'{{"time":"2026-01-02T03:04:05.000Z","operation":"unwrap","result":"ok","key":null,"name":"host","uid":1000,"sequence":{sequence},"previous":"{previous}"}}'
         file.write(line + "\n")
         previous = hashlib.sha256(line.encode()).hexdigest()
 WRITE
