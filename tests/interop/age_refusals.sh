@@ -14,12 +14,14 @@ nobody='[Nn]o (identity matched|matching keys)'
 "$client" -r "$(interop_stranger)" -o stranger.age plain
 interop_same plain "$client" -d -i host.identity host.age
 interop_same plain "$client" -d -i legacy.identity legacy.age
-before=$(interop_commands)
-interop_refused "$nobody" "$client" -d -i host.identity legacy.age
-interop_refused "$nobody" "$client" -d -i legacy.identity host.age
-interop_refused "$nobody" "$client" -d -i any.identity stranger.age
-after=$(interop_commands)
-[ "$after" -eq "$before" ] || lab_fail "the TPM was asked $((after - before)) times for files that are not ours"
+refuse_strangers() {
+	interop_refused "$nobody" "$client" -d -i host.identity legacy.age
+	interop_refused "$nobody" "$client" -d -i legacy.identity host.age
+	interop_refused "$nobody" "$client" -d -i any.identity stranger.age
+}
+refuse_strangers
+cost=$(interop_cost refuse_strangers)
+[ "$cost" -eq 0 ] || lab_fail "the TPM was asked $cost times for files that are not ours"
 
 # Damaged: the MAC, the body of the stanza, the payload.
 damage() { # FILE OFFSET
@@ -27,7 +29,8 @@ damage() { # FILE OFFSET
 	printf '%b' "\\x$(printf '%02x' $(($(od -An -tu1 -j "$2" -N 1 damaged.age) ^ 1)))" | dd of=damaged.age bs=1 seek="$2" conv=notrunc status=none
 }
 for key in host legacy; do
-	payload=$(($(grep -abo -m1 '^--- ' "$key.age" | cut -d: -f1) + 48))
+	mac=$(grep -abo -m1 '^--- ' "$key.age" | cut -d: -f1)
+	payload=$((mac + 48))
 	for offset in $((payload - 8)) $((payload - 70)) $((payload + 20)); do
 		damage "$key.age" "$offset"
 		rm -f out
@@ -36,11 +39,17 @@ for key in host legacy; do
 		fi
 		[ ! -s out ] || lab_fail "a damaged file left output"
 		rm -f out
-		lab_expect 7 tokenctl decrypt -o out damaged.age 2>said
+		status=0
+		tokenctl decrypt -o out damaged.age 2>said || status=$?
+		# A stanza without a tag that does not open is one for somebody else, as far as anybody can tell.
+		[ "$status" -eq 7 ] || { [ "$key" = legacy ] && [ "$status" -eq 4 ] && [ "$offset" -lt "$mac" ]; } ||
+			lab_fail "tokenctl ended with $status for a file damaged at $offset: $(<said)"
 		[ ! -e out ] || lab_fail "tokenctl left output of a damaged file"
 	done
 	head -c $((payload + 10)) "$key.age" >short.age
-	lab_expect 7 tokenctl decrypt -o out short.age 2>said
+	status=0
+	tokenctl decrypt -o out short.age 2>said || status=$?
+	[ "$status" -eq 7 ] || lab_fail "tokenctl ended with $status for a truncated file: $(<said)"
 	[ ! -e out ] || lab_fail "tokenctl left output of a truncated file"
 done
 
@@ -65,7 +74,9 @@ interop_same plain tokenctl decrypt both.age
 lab_tokend_stop "$work"
 interop_refused 'tokend is not running.*hint: ' "$client" -d -i legacy.identity legacy.age
 interop_refused 'tokend is not running.*hint: ' "$client" -d -j tokend legacy.age
-lab_expect 6 tokenctl decrypt legacy.age 2>said
+status=0
+tokenctl decrypt legacy.age 2>said || status=$?
+[ "$status" -eq 6 ] || lab_fail "tokenctl ended with $status where nobody listens: $(<said)"
 grep -q 'not running' said || lab_fail "tokenctl said: $(<said)"
 # ... and an identity that needs no daemon still works behind it.
 cat legacy.identity legacy.txt >fallback

@@ -1,7 +1,7 @@
 """An age client of our own, which does with the plugin what stock clients do not: many files, identities and recipients in one process.
 
-plugin_client.py open PLUGIN --identity LINE... -- FILE...      the file keys of age files; each is checked against the file's own MAC
-plugin_client.py wrap PLUGIN --recipient LINE... --identity LINE... --files N
+plugin_client.py open PLUGIN --identity LINE... FILE...      the file keys of age files; each is checked against the file's own MAC
+plugin_client.py wrap PLUGIN --recipient LINE... --identity LINE... --count N --any IDENTITY
                                         makes N file keys, has them wrapped, has each stanza opened again, alone
 
 It greases, and sends SIGINT as soon as it has read "done", as age does; a plugin that then does not end with 0 fails. What was opened is printed, one
@@ -158,7 +158,7 @@ def main():
     parser.add_argument("--any", help="the identity that opens everything again")
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("files", nargs="*")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     (open_files if arguments.what == "open" else wrap_keys)(arguments)
 
 

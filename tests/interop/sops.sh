@@ -39,7 +39,7 @@ sops-3.9.0)
 		lab_fail "$1 decrypts through plugins after all; this test is to be made like the others"
 	fi
 	[ ! -s got ] || lab_fail "$1 failed but gave output"
-	echo "$1 does not take plugin identities: $(grep -i -m1 -E 'identit|secret key|malformed' said)"
+	echo "$1 does not take plugin identities: $(grep -m1 'unknown type' said)"
 	# The file is a good one: the key file that was imported opens it, and so does a newer sops with tokend.
 	SOPS_AGE_KEY_FILE=legacy.txt check_decrypts s.yaml "$sops" -d e.yaml
 	newer=$(lab_peer sops-3.13.3) || { echo "not tried with a newer sops: $newer"; exit 0; }
@@ -48,12 +48,17 @@ sops-3.9.0)
 	;;
 esac
 
+# sops opens its identity file once for each entry it tries, so a pipe such as <(tokenctl identity) serves for one: with the identity that stands for all
+# keys the first entry opens. One that may not fit the first entry belongs into a file or a command.
+for key in host legacy; do
+	tokenctl identity "$key" >"$key.identity"
+done
 for file in s.yaml s.json s.env s.bin; do
 	"$sops" -e --age "$legacy,$host" "$file" >"e.${file#s.}"
 	encrypted=e.${file#s.}
 	SOPS_AGE_KEY_FILE=<(tokenctl identity) check_decrypts "$file" "$sops" -d "$encrypted"
-	SOPS_AGE_KEY_FILE=<(tokenctl identity host) check_decrypts "$file" "$sops" -d "$encrypted"
-	SOPS_AGE_KEY_FILE=<(tokenctl identity legacy) check_decrypts "$file" "$sops" -d "$encrypted"
+	SOPS_AGE_KEY_FILE=host.identity check_decrypts "$file" "$sops" -d "$encrypted"
+	SOPS_AGE_KEY_FILE=legacy.identity check_decrypts "$file" "$sops" -d "$encrypted"
 	SOPS_AGE_KEY=$(tokenctl identity) check_decrypts "$file" "$sops" -d "$encrypted"
 	SOPS_AGE_KEY_CMD='tokenctl identity' check_decrypts "$file" "$sops" -d "$encrypted"
 done
