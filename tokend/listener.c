@@ -12,7 +12,7 @@
 #include "common/log.h"
 #include "tokend/startup.h"
 
-#define BACKLOG 512
+#define BACKLOG SOMAXCONN
 #define ACCEPT_BATCH 32 /* connections taken before others get their turn */
 #define PAUSE_USEC 200000U /* after a failure to accept that only time mends */
 

@@ -186,18 +186,6 @@ struct worker *request_worker(const struct request *request, const struct key *k
 
 /* ---- the end ---- */
 
-static void answer(struct request *request)
-{
-	struct daemon *daemon = request->daemon;
-
-	request->finished = true;
-	if (request->client)
-		client_request_finished(request->client, request);
-	else
-		request_free(request);
-	daemon_request_done(daemon);
-}
-
 enum err request_one_fact(struct request *request, const struct key *key)
 {
 	request->key_facts = calloc(1, sizeof(*request->key_facts));
@@ -235,6 +223,41 @@ static const char *operation_text(const struct request *request)
 		break;
 	}
 	return NULL;
+}
+
+/* The next command to type, where the stage that refused named none. It depends on the error alone, so that it tells no more than that. */
+static const char *usual_hint(enum err err)
+{
+	static const struct {
+		enum err err;
+		const char *hint;
+	} hints[] = {
+		{ ERR_DENIED, "tokenctl keys" },        { ERR_NO_KEY, "tokenctl keys" },
+		{ ERR_NO_MATCH, "tokenctl keys" },      { ERR_EXISTS, "tokenctl keys" },
+		{ ERR_NO_TOKEN, "tokenctl tokens" },    { ERR_TIMEOUT, "tokenctl tokens" },
+		{ ERR_TOKEN_STATE, "tokenctl doctor" }, { ERR_TOKEN_FULL, "tokenctl doctor" },
+		{ ERR_TOKEN, "tokenctl doctor" },       { ERR_AUDIT, "tokenctl doctor" },
+		{ ERR_DISK_FULL, "tokenctl doctor" },   { ERR_STATE_DIR, "tokenctl doctor" },
+	};
+
+	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
+		if (hints[i].err == err)
+			return hints[i].hint;
+	return "";
+}
+
+static void answer(struct request *request)
+{
+	struct daemon *daemon = request->daemon;
+
+	request->finished = true;
+	if (request->err && !request->hint[0])
+		(void)snprintf(request->hint, sizeof(request->hint), "%s", usual_hint(request->err));
+	if (request->client)
+		client_request_finished(request->client, request);
+	else
+		request_free(request);
+	daemon_request_done(daemon);
 }
 
 static void audited(void *context, enum err err);

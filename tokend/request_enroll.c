@@ -253,17 +253,18 @@ static enum err begin_key(struct request *request)
 
 void request_enroll(struct request *request)
 {
-	enum err err = authorise(request);
-	const char *problem;
+	const char *problem = misfit(request);
+	enum err err;
 
+	/* What is wrong in itself is said to anybody: it tells nothing about what there is. */
+	if (problem) {
+		request_refuse(request, ERR_USAGE, "tokenctl enroll --help", "%s", problem);
+		return;
+	}
+	err = authorise(request);
 	if (err == ERR_PIN_NEEDED) {
 		request_refuse(request, ERR_DENIED, "tokenctl unlock NAME",
 		               "the policy wants the PIN of a key of class admin first");
-		return;
-	}
-	problem = err ? NULL : misfit(request);
-	if (problem) {
-		request_refuse(request, ERR_USAGE, "tokenctl enroll --help", "%s", problem);
 		return;
 	}
 	if (!err && name_taken(request))

@@ -190,7 +190,8 @@ static enum err broker_asks(struct supervisor *supervisor)
 	message.op = SUPERVISOR_STARTED;
 	message.err = helper_start(supervisor, message.helper, &helper_socket);
 	message.pid = (uint32_t)supervisor->helpers[message.helper];
-	return supervisor_send(supervisor->channel, &message, helper_socket);
+	/* When that cannot be sent, nobody is there to read it. */
+	return supervisor_send(supervisor->channel, &message, helper_socket) ? ERR_NO_DAEMON : OK;
 }
 
 /* ---- the life of the daemon ---- */
@@ -223,6 +224,20 @@ static void read_signal(struct supervisor *supervisor)
 		(void)kill(supervisor->broker, (int)info.ssi_signo);
 }
 
+/* Returns what is to be listened to from now on. A broker that hung up is ending; one that talks nonsense is ended. */
+static int hear_broker(struct supervisor *supervisor)
+{
+	enum err err = broker_asks(supervisor);
+
+	if (err == OK)
+		return supervisor->channel;
+	if (err != ERR_NO_DAEMON && supervisor->broker > 0) {
+		log_error("the broker asks for what there is not; it is ended");
+		(void)kill(supervisor->broker, SIGKILL);
+	}
+	return -1;
+}
+
 static void serve(struct supervisor *supervisor)
 {
 	struct pollfd fds[2] = { { .fd = supervisor->signals, .events = POLLIN },
@@ -231,11 +246,8 @@ static void serve(struct supervisor *supervisor)
 	while (supervisor->broker > 0) {
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
 			break;
-		/* A broker that hung up or talks nonsense is at its end: only its own death remains to be waited for. */
-		if (fds[1].revents && broker_asks(supervisor)) {
-			fds[1].fd = -1;
-			(void)kill(supervisor->broker, SIGKILL);
-		}
+		if (fds[1].revents)
+			fds[1].fd = hear_broker(supervisor);
 		if (fds[0].revents)
 			read_signal(supervisor);
 	}

@@ -39,6 +39,7 @@ struct worker {
 	sd_event_source *io;
 	sd_event_source *timer;
 	bool timer_on;
+	uint64_t timer_at;
 	bool write_blocked;
 	bool pumping;
 	uint64_t started_at;
@@ -152,9 +153,10 @@ static void insert_waiting(struct worker *worker, struct worker_call *call)
 
 static void fail_all(struct worker *worker, enum err err)
 {
-	struct worker_call *failed = worker->sent;
+	struct worker_call *failed;
 
 	*worker->sent_end = worker->waiting;
+	failed = worker->sent;
 	worker->sent = worker->waiting = NULL;
 	worker->sent_end = &worker->sent;
 	worker->sent_count = worker->waiting_count = 0;
@@ -204,13 +206,14 @@ static void disconnect(struct worker *worker)
 		worker->settings.lost(worker->settings.context, worker);
 }
 
+/* At at, or earlier if it is set for earlier: what it finds when it rings decides, so it need not be moved with every call. */
 static void arm_timer(struct worker *worker, uint64_t at)
 {
-	if (worker->timer_on)
+	if (worker->timer_on && worker->timer_at <= at)
 		return;
-	if (sd_event_source_set_time(worker->timer, at) >= 0 &&
-	    sd_event_source_set_enabled(worker->timer, SD_EVENT_ONESHOT) >= 0)
-		worker->timer_on = true;
+	worker->timer_on = sd_event_source_set_time(worker->timer, at) >= 0 &&
+	                   sd_event_source_set_enabled(worker->timer, SD_EVENT_ONESHOT) >= 0;
+	worker->timer_at = at;
 }
 
 static void ask_for_helper(struct worker *worker)
@@ -262,11 +265,9 @@ void worker_restart(struct worker *worker)
 	give_up(worker, ERR_TOKEN);
 }
 
-static unsigned head_deadline_ms(const struct worker *worker)
+static unsigned deadline_ms(const struct worker *worker, const struct worker_call *call)
 {
-	unsigned deadline = worker->sent ? worker->sent->deadline_ms : 0;
-
-	return deadline ? deadline : worker->settings.deadline_ms;
+	return call->deadline_ms ? call->deadline_ms : worker->settings.deadline_ms;
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *context)
@@ -281,7 +282,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *context)
 	if (worker->state == WORKER_STARTING)
 		due = worker->head_since + START_DEADLINE_USEC;
 	else if (worker->sent)
-		due = worker->head_since + (uint64_t)head_deadline_ms(worker) * USEC_PER_MS;
+		due = worker->head_since + (uint64_t)deadline_ms(worker, worker->sent) * USEC_PER_MS;
 	else
 		return 0;
 	if (now < due) {
@@ -311,12 +312,7 @@ static void append_sent(struct worker *worker, struct worker_call *call)
 	worker->sent_count++;
 	if (worker->sent == call)
 		worker->head_since = now;
-	/* Deadlines of calls differ (asking for a status is quick): the timer stands for the shortest that may come to the head. */
-	if (call->deadline_ms && worker->timer_on)
-		worker->timer_on = false;
-	arm_timer(worker,
-	          now + (uint64_t)(call->deadline_ms ? call->deadline_ms : worker->settings.deadline_ms) *
-	                          USEC_PER_MS);
+	arm_timer(worker, now + (uint64_t)deadline_ms(worker, call) * USEC_PER_MS);
 }
 
 static enum err send_call(struct worker *worker, struct worker_call *call)
@@ -518,11 +514,7 @@ void worker_submit(struct worker *worker, struct worker_call *call)
 static void new_head(struct worker *worker)
 {
 	worker->head_since = now_usec(worker);
-	if (worker->sent->deadline_ms == 0)
-		return;
-	/* It is in more of a hurry than what the timer was set for. */
-	worker->timer_on = false;
-	arm_timer(worker, worker->head_since + (uint64_t)worker->sent->deadline_ms * USEC_PER_MS);
+	arm_timer(worker, worker->head_since + (uint64_t)deadline_ms(worker, worker->sent) * USEC_PER_MS);
 }
 
 /* ERR_TOKEN: that was not the answer to the question that is due. */

@@ -1,0 +1,760 @@
+#!/usr/bin/env python3
+"""The broker over its socket: a real tokend, a real helper, a software TPM, and a client that is written from the protocol alone.
+
+Every test has a private directory, a deadline on everything, and says what it saw when it fails. broker.py [NAME]... runs those only.
+"""
+import array
+import base64
+import ctypes
+import ctypes.util
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+SOURCE = pathlib.Path(os.environ.get("TOKEND_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
+BIN = pathlib.Path(os.environ.get("TOKEND_BIN_DIR", SOURCE / "build/release/bin"))
+AGE = shutil.which("age")
+
+
+class Failed(Exception):
+    pass
+
+
+def check(condition, what):
+    if not condition:
+        raise Failed(what)
+
+
+def wait_for(condition, seconds, what):
+    end = time.monotonic() + seconds
+    while not condition():
+        check(time.monotonic() < end, f"{what}: not within {seconds} s")
+        time.sleep(0.01)
+
+
+class Connection:
+    def __init__(self, path, deadline=10):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(deadline)
+        self.socket.connect(str(path))
+        self.rest = b""
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def ask(self, method, parameters=None, **flags):
+        self.send(json.dumps({"method": method, "parameters": parameters or {}, **flags}).encode() + b"\0")
+
+    def answer(self):
+        """The next reply as an object; None at the end of the connection."""
+        while b"\0" not in self.rest:
+            try:
+                piece = self.socket.recv(65536)
+            except ConnectionResetError:
+                return None
+            if not piece:
+                return None
+            self.rest += piece
+        text, self.rest = self.rest.split(b"\0", 1)
+        return json.loads(text)
+
+    def call(self, method, parameters=None):
+        self.ask(method if "." in method else "io.tokend." + method, parameters)
+        reply = self.answer()
+        check(reply is not None, f"{method}: no answer")
+        return reply
+
+    def close(self):
+        self.socket.close()
+
+
+def error_of(reply):
+    return reply.get("error", "").removeprefix("io.tokend.") if reply else "closed"
+
+
+class Tpm:
+    def __init__(self, directory):
+        self.directory = directory
+        self.socket = directory / "tpm.sock"
+        (directory / "tpm").mkdir()
+        self.start()
+
+    @property
+    def uri(self):
+        return f"tpm:swtpm:path={self.socket}"
+
+    def start(self):
+        for path in (self.socket, pathlib.Path(f"{self.socket}.ctrl")):
+            path.unlink(missing_ok=True)
+        self.process = subprocess.Popen(
+            ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self.directory / 'tpm'}",
+             "--server", f"type=unixio,path={self.socket}", "--ctrl", f"type=unixio,path={self.socket}.ctrl",
+             "--flags", "not-need-init,startup-clear", "--log", f"file={self.directory / 'tpm.log'}"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(lambda: pathlib.Path(f"{self.socket}.ctrl").exists(), 10, "software TPM")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGCONT)
+        self.process.kill()
+        self.process.wait()
+
+
+class Daemon:
+    def __init__(self, configuration="", policy=None, tpms=1, **arguments):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="tokend."))
+        self.directory.chmod(0o700)
+        self.run = self.directory / "run"
+        self.socket = self.run / "control.sock"
+        self.process = None
+        self.tpms = []
+        for number in range(tpms):
+            (self.directory / str(number)).mkdir(mode=0o700)
+            self.tpms.append(Tpm(self.directory / str(number)))
+        text = configuration + "".join(f"token {tpm.uri}\n" for tpm in self.tpms)
+        self.write("tokend.conf", text)
+        (self.directory / "policy.d").mkdir(mode=0o700)
+        if policy is not None:
+            self.write("policy.d/50-test.conf", policy)
+        self.start(**arguments)
+
+    def write(self, name, text):
+        path = self.directory / name
+        path.write_text(text)
+        path.chmod(0o600)
+
+    def command(self, *options):
+        return [str(BIN / "tokend"), "--state-dir", str(self.directory / "state"), "--runtime-dir", str(self.run),
+                "--config", str(self.directory / "tokend.conf"), *options]
+
+    def start(self, **arguments):
+        self.log = open(self.directory / "log", "ab")
+        self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, **arguments)
+        wait_for(self.ready, 20, "tokend is ready")
+
+    def ready(self):
+        check(self.process.poll() is None, f"tokend ended: {self.log_text()}")
+        try:
+            connection = self.connect()
+        except OSError:
+            return False
+        reply = connection.call("org.varlink.service.GetInfo")
+        connection.close()
+        return "parameters" in reply
+
+    def log_text(self):
+        return (self.directory / "log").read_text()
+
+    def connect(self, deadline=20):
+        return Connection(self.socket, deadline)
+
+    def call(self, method, parameters=None, deadline=20):
+        connection = self.connect(deadline)
+        try:
+            return connection.call(method, parameters)
+        finally:
+            connection.close()
+
+    def result(self, method, parameters=None):
+        reply = self.call(method, parameters)
+        check("error" not in reply, f"{method}: {reply}")
+        return reply["parameters"]
+
+    def enroll(self, name, kind="p256", **more):
+        return self.result("Enroll", {"name": name, "kind": kind, "class": "boot", **more})["key"]
+
+    def audit(self):
+        return [json.loads(line) for line in (self.directory / "state/audit.log").read_text().splitlines()]
+
+    def helpers(self):
+        """The processes of helpers below this daemon."""
+        found = []
+        for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+            try:
+                text = status.read_text()
+            except OSError:
+                continue
+            if f"PPid:\t{self.process.pid}\n" in text and "Name:\ttokend-" in text:
+                found.append(int(status.parent.name))
+        return found
+
+    def broker(self):
+        return self.result("GetStatus")["pid"]
+
+    def stop(self):
+        """Ends it; returns the exit status."""
+        if self.process is None:
+            return None
+        self.process.terminate()
+        try:
+            return self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise Failed("tokend did not end within 15 s") from None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            if self.process.poll() is None:
+                self.stop()
+        finally:
+            for tpm in self.tpms:
+                tpm.stop()
+            self.log.close()
+            if kind:
+                print("".join(f"    | {line}\n" for line in self.log_text().splitlines()[-12:]), end="")
+            shutil.rmtree(self.directory)
+
+
+# ---- age files, as far as a test needs them ----
+
+def seal(recipient, text=b"secret"):
+    return subprocess.run([AGE, "-r", recipient], input=text, capture_output=True, check=True, timeout=20).stdout
+
+
+def stanzas(file):
+    """The stanzas of an age file's header, as the interface wants them."""
+    found, lines = [], file.split(b"\n---")[0].decode().split("\n")[1:]
+    for line in lines:
+        if line.startswith("-> "):
+            kind, *arguments = line[3:].split(" ")
+            found.append({"type": kind, "arguments": arguments, "body": ""})
+        else:
+            found[-1]["body"] += line
+    return found
+
+
+def x25519_file(daemon, name="legacy"):
+    return stanzas(seal(daemon.enroll(name, "x25519")["recipient"]))
+
+
+OTHER = "age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq"
+
+
+def other_stanza():
+    """One that is for nobody here."""
+    share = base64.b64encode(b"\x09" + bytes(31)).decode().rstrip("=")
+    body = base64.b64encode(bytes(32)).decode().rstrip("=")
+    return {"type": "X25519", "arguments": [share], "body": body}
+
+
+# ---- the tests ----
+
+def test_unwrap():
+    with Daemon() as daemon:
+        wanted = x25519_file(daemon)
+        first = daemon.result("Unwrap", {"stanzas": wanted})
+        check(len(base64.b64decode(first["fileKey"])) == 16, f"no file key: {first}")
+        check(first["index"] == 0 and first["name"] == "legacy", f"{first}")
+        # Among others, of other kinds, by name and by id: the same.
+        many = [{"type": "ssh-ed25519", "arguments": ["x", "y"], "body": "AAAA"}, other_stanza(), *wanted]
+        for key in (None, "legacy", first["key"]):
+            again = daemon.result("Unwrap", {"key": key, "stanzas": many})
+            check(again["fileKey"] == first["fileKey"] and again["index"] == 2, f"{key}: {again}")
+        check(error_of(daemon.call("Unwrap", {"stanzas": [other_stanza()]})) == "NoMatch", "another's file")
+        check(error_of(daemon.call("Unwrap", {"stanzas": []})) == "NoMatch", "no stanza")
+        records = [(record["operation"], record["result"]) for record in daemon.audit()]
+        check(records == [("start", "ok"), ("enroll", "ok")] + [("unwrap", "ok")] * 4 + [("unwrap", "no-match")] * 2, f"{records}")
+
+
+def test_survives_restart():
+    with Daemon() as daemon:
+        wanted = x25519_file(daemon)
+        daemon.enroll("host")
+        before = daemon.result("Unwrap", {"stanzas": wanted})
+        check(daemon.stop() == 0, "exit status")
+        check(not daemon.socket.exists(), "the socket's name is left")
+        daemon.start()
+        check([key["name"] for key in daemon.result("GetKeys")["keys"]] == ["host", "legacy"], "keys after a restart")
+        check(daemon.result("Unwrap", {"stanzas": wanted}) == before, "the file key after a restart")
+        operations = [record["operation"] for record in daemon.audit()]
+        check(operations.count("start") == 2 and operations.count("stop") == 1, f"{operations}")
+
+
+def test_enroll_rules():
+    with Daemon() as daemon:
+        daemon.enroll("host")
+        rows = [
+            ({"name": "host"}, "Exists"), ({"name": "a b"}, "Usage"), ({"name": "../x"}, "Usage"),
+            ({"class": "session"}, "Usage"), ({"sealedPin": "AAAA"}, "Usage"), ({"sealedKey": "AAAA"}, "Usage"),
+            ({"token": "tpm:swtpm:path=/nowhere"}, "Usage"), ({"kind": "rsa"}, "org.varlink.service.InvalidParameter"),
+            ({"class": "x"}, "org.varlink.service.InvalidParameter"), ({"extra": 1}, "org.varlink.service.InvalidParameter"),
+            ({"sealedPin": "*"}, "org.varlink.service.InvalidParameter"), ({"name": 5}, "org.varlink.service.InvalidParameter"),
+        ]
+        for change, expected in rows:
+            reply = daemon.call("Enroll", {"name": "new", "kind": "p256", "class": "boot", **change})
+            check(error_of(reply) == expected, f"{change}: {reply}")
+        check([key["name"] for key in daemon.result("GetKeys")["keys"]] == ["host"], "something was made after all")
+        check(daemon.enroll("sym", "symmetric").get("recipient") is None, "a symmetric key has no recipient")
+
+
+def test_two_at_once_one_name():
+    with Daemon() as daemon:
+        connections = [daemon.connect() for _ in range(4)]
+        for connection in connections:
+            connection.ask("io.tokend.Enroll", {"name": "same", "kind": "p256", "class": "boot"})
+        results = sorted(error_of(connection.answer()) for connection in connections)
+        check(results == ["", "Exists", "Exists", "Exists"], f"{results}")
+
+
+def test_denied_is_unknown():
+    uid = os.getuid()
+    policy = f"permit admin key * user {uid}\npermit unwrap key mine user {uid} via age\npermit list key mine user {uid}\n"
+    with Daemon(policy=policy) as daemon:
+        wanted = x25519_file(daemon, "theirs")
+        daemon.enroll("mine")
+        theirs = next(re.finditer(r'"key":"([0-9a-f]{32})","name":"theirs"', (daemon.directory / "state/audit.log").read_text()), None)
+        names = ["theirs", "nothing"] + ([theirs[1], "0" * 32] if theirs else [])
+        answers = []
+        for name in names:
+            connection = daemon.connect()
+            connection.ask("io.tokend.Unwrap", {"key": name, "stanzas": wanted})
+            answers.append(json.dumps(connection.answer()).replace(name, "NAME"))
+        check(len(set(answers)) == 1 and "io.tokend.Denied" in answers[0], f"{answers}")
+        check(error_of(daemon.call("Unwrap", {"stanzas": wanted})) == "NoMatch", "a file that only a forbidden key opens")
+        check([key["name"] for key in daemon.result("GetKeys")["keys"]] == ["mine"], "what may be listed")
+        check(error_of(daemon.call("GetKeys", {"key": "theirs"})) == "Denied", "listing a forbidden key")
+        check(error_of(daemon.call("Lock", {"key": "theirs"})) == "Denied", "locking a forbidden key")
+        refusals = [record for record in daemon.audit() if record["result"] == "denied"]
+        check(len(refusals) >= len(names) + 2, f"{refusals}")
+
+
+def seal_pin(daemon, pin, token=0):
+    """A PIN sealed to the helper of a token, as tokenctl does it."""
+    library = ctypes.util.find_library("sodium")
+    if not library:
+        raise Failed("libsodium is not there to seal a PIN with")
+    box_key = base64.b64decode(daemon.result("GetTokens")["tokens"][token]["boxKey"])
+    sealed = ctypes.create_string_buffer(len(pin) + 48)
+    ctypes.CDLL(library).crypto_box_seal(sealed, pin, ctypes.c_ulonglong(len(pin)), box_key)
+    return base64.b64encode(sealed.raw).decode()
+
+
+def test_session_key():
+    with Daemon() as daemon:
+        key = daemon.result("Enroll", {"name": "held", "kind": "x25519", "class": "session", "sealedPin": seal_pin(daemon, b"123456")})["key"]
+        check(key["unlocked"] == 0, f"{key}")
+        wanted = stanzas(seal(key["recipient"]))
+        for named in (None, "held"):
+            reply = daemon.call("Unwrap", {"key": named, "stanzas": wanted})
+            check(error_of(reply) == "PinNeeded" and reply["parameters"]["name"] == "held" and reply["parameters"]["boxKey"], f"{reply}")
+        check(error_of(daemon.call("Unlock", {"key": "held", "sealedPin": seal_pin(daemon, b"654321")})) == "PinWrong", "a wrong PIN")
+        check(error_of(daemon.call("Unlock", {"key": "held", "sealedPin": "AAAA"})) == "Usage", "not a box")
+        opened = daemon.result("Unlock", {"key": "held", "sealedPin": seal_pin(daemon, b"123456"), "seconds": 2})
+        check(opened["name"] == "held" and opened["seconds"] == 2, f"{opened}")
+        before = daemon.result("Unwrap", {"stanzas": wanted})
+        check(0 < daemon.result("GetKeys", {"key": "held"})["keys"][0]["unlocked"] <= 2, "seconds left")
+        time.sleep(3.1)
+        check(error_of(daemon.call("Unwrap", {"stanzas": wanted})) == "PinNeeded", "its time is over")
+        daemon.result("Unlock", {"key": "held", "sealedPin": seal_pin(daemon, b"123456")})
+        check(daemon.result("Unwrap", {"stanzas": wanted}) == before, "opened again")
+        check(daemon.result("Lock") == {"locked": 1} and daemon.result("Lock") == {"locked": 0}, "lock")
+        check(error_of(daemon.call("Unwrap", {"stanzas": wanted})) == "PinNeeded", "locked")
+        daemon.result("Unlock", {"key": "held", "sealedPin": seal_pin(daemon, b"123456")})
+        for helper in daemon.helpers():
+            os.kill(helper, signal.SIGKILL)
+        wait_for(lambda: error_of(daemon.call("Unwrap", {"stanzas": wanted})) == "PinNeeded", 5, "lost with the helper")
+        results = [record["result"] for record in daemon.audit() if record["operation"] == "unlock"]
+        check(results == ["pin-wrong", "usage", "ok", "ok", "ok"], f"{results}")
+
+
+def test_admin_key():
+    with Daemon() as daemon:
+        pin = b"one use only"
+        key = daemon.result("Enroll", {"name": "root", "kind": "p256", "class": "admin", "sealedPin": seal_pin(daemon, pin)})["key"]
+        boot = x25519_file(daemon)
+        check(key["recipient"].startswith("age1tag1"), f"{key}")
+        for _ in range(2):
+            daemon.result("Unlock", {"key": "root", "sealedPin": seal_pin(daemon, pin)})
+            check("error" not in daemon.call("Unwrap", {"stanzas": boot}), "another key")
+            check(daemon.result("GetKeys", {"key": "root"})["keys"][0]["unlocked"] > 0, "another key's use spent it")
+            daemon.result("Lock", {"key": "root"})
+
+
+def test_guessing():
+    with Daemon() as daemon:
+        daemon.result("Enroll", {"name": "held", "kind": "x25519", "class": "session", "sealedPin": seal_pin(daemon, b"123456")})
+        wrong = seal_pin(daemon, b"000000")
+        replies = [error_of(daemon.call("Unlock", {"key": "held", "sealedPin": wrong})) for _ in range(12)]
+        right = daemon.call("Unlock", {"key": "held", "sealedPin": seal_pin(daemon, b"123456")})
+        check(replies[0] == "PinWrong" and set(replies[3:]) == {"PinLocked"}, f"{replies}")
+        check(error_of(right) == "PinLocked" and right["parameters"]["message"], f"{right}")
+        check(not daemon.result("GetTokens")["tokens"][0]["inLockout"], "the device is in lockout")
+
+
+def test_varlink_service():
+    with Daemon() as daemon:
+        info = daemon.result("org.varlink.service.GetInfo")
+        check(info["interfaces"] == ["org.varlink.service", "io.tokend"], f"{info}")
+        text = daemon.result("org.varlink.service.GetInterfaceDescription", {"interface": "io.tokend"})["description"]
+        check(text == (SOURCE / "tokend/io.tokend.varlink").read_text(), "the interface text")
+        for method in re.findall(r"^method (\w+)", text, re.M):
+            reply = daemon.call(method)
+            check("MethodNotFound" not in error_of(reply), f"{method} is described and not there")
+        rows = [
+            ("io.tokend.Nothing", {}, "org.varlink.service.MethodNotFound"),
+            ("io.other.Nothing", {}, "org.varlink.service.InterfaceNotFound"),
+            ("Nothing.", {}, "org.varlink.service.InterfaceNotFound"),
+            ("org.varlink.service.GetInterfaceDescription", {"interface": "io.other"}, "org.varlink.service.InterfaceNotFound"),
+            ("org.varlink.service.GetInterfaceDescription", {}, "org.varlink.service.InvalidParameter"),
+            ("io.tokend.Unwrap", {"stanzas": 1}, "org.varlink.service.InvalidParameter"),
+            ("io.tokend.Unwrap", {"stanzas": [{}]}, "org.varlink.service.InvalidParameter"),
+            ("io.tokend.Unwrap", {"stanzas": [{"type": "X25519", "arguments": [], "body": ""}]}, "BadFile"),
+            ("io.tokend.Unwrap", {"stanzas": [other_stanza()] * 257}, "org.varlink.service.InvalidParameter"),
+        ]
+        for method, parameters, expected in rows:
+            reply = daemon.call(method, parameters)
+            check(error_of(reply) == expected, f"{method} {str(parameters)[:80]}: {reply}")
+        connection = daemon.connect()
+        connection.ask("io.tokend.GetStatus", oneway=True)
+        connection.ask("io.tokend.GetKeys", more=True)
+        connection.ask("io.tokend.GetStatus", upgrade=True)
+        connection.ask("org.varlink.service.GetInfo")
+        replies = [connection.answer() for _ in range(3)]
+        check("keys" in replies[0]["parameters"] and not replies[0].get("continues"), f"oneway and more: {replies[0]}")
+        check(error_of(replies[1]) == "Unsupported", f"upgrade: {replies[1]}")
+        check("vendor" in replies[2]["parameters"], f"order: {replies[2]}")
+
+
+def test_explain_policy():
+    uid = os.getuid()
+    with Daemon(policy=f"permit unwrap key a/* user {uid} via age\npermit admin key * user {uid}\n") as daemon:
+        ask = {"operation": "unwrap", "key": "a/b", "frontend": "age"}
+        reply = daemon.result("ExplainPolicy", ask)
+        check(reply["verdict"] == "permit" and ":1: permit unwrap" in reply["rule"], f"{reply}")
+        reply = daemon.result("ExplainPolicy", {**ask, "key": "b"})
+        check(reply == {"verdict": "deny"}, f"{reply}")
+        reply = daemon.result("ExplainPolicy", {**ask, "uid": 65534})
+        check(reply["verdict"] == "deny", f"{reply}")
+        check(error_of(daemon.call("ExplainPolicy", {**ask, "operation": "fly"})) == "Usage", "no such operation")
+
+
+def test_malformed():
+    with Daemon() as daemon:
+        for text in (b"GET / HTTP/1.1\r\n\r\n\0", b"\0", b"{}\0", b"[" * 100000 + b"\0", b'{"method":1}\0', b'{"method":"a","method":"b"}\0'):
+            connection = daemon.connect()
+            connection.send(text)
+            check(error_of(connection.answer()) == "BadMessage", f"{text[:40]}")
+            check(connection.answer() is None, f"{text[:40]}: the connection goes on")
+        connection = daemon.connect()
+        try:
+            connection.send(b" " * (300 << 10))
+        except OSError:
+            pass
+        check(error_of(connection.answer()) in ("BadMessage", "closed"), "too long")
+        # Whole messages before the end of the connection are answered, half ones are not waited for.
+        connection = daemon.connect()
+        connection.send(b'{"method":"org.varlink.service.GetInfo"}\0{"meth')
+        connection.socket.shutdown(socket.SHUT_WR)
+        check("parameters" in connection.answer() and connection.answer() is None, "half-closed")
+
+
+def test_pieces_and_pipelines():
+    with Daemon() as daemon:
+        wanted = x25519_file(daemon)
+        message = json.dumps({"method": "io.tokend.Unwrap", "parameters": {"stanzas": wanted}}).encode() + b"\0"
+        connection = daemon.connect()
+        for i in range(0, len(message), 7):
+            connection.send(message[i:i + 7])
+        check("error" not in connection.answer(), "in pieces")
+        connection.send(message * 100)
+        for i in range(100):
+            check("error" not in connection.answer(), f"{i} of a hundred at once")
+        status = b'{"method":"io.tokend.GetStatus"}\0'
+        connection.send((message + status) * 20)
+        for i in range(20):
+            check("fileKey" in connection.answer()["parameters"], f"order, unwrap {i}")
+            check("mode" in connection.answer()["parameters"], f"order, status {i}")
+
+
+def test_unread_answers():
+    """Who asks and does not read stops only himself."""
+    with Daemon() as daemon:
+        deaf = daemon.connect()
+        deaf.socket.settimeout(1)
+        try:
+            for _ in range(20000):
+                deaf.ask("org.varlink.service.GetInterfaceDescription", {"interface": "io.tokend"})
+        except OSError:
+            pass
+        check("error" not in daemon.call("GetStatus", deadline=3), "others wait")
+        wait_for(lambda: deaf_ended(deaf), 20, "the deaf one is hung up on")
+
+
+def deaf_ended(connection):
+    try:
+        connection.socket.send(b" ", socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def test_half_message_has_a_deadline():
+    with Daemon() as daemon:
+        slow, idle = daemon.connect(), daemon.connect()
+        slow.send(b'{"method":')
+        began = time.monotonic()
+        check(slow.answer() is None, "half a message")
+        check(5 <= time.monotonic() - began <= 17, f"after {time.monotonic() - began:.1f} s")
+        check("parameters" in idle.call("GetStatus"), "an idle connection goes on")
+
+
+def test_passed_descriptors():
+    with Daemon() as daemon:
+        broker = daemon.broker()
+        count = len(os.listdir(f"/proc/{broker}/fd")) if os.access(f"/proc/{broker}/fd", os.R_OK) else None
+        connection = daemon.connect()
+        for _ in range(200):
+            with open("/dev/null", "rb") as null:
+                connection.socket.sendmsg([b'{"method":"org.varlink.service.GetInfo"}\0'],
+                                          [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [null.fileno()] * 20))])
+            check("parameters" in connection.answer(), "a call with descriptors")
+        if count is not None:
+            check(len(os.listdir(f"/proc/{broker}/fd")) <= count + 1, "descriptors were kept")
+
+
+def test_many_connections():
+    with Daemon() as daemon:
+        idle = [daemon.connect() for _ in range(1100)]
+        check("parameters" in daemon.call("GetStatus", deadline=5), "one more")
+        check(idle[-1].call("GetStatus")["parameters"]["uid"] >= 0, "the newest of the idle ones")
+        for connection in idle:
+            connection.close()
+
+
+def test_hang_up_in_flight():
+    with Daemon() as daemon:
+        wanted = x25519_file(daemon)
+        host = daemon.enroll("host")
+        for _ in range(300):
+            connection = daemon.connect()
+            connection.ask("io.tokend.Unwrap", {"stanzas": wanted})
+            connection.close()
+        check(host["usable"] and "error" not in daemon.call("Unwrap", {"stanzas": wanted}), "after 300 that hung up")
+
+
+def test_second_daemon():
+    with Daemon() as daemon:
+        second = subprocess.run(daemon.command(), capture_output=True, text=True, timeout=20, check=False)
+        check(second.returncode == 8, f"exit status {second.returncode}")
+        lines = second.stderr.strip().splitlines()
+        check(f"(pid {daemon.process.pid})" in lines[0] and lines[1].startswith("tokend: next: "), f"{lines}")
+        check("parameters" in daemon.call("GetStatus"), "the first goes on")
+        other = [*daemon.command(), "--state-dir", str(daemon.directory / "other")]
+        third = subprocess.run(other, capture_output=True, text=True, timeout=20, check=False)
+        check(third.returncode == 8 and "runtime directory" in third.stderr, f"{third.stderr}")
+
+
+def test_stale_socket():
+    with Daemon() as daemon:
+        daemon.process.kill()
+        daemon.process.wait()
+        check(daemon.socket.exists(), "no stale socket to replace")
+        time.sleep(0.2)
+        daemon.start()
+        check("parameters" in daemon.call("GetStatus"), "over a stale socket")
+
+
+def test_open_state():
+    with Daemon() as daemon:
+        daemon.stop()
+        state = daemon.directory / "state"
+        state.chmod(0o755)
+        refused = subprocess.run(daemon.command(), capture_output=True, text=True, timeout=20, check=False)
+        check(refused.returncode == 1 and f"chmod 700 {state}" in refused.stderr, f"{refused.returncode}: {refused.stderr}")
+        state.chmod(0o700)
+        daemon.start()
+
+
+def test_bad_configuration():
+    with Daemon() as daemon:
+        daemon.stop()
+        daemon.write("tokend.conf", "tolken x\n")
+        refused = subprocess.run(daemon.command(), capture_output=True, text=True, timeout=20, check=False)
+        check(refused.returncode == 2 and "tokend.conf:1" in refused.stderr, f"{refused.stderr}")
+        checked = subprocess.run(daemon.command("--check"), capture_output=True, text=True, timeout=20, check=False)
+        check(checked.returncode == 2 and "tokend.conf:1" in checked.stderr, f"{checked.stderr}")
+        wrong = subprocess.run(daemon.command("--what"), capture_output=True, text=True, timeout=20, check=False)
+        check(wrong.returncode == 2, f"an unknown option: {wrong.returncode}")
+        daemon.write("tokend.conf", "")
+        daemon.start()
+        check(error_of(daemon.call("Enroll", {"name": "x", "kind": "p256", "class": "boot"})) == "NoToken", "without a token")
+
+
+def test_reload():
+    uid = os.getuid()
+    with Daemon(policy=f"permit unwrap list admin key * user {uid}\n") as daemon:
+        wanted = x25519_file(daemon)
+        good = daemon.result("GetStatus")["policyDigest"]
+        daemon.write("policy.d/50-test.conf", "permit everything\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "policyProblem" in daemon.result("GetStatus"), 5, "the bad policy is seen")
+        status = daemon.result("GetStatus")
+        check(status["policyDigest"] == good and "50-test.conf:1" in status["policyProblem"], f"{status}")
+        check("error" not in daemon.call("Unwrap", {"stanzas": wanted}), "the old policy stays in force")
+        daemon.write("policy.d/50-test.conf", f"permit list key * user {uid}\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: daemon.result("GetStatus")["policyDigest"] != good, 5, "the new policy is loaded")
+        check("policyProblem" not in daemon.result("GetStatus"), "the problem is over")
+        check(error_of(daemon.call("Unwrap", {"stanzas": wanted})) == "Denied", "the new policy is in force")
+        check([record["result"] for record in daemon.audit() if record["operation"] == "reload"] == ["bad-config", "ok"], "reloads in the log")
+
+
+def test_helper_killed():
+    with Daemon() as daemon:
+        wanted = x25519_file(daemon)
+        before = daemon.result("Unwrap", {"stanzas": wanted})
+        for _ in range(2):
+            for helper in daemon.helpers():
+                os.kill(helper, signal.SIGKILL)
+            wait_for(lambda: error_of(daemon.call("Unwrap", {"stanzas": wanted})) == "", 10, "it works again")
+            time.sleep(0.3)
+        check(daemon.result("Unwrap", {"stanzas": wanted}) == before, "the same file key")
+
+
+def test_device_hangs():
+    """One token hangs: its requests end at their deadline, the other token goes on, and all is well when it is back."""
+    with Daemon(configuration="token-deadline 2s\n", tpms=2) as daemon:
+        first = stanzas(seal(daemon.enroll("one", "x25519", token=daemon.tpms[0].uri)["recipient"]))
+        second = stanzas(seal(daemon.enroll("two", "x25519", token=daemon.tpms[1].uri)["recipient"]))
+        daemon.tpms[0].process.send_signal(signal.SIGSTOP)
+        stuck = daemon.connect()
+        began = time.monotonic()
+        stuck.ask("io.tokend.Unwrap", {"key": "one", "stanzas": first})
+        check("error" not in daemon.call("Unwrap", {"key": "two", "stanzas": second}, deadline=1), "the other token waits")
+        reply = stuck.answer()
+        took = time.monotonic() - began
+        check(error_of(reply) in ("Timeout", "NoToken") and 1.5 < took < 4, f"{reply} after {took:.1f} s")
+        daemon.tpms[0].process.send_signal(signal.SIGCONT)
+        wait_for(lambda: error_of(daemon.call("Unwrap", {"key": "one", "stanzas": first})) == "", 10, "the token is back")
+
+
+def test_device_absent():
+    with Daemon() as daemon:
+        wanted = x25519_file(daemon)
+        daemon.stop()
+        daemon.tpms[0].stop()
+        daemon.start()
+        began = time.monotonic()
+        reply = daemon.call("Unwrap", {"stanzas": wanted})
+        check(error_of(reply) == "NoToken" and time.monotonic() - began < 3, f"{reply}")
+        token = daemon.result("GetTokens")["tokens"][0]
+        check(not token["present"] and token["problem"] and token["hint"], f"{token}")
+        daemon.tpms[0].start()
+        wait_for(lambda: error_of(daemon.call("Unwrap", {"stanzas": wanted})) == "", 10, "the token came")
+
+
+def test_socket_activation():
+    """A socket that somebody else made and bound: found by its name, and left where it is."""
+    with Daemon() as daemon:
+        daemon.stop()
+        path = daemon.run / "control.sock"
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(path))
+        listening.listen(10)
+
+        def become():
+            os.dup2(listening.fileno(), 3)
+            os.set_inheritable(3, True)
+            os.environ["LISTEN_PID"] = str(os.getpid())
+
+        environment = {**os.environ, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "control"}
+        script = 'LISTEN_PID=$$ exec "$@"'
+        daemon.log = open(daemon.directory / "log", "ab")
+        daemon.process = subprocess.Popen(["sh", "-c", script, "sh", *daemon.command()], env=environment, preexec_fn=become,
+                                          close_fds=False, stdin=subprocess.DEVNULL, stdout=daemon.log, stderr=daemon.log)
+        wait_for(daemon.ready, 20, "tokend on a passed socket")
+        check(daemon.stop() == 0 and path.exists(), "the passed socket's name was removed")
+        listening.close()
+
+
+def test_notify():
+    """READY, RELOADING and STOPPING reach the service manager; an idle daemon sleeps."""
+    with Daemon() as daemon:
+        daemon.stop()
+        path = str(daemon.directory / "notify")
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        manager.bind(path)
+        manager.settimeout(10)
+        daemon.start(env={**os.environ, "NOTIFY_SOCKET": path})
+        check(b"READY=1" in manager.recv(4096), "READY")
+        daemon.process.send_signal(signal.SIGHUP)
+        check(b"RELOADING=1" in manager.recv(4096), "RELOADING")
+        check(b"READY=1" in manager.recv(4096), "READY again")
+        broker = daemon.broker()
+        time.sleep(1)
+        before = switches(broker), switches(daemon.process.pid)
+        time.sleep(3)
+        check((switches(broker), switches(daemon.process.pid)) == before, "an idle daemon wakes up")
+        daemon.stop()
+        check(b"STOPPING=1" in manager.recv(4096), "STOPPING")
+        manager.close()
+
+
+def switches(pid):
+    total = 0
+    for status in pathlib.Path(f"/proc/{pid}/task").glob("*/status"):
+        total += sum(int(number) for number in re.findall(r"ctxt_switches:\s+(\d+)", status.read_text()))
+    return total
+
+
+def test_broker_is_confined():
+    with Daemon() as daemon:
+        status = pathlib.Path(f"/proc/{daemon.broker()}/status").read_text()
+        for line in ("CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"):
+            check(line in status, f"{line}: {status}")
+
+
+def test_ends_with_its_parent():
+    """Whatever of the three is killed, nothing is left behind."""
+    for victim in ("supervisor", "broker"):
+        with Daemon() as daemon:
+            broker = daemon.broker()
+            left = [broker, *daemon.helpers()]
+            os.kill(daemon.process.pid if victim == "supervisor" else broker, signal.SIGKILL)
+            daemon.process.wait(10)
+            wait_for(lambda: not [pid for pid in left if alive(pid)], 5, f"the {victim} was killed, the others end")
+
+
+def alive(pid):
+    try:
+        return "State:\tZ" not in pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def main():
+    for program in ("swtpm", "age"):
+        if not shutil.which(program):
+            print(f"SKIP: the program {program} is not installed")
+            return 77
+    if not (BIN / "tokend").exists():
+        print(f"SKIP: {BIN / 'tokend'} is not built")
+        return 77
+    tests = {name.removeprefix("test_"): test for name, test in globals().items() if name.startswith("test_")}
+    failed = 0
+    for name in sys.argv[1:] or tests:
+        began = time.monotonic()
+        try:
+            tests[name]()
+            print(f"ok   {name} ({time.monotonic() - began:.1f} s)", flush=True)
+        except (Failed, OSError, subprocess.SubprocessError, KeyError, TypeError) as problem:
+            failed += 1
+            print(f"FAIL {name}: {type(problem).__name__}: {problem}", flush=True)
+    print(f"{len(sys.argv[1:] or tests) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+sys.exit(main())

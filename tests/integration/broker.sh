@@ -1,0 +1,7 @@
+#!/bin/bash
+# The broker over its socket, by a client that is written from the protocol alone.
+set -euo pipefail
+. "${TOKEND_SOURCE_DIR:?}/tests/lab/lab.sh"
+lab_need python3 swtpm age
+export TOKEND_BIN_DIR=$LAB_BIN
+exec python3 -B "$LAB_SOURCE/tests/integration/broker.py" "$@"
