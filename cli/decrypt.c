@@ -222,13 +222,27 @@ static bool looks_like_age(struct bytes piece)
 	return begins_with(piece, intro) || armor_looks_like(piece);
 }
 
-static enum err take_piece(void *context, struct bytes piece, bool first)
+static enum err take_first(void *context, struct bytes piece)
 {
 	struct decryption *decryption = context;
 
-	if (first && !looks_like_age(piece))
+	if (!looks_like_age(piece))
 		return explain_other_format(decryption, piece);
 	return age_reader_push(decryption->reader, piece);
+}
+
+static uint8_t *give_space(void *context, size_t *ret_len)
+{
+	struct decryption *decryption = context;
+
+	return age_reader_space(decryption->reader, ret_len);
+}
+
+static enum err take_more(void *context, size_t len)
+{
+	struct decryption *decryption = context;
+
+	return age_reader_commit(decryption->reader, len);
 }
 
 static enum err explain_failure(struct decryption *decryption, enum err err)
@@ -263,11 +277,12 @@ static enum err read_identities(struct decryption *decryption)
 static enum err decrypt_stream(struct decryption *decryption, int input, const char *path,
                                struct output *output)
 {
+	const struct input_receiver receiver = { take_first, give_space, take_more, decryption };
 	struct problem *problem = &decryption->invocation->problem;
 	enum err err = age_reader_new(open_file_key, decryption, output_write, output, &decryption->reader);
 
 	if (!err)
-		err = input_pump(input, path, take_piece, decryption, problem);
+		err = input_pump(input, path, &receiver, problem);
 	if (!err)
 		err = age_reader_finish(decryption->reader);
 	if (!err)

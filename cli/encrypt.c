@@ -125,12 +125,25 @@ static enum err gather_recipients(struct encryption *encryption)
 	return err ? err : check_recipients(encryption);
 }
 
-static enum err take_piece(void *context, struct bytes piece, bool first)
+static enum err take_first(void *context, struct bytes piece)
 {
 	struct encryption *encryption = context;
 
-	(void)first;
 	return age_writer_push(encryption->writer, piece);
+}
+
+static uint8_t *give_space(void *context, size_t *ret_len)
+{
+	struct encryption *encryption = context;
+
+	return age_writer_space(encryption->writer, ret_len);
+}
+
+static enum err take_more(void *context, size_t len)
+{
+	struct encryption *encryption = context;
+
+	return age_writer_commit(encryption->writer, len);
 }
 
 /* A terminal would be handed binary data by the first write; better to say so before anything is asked. */
@@ -147,6 +160,7 @@ static enum err check_terminal(struct invocation *invocation, const struct outpu
 static enum err encrypt_stream(struct encryption *encryption, int input, const char *path,
                                struct output *output)
 {
+	const struct input_receiver receiver = { take_first, give_space, take_more, encryption };
 	struct invocation *invocation = encryption->invocation;
 	const struct recipients *recipients = &encryption->recipients;
 	bool armored = options_given(&invocation->options, "armor");
@@ -154,7 +168,7 @@ static enum err encrypt_stream(struct encryption *encryption, int input, const c
 	                              &encryption->writer);
 
 	if (!err)
-		err = input_pump(input, path, take_piece, encryption, &invocation->problem);
+		err = input_pump(input, path, &receiver, &invocation->problem);
 	if (!err)
 		err = age_writer_finish(encryption->writer);
 	if (!err)

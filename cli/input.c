@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -41,54 +40,65 @@ const char *input_name(const char *path)
 	return !path || strcmp(path, "-") == 0 ? "standard input" : path;
 }
 
-/* Reads until at_least bytes are there or the input ends. */
-static enum err fill(int fd, uint8_t *buffer, size_t at_least, size_t *ret_len)
+static ssize_t read_some(int fd, uint8_t *buffer, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = read(fd, buffer, len);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
+/* A pipe gives what it has; the first piece is worth waiting for. */
+static ssize_t read_first(int fd, uint8_t buffer[static INPUT_FIRST_LEN])
 {
 	size_t len = 0;
 
-	while (len < at_least) {
-		ssize_t n = read(fd, buffer + len, INPUT_PIECE_LEN - len);
+	while (len < INPUT_FIRST_LEN) {
+		ssize_t n = read_some(fd, buffer + len, INPUT_FIRST_LEN - len);
 
-		if (n < 0 && errno == EINTR)
-			continue;
 		if (n < 0)
-			return ERR_SYSTEM;
+			return n;
 		if (n == 0)
 			break;
 		len += (size_t)n;
 	}
-	*ret_len = len;
-	return OK;
+	return (ssize_t)len;
 }
 
-static enum err pump(int fd, const char *path, input_take take, void *context, uint8_t *buffer,
-                     size_t *ret_used, struct problem *problem)
+static enum err pump_first(int fd, const char *path, const struct input_receiver *receiver,
+                           struct problem *problem, size_t *ret_len)
 {
-	for (bool first = true;; first = false) {
-		size_t len = 0;
-		enum err err;
-
-		if (fill(fd, buffer, first ? INPUT_FIRST_LEN : 1, &len))
-			return problem_errno(problem, errno, "cannot read", input_name(path));
-		*ret_used = len > *ret_used ? len : *ret_used;
-		if (len == 0 && !first)
-			return OK;
-		err = take(context, bytes_of(buffer, len), first);
-		if (err)
-			return err;
-	}
-}
-
-enum err input_pump(int fd, const char *path, input_take take, void *context, struct problem *problem)
-{
-	uint8_t *buffer = malloc(INPUT_PIECE_LEN);
-	size_t used = 0;
+	uint8_t buffer[INPUT_FIRST_LEN];
+	ssize_t len = read_first(fd, buffer);
 	enum err err;
 
-	if (!buffer)
-		return ERR_NOMEM;
-	err = pump(fd, path, take, context, buffer, &used, problem);
-	secret_wipe(buffer, used);
-	free(buffer);
+	if (len < 0)
+		return problem_errno(problem, errno, "cannot read", input_name(path));
+	err = receiver->first(receiver->context, bytes_of(buffer, (size_t)len));
+	secret_wipe(buffer, (size_t)len);
+	*ret_len = (size_t)len;
+	return err;
+}
+
+enum err input_pump(int fd, const char *path, const struct input_receiver *receiver, struct problem *problem)
+{
+	size_t first_len;
+	enum err err = pump_first(fd, path, receiver, problem, &first_len);
+	ssize_t n = first_len == INPUT_FIRST_LEN;
+
+	while (!err && n > 0) {
+		size_t len;
+		uint8_t *space = receiver->space(receiver->context, &len);
+
+		if (!space)
+			return ERR_NOMEM;
+		n = read_some(fd, space, len);
+		if (n < 0)
+			return problem_errno(problem, errno, "cannot read", input_name(path));
+		if (n > 0)
+			err = receiver->commit(receiver->context, (size_t)n);
+	}
 	return err;
 }

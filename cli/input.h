@@ -9,8 +9,6 @@
 #include "common/bytes.h"
 #include "common/err.h"
 
-#define INPUT_PIECE_LEN (256U << 10)
-
 /* Opens path for reading ("-" or NULL: standard input). Directories are refused. */
 MUST_CHECK enum err input_open(const char *path, struct problem *problem, int *ret_fd);
 
@@ -20,11 +18,16 @@ void input_closep(int *fd);
 /* "standard input", or path. Borrowed. */
 const char *input_name(const char *path);
 
-/* Takes one piece. first: nothing came before it, and it is at least INPUT_FIRST_LEN long unless the input is shorter. */
+/* Where the bytes go. The first piece is pushed, so that its receiver can look at what it is: INPUT_FIRST_LEN bytes, unless the input is shorter. What follows is read straight to where
+ * the receiver wants it, for a copy of a large file costs as much as a third of decrypting it. */
 #define INPUT_FIRST_LEN 4096U
-typedef enum err (*input_take)(void *context, struct bytes piece, bool first);
+struct input_receiver {
+	enum err (*first)(void *context, struct bytes piece);
+	uint8_t *(*space)(void *context, size_t *ret_len); /* NULL: out of memory */
+	enum err (*commit)(void *context, size_t len);
+	void *context;
+};
 
-/* Reads fd to its end and hands every piece to take; an empty input gives one empty piece. What was read is wiped, for it may be a plaintext. Errors of take, and of reading
- * (then problem has the sentence). */
-MUST_CHECK enum err input_pump(int fd, const char *path, input_take take, void *context,
+/* Reads fd to its end; an empty input gives one empty first piece. The first piece is wiped, for it may be plaintext. Errors of the receiver, and of reading (then problem has the sentence). */
+MUST_CHECK enum err input_pump(int fd, const char *path, const struct input_receiver *receiver,
                                struct problem *problem);

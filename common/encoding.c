@@ -40,6 +40,10 @@ enum err base64_decode(struct bytes text, enum base64_padding padding, uint8_t *
 		*ret_len = 0;
 		return OK;
 	}
+	/* libsodium 1.0.18 takes bytes above ASCII for digits. */
+	for (size_t i = 0; i < text.len; i++)
+		if (text.data[i] >= 0x80)
+			return ERR_BAD_MESSAGE;
 	if (sodium_base642bin(out, out_max, (const char *)text.data, text.len, NULL, &len, &end,
 	                      sodium_variant(padding)) != 0)
 		return ERR_BAD_MESSAGE;

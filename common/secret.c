@@ -80,7 +80,8 @@ static struct arena *arena_free(struct arena *arena)
 /* Locked, without a copy in a core dump or in a child. Only the lock is worth refusing for: the other two are asked of every kernel since 4.14. */
 static enum err arena_protect(uint8_t *data, size_t len)
 {
-	if (mlock(data, len) < 0)
+	/* Counted against the limit at once, but each page is fetched only when it is used: a short-lived client touches one or two. */
+	if (mlock2(data, len, MLOCK_ONFAULT) < 0 && (errno != ENOSYS || mlock(data, len) < 0))
 		return ERR_MEMORY_LOCKED;
 	(void)madvise(data, len, MADV_DONTDUMP);
 	(void)madvise(data, len, MADV_WIPEONFORK);

@@ -313,7 +313,7 @@ static enum err read_metadata(struct load *load, const char *name, const struct 
 	err = buf_new(1024, &problem);
 	if (err)
 		return err;
-	(void)snprintf(shown, sizeof(shown), "%s", name);
+	(void)snprintf(shown, sizeof(shown), "%.*s", (int)sizeof(shown) - 1, name);
 	err = key_metadata_read(buf_bytes(text), shown, problem, key);
 	if (err == ERR_NOMEM)
 		return err;

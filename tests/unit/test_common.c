@@ -109,13 +109,21 @@ static const struct {
 	enum base64_padding padding;
 	const char *bytes; /* NULL: refused */
 } base64_rows[] = {
-	{ "", BASE64_UNPADDED, "" },       { "TQ", BASE64_UNPADDED, "M" },
+	{ "", BASE64_UNPADDED, "" },
+	{ "TQ", BASE64_UNPADDED, "M" },
 	{ "TR", BASE64_UNPADDED, NULL }, /* trailing bits */
-	{ "TQ==", BASE64_UNPADDED, NULL }, { "TQ==", BASE64_PADDED, "M" },
-	{ "TQ=", BASE64_PADDED, NULL },    { "TQ", BASE64_PADDED, NULL },
-	{ "TWE", BASE64_UNPADDED, "Ma" },  { "TWFu", BASE64_PADDED, "Man" },
-	{ "TWF\n", BASE64_PADDED, NULL },  { "TW u", BASE64_UNPADDED, NULL },
-	{ "T", BASE64_UNPADDED, NULL },    { "TW-_", BASE64_UNPADDED, NULL },
+	{ "TQ==", BASE64_UNPADDED, NULL },
+	{ "TQ==", BASE64_PADDED, "M" },
+	{ "TQ=", BASE64_PADDED, NULL },
+	{ "TQ", BASE64_PADDED, NULL },
+	{ "TWE", BASE64_UNPADDED, "Ma" },
+	{ "TWFu", BASE64_PADDED, "Man" },
+	{ "TWF\n", BASE64_PADDED, NULL },
+	{ "TW u", BASE64_UNPADDED, NULL },
+	{ "T", BASE64_UNPADDED, NULL },
+	{ "TW-_", BASE64_UNPADDED, NULL },
+	{ "TW\xc1u", BASE64_UNPADDED, NULL }, /* which libsodium 1.0.18 itself would take */
+	{ "\xff\xff\xff\xff", BASE64_PADDED, NULL },
 };
 
 static void test_base64(void **state)
