@@ -142,7 +142,11 @@ static void abandon_requests(struct client *client)
 
 		client->first = request->next;
 		request->next = NULL;
-		client->user->requests--;
+		/* One that is still on its way goes on counting: hanging up is no way around the ceiling. */
+		if (request->finished)
+			client->user->requests--;
+		else
+			request->user = client->user;
 		request_abandon(request);
 	}
 	client->last_end = &client->first;
@@ -492,6 +496,14 @@ void client_request_finished(struct client *client, struct request *request)
 	if (may_take(client))
 		process(client);
 	update_events(client);
+}
+
+void clients_request_gone(struct clients *clients, struct user *user)
+{
+	user->requests--;
+	if (user->stalled)
+		want_tidying(clients);
+	drop_user(clients, user);
 }
 
 const struct frontend *client_frontend(const struct client *client)

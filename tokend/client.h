@@ -35,6 +35,10 @@ void clients_add(struct clients *clients, const struct frontend *frontend, int f
 /* Reads no more from anybody: the daemon is stopping. */
 void clients_stop_reading(struct clients *clients);
 
+/* A request is finished whose client hung up before (request->user). */
+struct user;
+void clients_request_gone(struct clients *clients, struct user *user);
+
 const struct frontend *client_frontend(const struct client *client);
 const struct peer *client_peer(const struct client *client);
 struct daemon *client_daemon(const struct client *client);

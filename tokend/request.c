@@ -48,6 +48,8 @@ void request_abandon(struct request *request)
 	request->client = NULL;
 	if (request->finished)
 		request_free(request);
+	else if (request->kind == REQUEST_UNWRAP && request->worker)
+		worker_withdraw(request->worker, &request->call);
 }
 
 static void (*const first_stages[])(struct request *request) = {
@@ -246,6 +248,13 @@ static const char *usual_hint(enum err err)
 	return "";
 }
 
+/* Its client hung up. */
+static void drop(struct request *request)
+{
+	clients_request_gone(request->daemon->clients, request->user);
+	request_free(request);
+}
+
 static void answer(struct request *request)
 {
 	struct daemon *daemon = request->daemon;
@@ -256,7 +265,7 @@ static void answer(struct request *request)
 	if (request->client)
 		client_request_finished(request->client, request);
 	else
-		request_free(request);
+		drop(request);
 	daemon_request_done(daemon);
 }
 
@@ -311,6 +320,11 @@ void request_finish(struct request *request, enum err err)
 	}
 	if (!operation)
 		answer(request);
+}
+
+void request_forget(struct request *request)
+{
+	answer(request);
 }
 
 void request_refuse(struct request *request, enum err err, const char *hint, const char *format, ...)

@@ -19,6 +19,7 @@
 #include "tokend/worker_call.h"
 
 struct client;
+struct user;
 struct daemon;
 struct key;
 struct worker;
@@ -115,6 +116,7 @@ struct request {
 	struct worker_call call; /* first: what waits at a worker */
 	struct request *next; /* in its client's queue */
 	struct client *client; /* borrowed; NULL once it hung up */
+	struct user *user; /* borrowed; whose ceiling it counts against once its client hung up */
 	struct daemon *daemon; /* borrowed */
 	const char *via; /* static: the front-end's name in the policy and the audit log */
 	struct peer peer; /* a copy */

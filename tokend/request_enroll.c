@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "formats/recipient.h"
 #include "tokend/request_stages.h"
 
 struct reservation {
@@ -73,21 +72,7 @@ void request_enroll_done(struct request *request)
 
 /* ---- the key that the token made ---- */
 
-static enum err fill_recipient(struct key *key)
-{
-	CLEANUP(buf_freep) struct buf *line = NULL;
-	enum err err = buf_new(sizeof(key->recipient) - 1, &line);
-
-	if (!err && key->kind == KEY_KIND_P256)
-		err = recipient_put_p256(line, key->compressed);
-	else if (!err)
-		err = recipient_put_x25519(line, key->public_key);
-	if (err)
-		return err;
-	memcpy(key->recipient, buf_string(line), buf_len(line) + 1);
-	return OK;
-}
-
+/* What follows from the public key, such as the recipient, the keyring makes itself. */
 static enum err fill_public(struct key *key, const struct token_message *message)
 {
 	struct bytes public_key;
@@ -98,13 +83,7 @@ static enum err fill_public(struct key *key, const struct token_message *message
 	    public_key.len != (key->kind == KEY_KIND_P256 ? P256_POINT_LEN : X25519_LEN))
 		return ERR_TOKEN;
 	memcpy(key->public_key, public_key.data, public_key.len);
-	if (key->kind == KEY_KIND_P256) {
-		if (key->public_key[0] != 0x04)
-			return ERR_TOKEN;
-		p256_compress(key->public_key, key->compressed);
-		p256tag_recipient_hash(key->compressed, key->recipient_hash);
-	}
-	return fill_recipient(key);
+	return OK;
 }
 
 static enum err fill_slot(struct key *key, const char *uri, const struct token_message *message)

@@ -21,7 +21,10 @@ void request_explain(struct request *request);
 /* Audits what is to be audited, and then answers. */
 void request_finish(struct request *request, enum err err);
 
-/* The same with a sentence of its own, and the next command to type (NULL: the error's). */
+/* Its client hung up before anything was done for it: neither released nor refused, so not audited. */
+void request_forget(struct request *request);
+
+/* request_finish with a sentence of its own, and the next command to type (NULL: the error's). */
 void request_refuse(struct request *request, enum err err, const char *hint, const char *format, ...)
         __attribute__((format(printf, 4, 5)));
 

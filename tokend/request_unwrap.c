@@ -258,6 +258,10 @@ static void done(struct worker_call *call, enum err err, const struct token_mess
 		request_finish(request, err);
 		return;
 	}
+	if (!request->client && !message) {
+		request_forget(request);
+		return;
+	}
 	if (err == ERR_TIMEOUT || !request->client) {
 		request_finish(request, err);
 		return;

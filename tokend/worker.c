@@ -509,6 +509,19 @@ void worker_submit(struct worker *worker, struct worker_call *call)
 	pump(worker);
 }
 
+void worker_withdraw(struct worker *worker, struct worker_call *call)
+{
+	struct worker_call **at = &worker->waiting;
+
+	while (*at && *at != call)
+		at = &(*at)->next;
+	if (!*at)
+		return;
+	*at = call->next;
+	worker->waiting_count--;
+	finish(call, ERR_BUSY);
+}
+
 /* ---- receiving ---- */
 
 static void new_head(struct worker *worker)

@@ -49,6 +49,9 @@ void worker_started(struct worker *worker, int fd);
 
 void worker_submit(struct worker *worker, struct worker_call *call);
 
+/* Nobody waits for call any more: if it has not gone out yet it never does, and is done with ERR_BUSY from inside this. */
+void worker_withdraw(struct worker *worker, struct worker_call *call);
+
 /* Gives up on the helper: for one that answered nonsense that only the caller could see. */
 void worker_restart(struct worker *worker);
 
