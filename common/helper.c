@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <sodium.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "common/helper_operations.h"
@@ -117,7 +118,11 @@ static enum err shut(const struct token_ops *ops, const struct helper_options *o
 		err = ops->prepare(options->uri, &sandbox);
 	if (!err && sandbox.inet_sockets && !options->allow_inet)
 		err = ERR_USAGE;
-	return err ? err : helper_sandbox_close(&sandbox, options->socket);
+	if (!err)
+		err = helper_sandbox_close(&sandbox, options->socket);
+	if (err)
+		log_error("the sandbox could not be closed (%s), so nothing is served", strerror(errno));
+	return err;
 }
 
 int helper_run(const struct token_ops *ops, const struct helper_options *options)

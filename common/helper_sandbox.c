@@ -193,9 +193,9 @@ static enum err landlock_close(const struct token_sandbox *sandbox)
 	CLEANUP(close_fdp) int ruleset = (int)syscall(SYS_landlock_create_ruleset, &all, sizeof(all), 0);
 	enum err err = OK;
 
-	/* Not in this kernel, or not switched on: seccomp and the process's own uid remain. */
+	/* Not in this kernel, not switched on, or kept from us by a container: seccomp and the process's own uid remain. */
 	if (ruleset < 0)
-		return errno == ENOSYS || errno == EOPNOTSUPP ? OK : ERR_SYSTEM;
+		return errno == ENOSYS || errno == EOPNOTSUPP || errno == EPERM ? OK : ERR_SYSTEM;
 	if (sandbox->directory[0] != '\0')
 		err = landlock_allow(ruleset, sandbox->directory);
 	if (!err && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
