@@ -188,6 +188,18 @@ struct worker *request_worker(const struct request *request, const struct key *k
 
 /* ---- the end ---- */
 
+/* What an answer says of the key that it is about. The rest of a fact is not made: an unwrap must not pay for it. */
+enum err request_name_key(struct request *request, const struct key *key)
+{
+	request->key_facts = calloc(1, sizeof(*request->key_facts));
+	if (!request->key_facts)
+		return ERR_NOMEM;
+	hex_encode(bytes_of(key->id.bytes, KEY_ID_LEN), request->key_facts[0].id);
+	request->key_facts[0].name = key->name;
+	request->fact_count = 1;
+	return OK;
+}
+
 enum err request_one_fact(struct request *request, const struct key *key)
 {
 	request->key_facts = calloc(1, sizeof(*request->key_facts));

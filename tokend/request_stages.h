@@ -52,3 +52,6 @@ void request_key_fact(const struct request *request, const struct key *key, stru
 
 /* The same as the request's one fact. ERR_NOMEM. */
 MUST_CHECK enum err request_one_fact(struct request *request, const struct key *key);
+
+/* Id and name alone. ERR_NOMEM. */
+MUST_CHECK enum err request_name_key(struct request *request, const struct key *key);

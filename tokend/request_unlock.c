@@ -27,7 +27,7 @@ static void opened(struct request *request)
 	                    (unsigned)request->seconds, request->pin_each_time);
 
 	daemon_watch_unlocks(daemon);
-	request_finish(request, err ? err : request_one_fact(request, request->key));
+	request_finish(request, err ? err : request_name_key(request, request->key));
 }
 
 static void done(struct worker_call *call, enum err err, const struct token_message *message)

@@ -204,7 +204,7 @@ static enum err take_file_key(struct request *request, const struct token_messag
 	if (try->pin_each_time)
 		unlock_used(request->daemon->unlocks, request->peer.uid, &try->key->id);
 	err = secret_new_from(file_key, &request->file_key);
-	return err ? err : request_one_fact(request, try->key);
+	return err ? err : request_name_key(request, try->key);
 }
 
 static void mark_tried(struct request *request)
@@ -291,7 +291,7 @@ static void refuse_locked(struct request *request)
 	request->box_key_known = request->worker && worker_box_key(request->worker);
 	if (request->box_key_known)
 		memcpy(request->box_key, worker_box_key(request->worker), TOKEN_BOX_KEY_LEN);
-	if (request_one_fact(request, key)) {
+	if (request_name_key(request, key)) {
 		request_finish(request, ERR_NOMEM);
 		return;
 	}
