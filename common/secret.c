@@ -287,14 +287,17 @@ enum err secret_client_init(void)
 enum err secret_process_init(void)
 {
 	CLEANUP(secret_freep) struct secret *proof = NULL;
+	struct rlimit limit;
 	enum err err = secret_client_init();
 
 	if (err)
 		return err;
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return ERR_SYSTEM;
-	/* A wish: an ordinary user's limit is smaller than our libraries. The pool is locked in any case. */
-	(void)mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+	/* A wish, and only where nothing limits it: under a limit the kernel counts every later mapping against it, thread stacks and all, and refuses what passes it. The pool is
+	 * locked in any case. */
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY)
+		(void)mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
 	return secret_new(32, &proof);
 }
 

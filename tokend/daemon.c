@@ -450,6 +450,15 @@ static enum err add_sources(struct daemon *daemon)
 	return sd_event_set_watchdog(daemon->event, true) < 0 ? ERR_SYSTEM : OK;
 }
 
+/* As secret_process_init wishes it: only where no limit stands against it. */
+static bool all_memory_locked(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY &&
+	       mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
+}
+
 static enum err confine(struct daemon *daemon, const struct daemon_start *start)
 {
 	struct rlimit files;
@@ -466,7 +475,7 @@ static enum err confine(struct daemon *daemon, const struct daemon_start *start)
 	if (err)
 		return startup_failed(err, "ulimit -l 8192", "no memory can be locked for secrets: %s",
 		                      err_info(err)->text);
-	daemon->memory_locked = mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
+	daemon->memory_locked = all_memory_locked();
 	err = sandbox_filter();
 	return err ? startup_failed(err, NULL, "the filter of system calls cannot be installed") : OK;
 }
