@@ -6,15 +6,6 @@
 
 #define STACK_SCRUB_LEN 16384U
 
-void tpm_leftover_note(struct token *token, const struct tpm_leftover *leftover)
-{
-	struct tpm_leftovers *leftovers = &token->leftovers;
-
-	if (leftover->handle != 0 &&
-	    leftovers->count < sizeof(leftovers->items) / sizeof(leftovers->items[0]))
-		leftovers->items[leftovers->count++] = *leftover;
-}
-
 static void parents_forget(struct token *token)
 {
 	free(token->transient.object.context);
@@ -24,55 +15,15 @@ static void parents_forget(struct token *token)
 
 void tpm_device_close(struct token *token)
 {
-	for (const struct tpm_object *object = token->loaded; object; object = object->next)
-		tpm_leftover_note(token, &object->place);
-	if (token->session != ESYS_TR_NONE)
-		tpm_leftover_note(token, &token->session_place);
-	if (token->reset_count_known) {
-		token->leftovers.reset_count = token->reset_count;
-		token->leftovers.reset_count_known = true;
-	}
+	tpm_sweep_before_close(token);
 	tpm_objects_forget(token);
 	parents_forget(token);
 	token->session = ESYS_TR_NONE;
-	token->reset_count_known = false;
 	if (token->esys)
 		Esys_Finalize(&token->esys);
 	if (token->shim)
 		token->commands_before += shim_commands(token->shim);
 	token->shim = shim_free(token->shim);
-}
-
-/* Somebody may have flushed ours and put his own there: an object of another Name is not touched. Sessions have none. */
-static bool leftover_is_ours(TSS2_SYS_CONTEXT *sys, const struct tpm_leftover *leftover)
-{
-	TPM2B_PUBLIC public_area = { 0 };
-	TPM2B_NAME name = { 0 }, qualified = { 0 };
-
-	if (leftover->name.size == 0)
-		return true;
-	if (Tss2_Sys_ReadPublic(sys, leftover->handle, NULL, &public_area, &name, &qualified, NULL) !=
-	    TSS2_RC_SUCCESS)
-		return false;
-	return bytes_equal(bytes_of(name.name, name.size),
-	                   bytes_of(leftover->name.name, leftover->name.size));
-}
-
-/* On a bare TPM what we lost hold of would fill its slots for ever; a resource manager has tidied it, and these handles mean nothing to it. */
-static void leftovers_flush(struct token *token)
-{
-	struct tpm_leftovers leftovers = token->leftovers;
-	TSS2_SYS_CONTEXT *sys;
-
-	token->leftovers = (struct tpm_leftovers){ 0 };
-	if (leftovers.count == 0 || !leftovers.reset_count_known ||
-	    leftovers.reset_count != token->reset_count)
-		return;
-	if (Esys_GetSysContext(token->esys, &sys) != TSS2_RC_SUCCESS)
-		return;
-	for (size_t i = 0; i < leftovers.count; i++)
-		if (leftover_is_ours(sys, &leftovers.items[i]))
-			(void)Tss2_Sys_FlushContext(sys, leftovers.items[i].handle);
 }
 
 enum err tpm_device_renew(struct token *token)
@@ -124,25 +75,36 @@ static TSS2_RC read_clock(struct token *token, uint32_t *ret_count)
 
 /* The first command after each opening. A software TPM may stand there without having been started, and nobody else will; a real one was started
  * by the firmware, or is in a state that is none of our business. */
+static TSS2_RC read_clock_started(struct token *token, uint32_t *ret_count)
+{
+	TSS2_RC rc = read_clock(token, ret_count);
+
+	if (!tpm_error_is(rc, TPM2_RC_INITIALIZE) || !token->driver->simulation)
+		return rc;
+	rc = Esys_Startup(token->esys, TPM2_SU_CLEAR);
+	return rc == TSS2_RC_SUCCESS ? read_clock(token, ret_count) : rc;
+}
+
+/* The answer has no session to protect it, and a changed count closes everything that was opened with a PIN: so a change is asked for twice. */
 enum err tpm_reset_count(struct token *token, uint32_t *ret_count)
 {
-	uint32_t count = 0;
-	TSS2_RC rc = read_clock(token, &count);
-	enum err err;
+	uint32_t count = 0, again = 0;
+	enum err err = tpm_check(token, read_clock_started(token, &count));
 
-	if (tpm_error_is(rc, TPM2_RC_INITIALIZE) && token->driver->simulation) {
-		rc = Esys_Startup(token->esys, TPM2_SU_CLEAR);
-		if (rc == TSS2_RC_SUCCESS)
-			rc = read_clock(token, &count);
+	if (!err && token->reset_count_known && count != token->reset_count) {
+		err = tpm_check(token, read_clock(token, &again));
+		if (!err && again != count)
+			err = again == token->reset_count ? OK : ERR_TOKEN;
+		count = again;
 	}
-	err = tpm_check(token, rc);
 	if (err)
 		return err;
 	token->reset_count = count;
 	token->reset_count_known = true;
-	leftovers_flush(token);
+	if (token->sweep.wanted)
+		tpm_sweep(token);
 	*ret_count = count;
-	return OK;
+	return token->broken ? ERR_NO_TOKEN : OK;
 }
 
 enum err tpm_properties(struct token *token, TPM2_PT first, TPMS_TAGGED_PROPERTY *properties, size_t *count)

@@ -23,25 +23,20 @@ static void list_remove(struct token *token, struct tpm_object *object)
 	object->next = NULL;
 }
 
-static void place_note(struct token *token, struct tpm_object *object)
+void tpm_object_loaded(struct token *token, struct tpm_object *object, ESYS_TR tr)
 {
 	TPM2B_NAME *name = NULL;
 
-	object->place = (struct tpm_leftover){ 0 };
-	if (Esys_TR_GetName(token->esys, object->tr, &name) == TSS2_RC_SUCCESS)
-		object->place.name = *name;
-	Esys_Free(name);
-	if (object->place.name.size)
-		(void)tpm_check(token, Esys_TR_GetTpmHandle(token->esys, object->tr, &object->place.handle));
-}
-
-void tpm_object_loaded(struct token *token, struct tpm_object *object, ESYS_TR tr)
-{
 	object->tr = tr;
+	object->handle = 0;
 	object->used = ++token->clock;
 	object->next = token->loaded;
 	token->loaded = object;
-	place_note(token, object);
+	if (tpm_check(token, Esys_TR_GetName(token->esys, tr, &name)) == OK)
+		object->name = *name;
+	Esys_Free(name);
+	tpm_sweep_arrived(token, &object->name);
+	(void)tpm_check(token, Esys_TR_GetTpmHandle(token->esys, tr, &object->handle));
 }
 
 /* ESYS's own structure has room for the longest context there could be; most are a tenth of it. */
@@ -78,10 +73,14 @@ static enum err object_save(struct token *token, struct tpm_object *object)
 static enum err object_flush(struct token *token, struct tpm_object *object)
 {
 	ESYS_TR tr = object->tr;
+	enum err err;
 
 	list_remove(token, object);
 	object->tr = ESYS_TR_NONE;
-	return tpm_check(token, Esys_FlushContext(token->esys, tr));
+	err = tpm_check(token, Esys_FlushContext(token->esys, tr));
+	if (err)
+		tpm_sweep_note(token, &object->name);
+	return err;
 }
 
 static struct tpm_object *longest_unused(const struct token *token)
@@ -115,19 +114,31 @@ enum err tpm_objects_shrink(struct token *token, size_t keep)
 	return err;
 }
 
+static bool has_slot_error(TSS2_RC rc)
+{
+	return tpm_error_is(rc, TPM2_RC_OBJECT_MEMORY) || tpm_error_is(rc, TPM2_RC_OBJECT_HANDLES);
+}
+
 enum err tpm_with_slot(struct token *token, tpm_command command, void *context)
 {
 	TSS2_RC rc = command(token, context);
+	bool swept = false;
 
-	while (tpm_error_is(rc, TPM2_RC_OBJECT_MEMORY) || tpm_error_is(rc, TPM2_RC_OBJECT_HANDLES)) {
-		struct tpm_object *oldest = longest_unused(token);
-		enum err err = oldest ? evict(token, oldest) : ERR_TOKEN_FULL;
+	while (tpm_error(rc) == ERR_TOKEN_FULL && !token->broken) {
+		struct tpm_object *oldest = has_slot_error(rc) ? longest_unused(token) : NULL;
+		enum err err = oldest ? evict(token, oldest) : OK;
 
 		if (err)
 			return err;
+		if (!oldest && swept)
+			break;
+		/* The last resort: something of ours that we lost hold of, or that a helper before us left when it was killed. */
+		if (!oldest)
+			tpm_sweep(token);
+		swept = swept || !oldest;
 		rc = command(token, context);
 	}
-	return tpm_check(token, rc);
+	return token->broken ? ERR_NO_TOKEN : tpm_check(token, rc);
 }
 
 struct reload {
@@ -152,6 +163,7 @@ static enum err object_reload(struct token *token, struct tpm_object *object)
 	struct reload request = { object, ESYS_TR_NONE };
 	enum err err = tpm_objects_shrink(token, TPM_OBJECTS_MAX - 1);
 
+	tpm_sweep_sent(token, &object->name);
 	if (!err)
 		err = tpm_with_slot(token, reload, &request);
 	if (err)
@@ -173,7 +185,7 @@ enum err tpm_object_ready(struct token *token, struct tpm_object *object)
 void tpm_object_drop(struct token *token, struct tpm_object *object)
 {
 	if (object->tr != ESYS_TR_NONE && token->broken)
-		tpm_leftover_note(token, &object->place);
+		tpm_sweep_note(token, &object->name);
 	else if (object->tr != ESYS_TR_NONE)
 		(void)object_flush(token, object);
 	list_remove(token, object);

@@ -265,11 +265,17 @@ enum err tpm_load(struct token *token, const struct token_load *load, struct tok
 	err = key_new(load, &key);
 	if (!err)
 		err = blob_read(load, loading);
-	if (!err)
-		err = key_parent(token, key, &loading->parent);
+	if (!err && !tpm_name_of(&loading->public_area.publicArea, &key->object.name))
+		err = ERR_TOKEN_STATE;
+	if (err)
+		return err;
+	tpm_sweep_sent(token, &key->object.name);
+	err = key_parent(token, key, &loading->parent);
 	if (!err)
 		err = load_under(token, loading, key);
 	tpm_parent_release(loading->parent);
+	if (!token->broken)
+		tpm_sweep_arrived(token, &key->object.name);
 	if (!err)
 		*ret_key = TAKE(key);
 	return err;

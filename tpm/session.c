@@ -23,13 +23,16 @@ static TSS2_RC start(struct token *token, void *context)
 static enum err session_start(struct token *token, struct tpm_parent *parent)
 {
 	struct start request = { parent->object.tr, ESYS_TR_NONE };
-	enum err err = tpm_with_slot(token, start, &request);
+	enum err err = tpm_sweep_before_session(token);
 
 	if (err)
 		return err;
+	token->sweep.session_sent = true;
+	err = tpm_with_slot(token, start, &request);
+	if (err)
+		return err;
 	token->session = request.session;
-	return tpm_check(token,
-	                 Esys_TR_GetTpmHandle(token->esys, request.session, &token->session_place.handle));
+	return tpm_check(token, Esys_TR_GetTpmHandle(token->esys, request.session, &token->sweep.session));
 }
 
 /*
@@ -54,7 +57,12 @@ enum err tpm_session(struct token *token, struct tpm_parent *parent, TPMA_SESSIO
 
 void tpm_session_flush(struct token *token)
 {
-	if (token->session != ESYS_TR_NONE && token->esys && !token->broken)
-		(void)tpm_check(token, Esys_FlushContext(token->esys, token->session));
+	bool flushed = token->session != ESYS_TR_NONE && token->esys && !token->broken &&
+	               tpm_check(token, Esys_FlushContext(token->esys, token->session)) == OK;
+
 	token->session = ESYS_TR_NONE;
+	if (flushed) {
+		token->sweep.session = 0;
+		token->sweep.session_sent = false;
+	}
 }

@@ -32,7 +32,7 @@ struct shim {
  *	c		creation data: 1024 bytes
  *	x		a context: 5120 bytes
  *	t		a ticket: tag, hierarchy, digest
- *	g		properties, the one kind of capability that is asked for: their number, then 8 bytes each
+ *	g		a capability, of the two kinds that are asked for: properties of 8 bytes, or handles of 4
  * The greatest lengths are those of the structures that the answer is unpacked into.
  */
 struct layout {
@@ -96,14 +96,16 @@ static void take_sized(struct reader *reader, size_t max)
 	(void)reader_take(reader, len);
 }
 
-static void take_properties(struct reader *reader)
+static void take_capability(struct reader *reader)
 {
 	uint32_t capability = reader_u32(reader);
 	uint32_t count = reader_u32(reader);
+	size_t each = capability == TPM2_CAP_HANDLES ? sizeof(TPM2_HANDLE) : sizeof(TPMS_TAGGED_PROPERTY);
+	uint32_t most = capability == TPM2_CAP_HANDLES ? TPM2_MAX_CAP_HANDLES : TPM2_MAX_TPM_PROPERTIES;
 
-	if (capability != TPM2_CAP_TPM_PROPERTIES || count > TPM2_MAX_TPM_PROPERTIES)
+	if ((capability != TPM2_CAP_HANDLES && capability != TPM2_CAP_TPM_PROPERTIES) || count > most)
 		reader->failed = true;
-	(void)reader_take(reader, count * sizeof(TPMS_TAGGED_PROPERTY));
+	(void)reader_take(reader, count * each);
 }
 
 static void take_parameter(struct reader *reader, char letter)
@@ -114,7 +116,7 @@ static void take_parameter(struct reader *reader, char letter)
 		(void)reader_take(reader, 2 + 4);
 		take_sized(reader, longest('d'));
 	} else if (letter == 'g') {
-		take_properties(reader);
+		take_capability(reader);
 	} else {
 		take_sized(reader, longest(letter));
 	}

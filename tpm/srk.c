@@ -78,8 +78,7 @@ static bool is_storage_key(const TPMT_PUBLIC *area)
 	       ecc->symmetric.algorithm == TPM2_ALG_AES && ecc->symmetric.mode.aes == TPM2_ALG_CFB;
 }
 
-/* The Name of a public area whose nameAlg is SHA-256. */
-static bool name_of(const TPMT_PUBLIC *area, TPM2B_NAME *ret_name)
+bool tpm_name_of(const TPMT_PUBLIC *area, TPM2B_NAME *ret_name)
 {
 	uint8_t marshalled[sizeof(TPMT_PUBLIC)];
 	size_t len = 0;
@@ -104,7 +103,7 @@ static enum err persistent_suitable(struct token *token, bool *ret_suitable)
 	if (err)
 		return err;
 	*ret_suitable = is_storage_key(&public_area->publicArea) &&
-	                name_of(&public_area->publicArea, &name) &&
+	                tpm_name_of(&public_area->publicArea, &name) &&
 	                bytes_equal(bytes_of(name.name, name.size),
 	                            bytes_of(token->persistent.name.name, token->persistent.name.size));
 	Esys_Free(public_area);

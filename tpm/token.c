@@ -59,8 +59,13 @@ static enum err token_reopen(struct token *token)
 	return tpm_device_open(token);
 }
 
+/* Nothing of ours stays, not even what a broken connection has left. */
 static void token_close(struct token *token)
 {
+	uint32_t count;
+
+	if (token->broken && token_reopen(token) == OK)
+		(void)!tpm_reset_count(token, &count);
 	if (token->esys && !token->broken) {
 		while (token->loaded)
 			tpm_object_drop(token, token->loaded);
@@ -109,7 +114,7 @@ static enum err status_maker(struct token *token, struct token_status *status)
 		append_text(model, sizeof(model), property(properties, count, part));
 	firmware = property(properties, count, TPM2_PT_FIRMWARE_VERSION_1);
 	(void)snprintf(status->manufacturer, sizeof(status->manufacturer), "%s %s %u.%u", maker, model,
-		       firmware >> 16, firmware & 0xffff);
+	               firmware >> 16, firmware & 0xffff);
 	return OK;
 }
 

@@ -27,17 +27,12 @@
 /* A bare TPM has three slots for objects, and a persistent parent takes one of them while it is used. */
 #define TPM_OBJECTS_MAX 2U
 
-/* Where something of ours stands on the TPM, so that it can be found again and flushed after the connection broke. */
-struct tpm_leftover {
-	TPM2_HANDLE handle;
-	TPM2B_NAME name; /* of an object; empty for a session */
-};
-
 /* Something that can be loaded: a key, or a transient parent. */
 struct tpm_object {
 	struct tpm_object *next; /* among those that are loaded */
 	ESYS_TR tr; /* ESYS_TR_NONE: not loaded */
-	struct tpm_leftover place; /* where it stands on the TPM, while loaded */
+	TPM2_HANDLE handle; /* the TPM's own, while loaded */
+	TPM2B_NAME name; /* once it was loaded */
 	uint8_t *context; /* owned; a marshalled TPMS_CONTEXT, once it was saved */
 	size_t context_len;
 	uint64_t used; /* when it was last used */
@@ -59,12 +54,21 @@ struct tpm_parent {
 	bool known;
 };
 
-/* Those of a TPM whose connection broke. */
-struct tpm_leftovers {
-	struct tpm_leftover items[TPM_OBJECTS_MAX + 2];
-	size_t count;
-	uint32_t reset_count; /* they are gone if it has changed */
-	bool reset_count_known;
+/* What may still stand on a TPM though we lost hold of it: an answer did not arrive, or a connection broke. */
+#define TPM_SWEEP_NAMES 16U
+#define TPM_SWEEP_SESSIONS 64U
+struct tpm_sweep {
+	bool broken_before; /* from now on sessions are listed before ours is started */
+	bool wanted;
+	TPM2B_NAME names[TPM_SWEEP_NAMES]; /* of objects of ours */
+	size_t name_count;
+	TPM2B_NAME in_flight; /* of the object that is being loaded; empty: none is */
+	TPM2_HANDLE session; /* ours, as the TPM named it; 0: none */
+	bool session_sent; /* one was asked for, so there may be one */
+	bool sessions_listed;
+	TPM2_HANDLE sessions[TPM_SWEEP_SESSIONS]; /* of others, from before */
+	size_t session_count;
+	uint32_t reset_count; /* then; when it has changed nothing of it is left */
 };
 
 struct token {
@@ -74,16 +78,15 @@ struct token {
 	struct shim *shim;
 	ESYS_CONTEXT *esys;
 	ESYS_TR session; /* ESYS_TR_NONE: not started */
-	struct tpm_leftover session_place;
 	struct tpm_parent persistent;
 	struct tpm_parent transient;
 	struct tpm_object *loaded;
 	uint64_t clock; /* counts uses */
 	bool broken; /* ESYS must be made anew before anything else */
 	bool reset_count_known;
-	uint32_t reset_count;
+	uint32_t reset_count; /* as last read, over all connections */
 	uint32_t commands_before; /* sent over connections that are closed */
-	struct tpm_leftovers leftovers;
+	struct tpm_sweep sweep;
 };
 
 /* device.c */
@@ -96,8 +99,6 @@ enum err tpm_check(struct token *token, TSS2_RC rc);
 MUST_CHECK enum err tpm_reset_count(struct token *token, uint32_t *ret_count);
 /* The same connection with a new ESYS context, when the old one has seen what it should not keep. Keys stay usable. */
 MUST_CHECK enum err tpm_device_renew(struct token *token);
-/* Remembers what could not be flushed now; it is when the TPM can be asked again and has not been reset. */
-void tpm_leftover_note(struct token *token, const struct tpm_leftover *leftover);
 /* A property of TPM_PT_FIXED or TPM_PT_VAR: as many as *count asks from first on. */
 MUST_CHECK enum err tpm_properties(struct token *token, TPM2_PT first, TPMS_TAGGED_PROPERTY *properties,
                                    size_t *count);
@@ -105,6 +106,20 @@ MUST_CHECK enum err tpm_properties(struct token *token, TPM2_PT first, TPMS_TAGG
 void tpm_forget_answer(struct token *token);
 /* On a software TPM that is about to be closed for good. */
 void tpm_device_shutdown(struct token *token);
+
+/* sweep.c */
+
+/* An object of this Name may have been left behind. */
+void tpm_sweep_note(struct token *token, const TPM2B_NAME *name);
+/* An object of this Name is about to be loaded, and was. Until then one that stands on the TPM is a lost one. */
+void tpm_sweep_sent(struct token *token, const TPM2B_NAME *name);
+void tpm_sweep_arrived(struct token *token, const TPM2B_NAME *name);
+/* Before our session is started: whose are there already? Only after the first loss, so that a first unwrap costs no command for it. */
+MUST_CHECK enum err tpm_sweep_before_session(struct token *token);
+/* The connection is about to be closed with these loaded. */
+void tpm_sweep_before_close(struct token *token);
+/* Flushes what is ours and was lost; nothing that might be somebody else's. */
+void tpm_sweep(struct token *token);
 
 /* session.c */
 
@@ -137,6 +152,8 @@ MUST_CHECK enum err tpm_parent_of(struct token *token, uint32_t handle, struct b
 /* The parent for new keys: the persistent one if it is suitable, a new persistent one if there is none, else a transient one. */
 MUST_CHECK enum err tpm_parent_for_new(struct token *token, struct tpm_parent **ret_parent,
                                        uint32_t *ret_handle);
+/* Computes the Name of a public area whose nameAlg is SHA-256. */
+bool tpm_name_of(const TPMT_PUBLIC *area, TPM2B_NAME *ret_name);
 void tpm_parent_release(struct tpm_parent *parent);
 
 /* seal.c */

@@ -1,0 +1,212 @@
+/*
+ * On a TPM that no resource manager stands before, what we lost hold of fills its few slots until it is reset: an answer that did not arrive carried
+ * the handle of something that is loaded now. So losses are remembered by what can be recognised again. An object has a Name, and an object with the
+ * Name of one of our keys is ours, whatever its handle. A session has nothing; but when one was lost, the sessions before the next is started are
+ * listed, and a single new one that is found after another loss is ours. If there is any doubt it stays.
+ */
+#include "tpm/error.h"
+#include "tpm/token.h"
+
+/* As the TPM's own headers have them, but without shifting into a sign. */
+#define FIRST_OBJECT 0x80000000U
+#define FIRST_SESSION 0x02000000U
+
+static bool name_equal(const TPM2B_NAME *a, const TPM2B_NAME *b)
+{
+	return a->size > 0 && bytes_equal(bytes_of(a->name, a->size), bytes_of(b->name, b->size));
+}
+
+static bool name_known(const struct tpm_sweep *sweep, const TPM2B_NAME *name)
+{
+	for (size_t i = 0; i < sweep->name_count; i++)
+		if (name_equal(&sweep->names[i], name))
+			return true;
+	return name_equal(&sweep->in_flight, name);
+}
+
+void tpm_sweep_note(struct token *token, const TPM2B_NAME *name)
+{
+	struct tpm_sweep *sweep = &token->sweep;
+
+	sweep->wanted = true;
+	if (name->size == 0 || name_known(sweep, name) || sweep->name_count == TPM_SWEEP_NAMES)
+		return;
+	sweep->names[sweep->name_count++] = *name;
+}
+
+void tpm_sweep_sent(struct token *token, const TPM2B_NAME *name)
+{
+	if (token->sweep.in_flight.size == 0)
+		token->sweep.in_flight = *name;
+}
+
+void tpm_sweep_arrived(struct token *token, const TPM2B_NAME *name)
+{
+	if (name_equal(&token->sweep.in_flight, name))
+		token->sweep.in_flight.size = 0;
+}
+
+void tpm_sweep_before_close(struct token *token)
+{
+	struct tpm_sweep *sweep = &token->sweep;
+	const TPM2B_NAME in_flight = sweep->in_flight;
+
+	sweep->in_flight.size = 0;
+	for (const struct tpm_object *object = token->loaded; object; object = object->next)
+		tpm_sweep_note(token, &object->name);
+	tpm_sweep_note(token, &in_flight);
+	sweep->broken_before = true;
+	sweep->reset_count = token->reset_count;
+}
+
+/* ---- what there is ---- */
+
+static enum err handles(struct token *token, TPM2_HANDLE first, TPM2_HANDLE *ret_handles, size_t max,
+                        size_t *ret_count)
+{
+	TPMS_CAPABILITY_DATA *data = NULL;
+	TPMI_YES_NO more;
+	enum err err =
+	        tpm_check(token, Esys_GetCapability(token->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+	                                            TPM2_CAP_HANDLES, first, (uint32_t)max, &more, &data));
+
+	if (err)
+		return err;
+	if (data->capability != TPM2_CAP_HANDLES || data->data.handles.count > max) {
+		Esys_Free(data);
+		return ERR_TOKEN;
+	}
+	*ret_count = data->data.handles.count;
+	memcpy(ret_handles, data->data.handles.handle, *ret_count * sizeof(*ret_handles));
+	Esys_Free(data);
+	return OK;
+}
+
+enum err tpm_sweep_before_session(struct token *token)
+{
+	struct tpm_sweep *sweep = &token->sweep;
+	enum err err = OK;
+
+	sweep->sessions_listed = false;
+	sweep->session = 0;
+	if (!sweep->broken_before)
+		return OK;
+	err = handles(token, FIRST_SESSION, sweep->sessions, TPM_SWEEP_SESSIONS, &sweep->session_count);
+	sweep->sessions_listed = !err;
+	return err;
+}
+
+/* ---- objects ---- */
+
+static bool held(const struct token *token, TPM2_HANDLE handle)
+{
+	for (const struct tpm_object *object = token->loaded; object; object = object->next)
+		if (object->handle == handle)
+			return true;
+	return false;
+}
+
+/* ESYS reads the object's public area to make its own handle of it, and computes the Name from that. */
+static enum err object_sweep(struct token *token, TPM2_HANDLE handle)
+{
+	TPM2B_NAME *name = NULL;
+	ESYS_TR tr = ESYS_TR_NONE;
+	TSS2_RC rc =
+	        Esys_TR_FromTPMPublic(token->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &tr);
+	enum err err;
+
+	/* A sequence of somebody's, which has no public area, or gone by now. */
+	if (rc != TSS2_RC_SUCCESS && tpm_error_is_answer(rc))
+		return OK;
+	err = tpm_check(token, rc);
+	if (!err)
+		err = tpm_check(token, Esys_TR_GetName(token->esys, tr, &name));
+	if (!err && name_known(&token->sweep, name))
+		err = tpm_check(token, Esys_FlushContext(token->esys, tr));
+	else if (tr != ESYS_TR_NONE)
+		(void)Esys_TR_Close(token->esys, &tr);
+	Esys_Free(name);
+	return err;
+}
+
+static enum err objects_sweep(struct token *token)
+{
+	TPM2_HANDLE found[TPM_SWEEP_SESSIONS];
+	size_t count = 0;
+	enum err err = handles(token, FIRST_OBJECT, found, TPM_SWEEP_SESSIONS, &count);
+
+	for (size_t i = 0; !err && i < count; i++)
+		if (!held(token, found[i]))
+			err = object_sweep(token, found[i]);
+	return err;
+}
+
+/* ---- the session ---- */
+
+static bool listed(const struct tpm_sweep *sweep, TPM2_HANDLE handle)
+{
+	for (size_t i = 0; i < sweep->session_count; i++)
+		if (sweep->sessions[i] == handle)
+			return true;
+	return false;
+}
+
+/* The one that came since the others were listed; where they were not listed, the one that the TPM named. 0: none, or more than one. */
+static TPM2_HANDLE session_lost(const struct tpm_sweep *sweep, const TPM2_HANDLE *found, size_t count)
+{
+	TPM2_HANDLE lost = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (sweep->sessions_listed ? listed(sweep, found[i]) : found[i] != sweep->session)
+			continue;
+		if (lost)
+			return 0;
+		lost = found[i];
+	}
+	return lost;
+}
+
+static enum err session_sweep(struct token *token)
+{
+	struct tpm_sweep *sweep = &token->sweep;
+	TPM2_HANDLE found[TPM_SWEEP_SESSIONS], lost;
+	size_t count = 0;
+	ESYS_TR tr = ESYS_TR_NONE;
+	enum err err = OK;
+
+	if (!sweep->session_sent || token->session != ESYS_TR_NONE)
+		return OK;
+	err = handles(token, FIRST_SESSION, found, TPM_SWEEP_SESSIONS, &count);
+	lost = err ? 0 : session_lost(sweep, found, count);
+	if (lost)
+		err = tpm_check(token, Esys_TR_FromTPMPublic(token->esys, lost, ESYS_TR_NONE, ESYS_TR_NONE,
+		                                             ESYS_TR_NONE, &tr));
+	if (!err && lost)
+		err = tpm_check(token, Esys_FlushContext(token->esys, tr));
+	if (!err) {
+		sweep->session = 0;
+		sweep->session_sent = false;
+	}
+	return err;
+}
+
+void tpm_sweep(struct token *token)
+{
+	struct tpm_sweep *sweep = &token->sweep;
+	bool reset = sweep->broken_before && sweep->reset_count != token->reset_count;
+	enum err err = OK;
+
+	/* A reset has swept already, and sessions that are there now are others'. */
+	if (reset)
+		sweep->session_sent = false;
+	else
+		err = session_sweep(token);
+	if (!err)
+		err = objects_sweep(token);
+	/* What could not be done is done when the connection has been opened once more. */
+	if (!err) {
+		sweep->wanted = false;
+		sweep->name_count = 0;
+		sweep->reset_count = token->reset_count;
+	}
+}
