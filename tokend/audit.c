@@ -32,6 +32,8 @@
 #define TIMER_ACCURACY_US 1000ULL
 #define GROUP_MAX 256U /* records in one write */
 #define LINE_TAIL_MAX 160U /* what closing a line adds: "sequence" and "previous" */
+#define GROUP_WORTH 8U /* records that are worth a sync although more are expected */
+#define GROUP_WAIT_NS 400000L /* how long a smaller group waits for those that are expected */
 #define GROUP_BYTES_MAX ((GROUP_MAX + 4U) * AUDIT_LINE_MAX)
 #define NAME_SHOWN_MAX 255U /* bytes of a name that somebody asked for */
 #define THREAD_STACK (256U << 10) /* all of it may be locked memory */
@@ -78,6 +80,7 @@ struct audit {
 	pthread_cond_t end; /* for audit_free */
 	struct queue queued, writing, finished;
 	struct notes notes;
+	size_t expected; /* records that will probably be here in a moment */
 	bool stop, ended, abandoned, works;
 	unsigned long long count;
 
@@ -360,6 +363,23 @@ static bool has_notes(const struct notes *notes)
 
 static void audit_destroy(struct audit *audit);
 
+/*
+ * A sync costs the same for one record as for many, so the first of many clients that ask at once waits a little for the others: without this the writer would sync for each as it comes, and
+ * be behind ever after. One client alone never waits.
+ */
+static void wait_for_more(struct audit *audit)
+{
+	struct timespec until;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += GROUP_WAIT_NS;
+	until.tv_sec += until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
+	while (audit->expected > 0 && audit->queued.count < GROUP_WORTH && !audit->stop)
+		if (pthread_cond_clockwait(&audit->work, &audit->lock, CLOCK_MONOTONIC, &until) != 0)
+			return;
+}
+
 static void *writer(void *argument)
 {
 	struct audit *audit = argument;
@@ -371,6 +391,7 @@ static void *writer(void *argument)
 			(void)pthread_cond_wait(&audit->work, &audit->lock);
 		if (!audit->queued.first)
 			break;
+		wait_for_more(audit);
 		work_once(audit);
 	}
 	if (has_notes(&audit->notes) && !audit->abandoned)
@@ -521,7 +542,9 @@ static enum err enqueue(struct audit *audit, struct entry *entry)
 	full = audit->queued.count + audit->writing.count + audit->finished.count >= AUDIT_QUEUE_MAX;
 	if (!full) {
 		queue_put(&audit->queued, entry);
-		(void)pthread_cond_signal(&audit->work);
+		/* In between, the writer is working or waiting for more, and need not be woken for each. */
+		if (audit->queued.count == 1 || audit->queued.count == GROUP_WORTH || audit->expected == 0)
+			(void)pthread_cond_signal(&audit->work);
 	}
 	(void)pthread_mutex_unlock(&audit->lock);
 	return full ? ERR_BUSY : OK;
@@ -544,6 +567,15 @@ enum err audit_write(struct audit *audit, const struct audit_record *record, aud
 	if (!err)
 		(void)TAKE(entry);
 	return err;
+}
+
+void audit_expect(struct audit *audit, size_t records)
+{
+	(void)pthread_mutex_lock(&audit->lock);
+	audit->expected = records;
+	if (records == 0 && audit->queued.first)
+		(void)pthread_cond_signal(&audit->work);
+	(void)pthread_mutex_unlock(&audit->lock);
 }
 
 void audit_forget(struct audit *audit, const void *context)

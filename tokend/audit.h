@@ -53,6 +53,9 @@ DEFINE_CLEANUP(struct audit *, audit_free);
 MUST_CHECK enum err audit_write(struct audit *audit, const struct audit_record *record, audit_done done,
                                 void *context);
 
+/* How many records will probably follow in a moment: requests that helpers are working on. While it is not 0, a small group waits for them, for less than half a millisecond. */
+void audit_expect(struct audit *audit, size_t records);
+
 /* Forgets the callback of requests whose client is gone: context is compared. The record is written all the same. */
 void audit_forget(struct audit *audit, const void *context);
 

@@ -298,6 +298,7 @@ static enum err write_record(struct request *request, const char *operation)
 		.result = request->err,
 	};
 
+	audit_expect(request->daemon->audit, request->worker ? worker_in_flight(request->worker) : 0);
 	return audit_write(request->daemon->audit, &record, audited, request);
 }
 

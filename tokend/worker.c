@@ -509,6 +509,11 @@ void worker_submit(struct worker *worker, struct worker_call *call)
 	pump(worker);
 }
 
+size_t worker_in_flight(const struct worker *worker)
+{
+	return worker->sent_count + worker->waiting_count;
+}
+
 void worker_withdraw(struct worker *worker, struct worker_call *call)
 {
 	struct worker_call **at = &worker->waiting;
@@ -578,8 +583,10 @@ static int on_helper(sd_event_source *source, int fd, uint32_t events, void *con
 	(void)fd;
 	if (worker->write_blocked && (events & EPOLLOUT))
 		watch_writable(worker, false);
-	for (size_t i = 0; !err && i < WORKER_SENT_MAX && worker->state == WORKER_UP; i++)
+	/* No look for an answer that nothing is due for: that would be a call into the kernel for each. But one look there is, for the end of the socket shows there. */
+	do
 		err = receive_one(worker);
+	while (!err && worker->state == WORKER_UP && worker->sent);
 	if (worker->state != WORKER_UP)
 		return 0;
 	if (err == ERR_NO_TOKEN) {

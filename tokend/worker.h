@@ -49,6 +49,9 @@ void worker_started(struct worker *worker, int fd);
 
 void worker_submit(struct worker *worker, struct worker_call *call);
 
+/* How many calls are on their way or wait for it. */
+size_t worker_in_flight(const struct worker *worker);
+
 /* Nobody waits for call any more: if it has not gone out yet it never does, and is done with ERR_BUSY from inside this. */
 void worker_withdraw(struct worker *worker, struct worker_call *call);
 

@@ -138,6 +138,12 @@ void worker_restart(struct worker *worker)
 	worker->restarted = true;
 }
 
+size_t worker_in_flight(const struct worker *worker)
+{
+	(void)worker;
+	return 0;
+}
+
 const char *worker_uri(const struct worker *worker)
 {
 	return worker->uri;
