@@ -32,7 +32,8 @@ static void test_ours(void **state)
 	assert_true(seen == OSSL_LIB_CTX_new);
 	OSSL_LIB_CTX_free(context);
 	assert_ptr_equal(OSSL_LIB_CTX_new(), context);
-	assert_true(OpenSSL_version_num() >= 0x30000000UL); /* and keeps the library among those that are loaded */
+	assert_true(OpenSSL_version_num() >=
+	            0x30000000UL); /* and keeps the library among those that are loaded */
 	OSSL_LIB_CTX_free(NULL);
 }
 
