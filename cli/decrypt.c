@@ -205,7 +205,7 @@ static enum err explain_other_format(struct decryption *decryption, struct bytes
 	if (memmem(piece.data, piece.len, sops_value, strlen(sops_value))) {
 		(void)problem_set(problem, ERR_UNSUPPORTED,
 		                  "%s is a SOPS file, which tokenctl does not open yet", decryption->name);
-		problem_hint(problem, "SOPS_AGE_KEY_FILE=<(tokenctl identity) sops -d %s",
+		problem_hint(problem, "SOPS_AGE_KEY_CMD='tokenctl identity' sops -d %s",
 		             decryption->is_stdin ? "FILE" : decryption->name);
 		return ERR_UNSUPPORTED;
 	}

@@ -50,7 +50,9 @@ static enum err add_tagged(struct request *request, const struct candidate *cand
 	for (size_t i = 0; i < request->stanza_count; i++) {
 		const struct token_stanza *stanza = &request->stanzas[i].stanza;
 
-		for (size_t j = 0; !err && stanza->kind == KEY_KIND_P256 && j<count && * tags> 0; j++) {
+		if (stanza->kind != KEY_KIND_P256)
+			continue;
+		for (size_t j = 0; !err && j < count && *tags; j++) {
 			(*tags)--;
 			if (candidate_matches(&candidates[j], stanza))
 				err = add_try(request, &candidates[j], i);
