@@ -109,7 +109,7 @@ class Tpm:
 
 class Daemon:
     def __init__(self, configuration="", policy=None, tpms=1, **arguments):
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="tokend."))
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="tokend.", dir=os.environ.get("TOKEND_TEST_DIR")))
         self.directory.chmod(0o700)
         self.run = self.directory / "run"
         self.socket = self.run / "control.sock"
