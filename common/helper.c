@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "common/helper_answers.h"
 #include "common/helper_operations.h"
 #include "common/helper_sandbox.h"
 #include "common/log.h"
@@ -16,6 +17,7 @@ static void helper_done(struct helper *helper)
 	helper->keys = helper_keys_free(helper->keys);
 	helper->box_secret = secret_free(helper->box_secret);
 	helper->answer = buf_free(helper->answer);
+	helper->ready = buf_free(helper->ready);
 }
 
 static enum err helper_init(struct helper *helper)
@@ -24,6 +26,8 @@ static enum err helper_init(struct helper *helper)
 
 	if (!err)
 		err = buf_new_locked(TOKEN_MESSAGE_MAX, &helper->answer);
+	if (!err)
+		err = buf_new_locked(HELPER_READY_MAX * HELPER_READY_LEN, &helper->ready);
 	if (!err)
 		err = secret_new(crypto_box_SECRETKEYBYTES, &helper->box_secret);
 	if (!err && crypto_box_keypair(helper->box_public, secret_fill(helper->box_secret)) != 0)
@@ -45,20 +49,8 @@ static enum err answer_make(struct helper *helper, const struct token_message *q
 	return err ? err : token_message_end(helper->answer);
 }
 
-static enum err answer_send(struct helper *helper)
-{
-	struct bytes packet = buf_bytes(helper->answer);
-	ssize_t sent;
-
-	do
-		sent = send(helper->socket, packet.data, packet.len, MSG_NOSIGNAL);
-	while (sent < 0 && errno == EINTR);
-	buf_clear(helper->answer);
-	return sent < 0 ? ERR_SYSTEM : OK;
-}
-
-/* One packet, whole, into question. ERR_TRUNCATED at the end of the conversation. */
-static enum err question_receive(const struct helper *helper, struct buf *question)
+/* One packet, whole, into question. ERR_TRUNCATED at the end of the conversation; ERR_AGAIN when there is none and flags say not to wait. */
+static enum err question_receive(const struct helper *helper, int flags, struct buf *question)
 {
 	uint8_t *space;
 	ssize_t got;
@@ -69,8 +61,10 @@ static enum err question_receive(const struct helper *helper, struct buf *questi
 	if (err)
 		return err;
 	do
-		got = recv(helper->socket, space, TOKEN_MESSAGE_MAX, MSG_TRUNC);
+		got = recv(helper->socket, space, TOKEN_MESSAGE_MAX, MSG_TRUNC | flags);
 	while (got < 0 && errno == EINTR);
+	if (got < 0 && errno == EAGAIN)
+		return ERR_AGAIN;
 	if (got < 0)
 		return errno == ECONNRESET ? ERR_TRUNCATED : ERR_SYSTEM;
 	if (got > (ssize_t)TOKEN_MESSAGE_MAX)
@@ -79,10 +73,24 @@ static enum err question_receive(const struct helper *helper, struct buf *questi
 	return got == 0 ? ERR_TRUNCATED : OK;
 }
 
+/* Answers are kept back only while the next question is there already. */
+static enum err question_next(struct helper *helper, struct buf *question)
+{
+	enum err err = helper->ready_count > 0 ? question_receive(helper, MSG_DONTWAIT, question) : ERR_AGAIN;
+
+	if (err != ERR_AGAIN)
+		return err;
+	err = helper_answers_send(helper);
+	if (err)
+		return err;
+	helper_device_watch(helper);
+	return question_receive(helper, 0, question);
+}
+
 static enum err serve_one(struct helper *helper, struct buf *question)
 {
 	struct token_message message;
-	enum err err = question_receive(helper, question);
+	enum err err = question_next(helper, question);
 
 	if (!err)
 		err = token_message_parse(buf_bytes(question), &message);
@@ -91,11 +99,7 @@ static enum err serve_one(struct helper *helper, struct buf *question)
 		err = ERR_BAD_MESSAGE;
 	if (!err)
 		err = answer_make(helper, &message);
-	if (!err)
-		err = answer_send(helper);
-	if (!err)
-		helper_device_watch(helper);
-	return err;
+	return err ? err : helper_answers_add(helper);
 }
 
 static enum err serve(struct helper *helper)

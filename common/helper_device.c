@@ -2,6 +2,7 @@
 
 #include <time.h>
 
+#include "common/helper_answers.h"
 #include "common/log.h"
 
 void helper_device_unload(struct helper *helper, struct helper_key *key)
@@ -77,6 +78,9 @@ enum err helper_device_do(struct helper *helper, helper_action action, void *con
 {
 	enum err err = ERR_NO_TOKEN;
 
+	/* The device may take its time; answers that are ready need not. A failure is kept, and ends the conversation after this answer. */
+	if (helper_answers_send(helper))
+		helper->answers_failed = ERR_SYSTEM;
 	for (int attempt = 0; attempt < 2 && err == ERR_NO_TOKEN; attempt++) {
 		err = device_ready(helper);
 		if (!err)

@@ -11,6 +11,8 @@
 #include "common/helper_keys.h"
 
 #define HELPER_RESET_CHECK_SECONDS 10
+#define HELPER_READY_MAX 4U /* answers that leave together */
+#define HELPER_READY_LEN 256U /* a longer one leaves alone */
 
 struct helper {
 	const struct token_ops *ops;
@@ -25,6 +27,10 @@ struct helper {
 	struct secret *box_secret;
 	uint8_t box_public[TOKEN_BOX_KEY_LEN];
 	struct buf *answer; /* locked memory */
+	struct buf *ready; /* locked memory: answers that have not left yet, one behind the other */
+	size_t ready_len[HELPER_READY_MAX];
+	size_t ready_count;
+	enum err answers_failed; /* sticks */
 };
 
 typedef enum err (*helper_action)(struct helper *helper, void *context);
