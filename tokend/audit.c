@@ -32,7 +32,7 @@
 #define TIMER_ACCURACY_US 1000ULL
 #define GROUP_MAX 256U /* records in one write */
 #define LINE_TAIL_MAX 160U /* what closing a line adds: "sequence" and "previous" */
-#define GROUP_WORTH 8U /* records that are worth a sync although more are expected */
+#define GROUP_WORTH 4U /* records that are worth a sync although more are expected */
 #define GROUP_WAIT_NS 400000L /* how long a smaller group waits for those that are expected */
 #define GROUP_BYTES_MAX ((GROUP_MAX + 4U) * AUDIT_LINE_MAX)
 #define NAME_SHOWN_MAX 255U /* bytes of a name that somebody asked for */
