@@ -170,7 +170,7 @@ struct keyring *keyring_free(struct keyring *keyring)
 static void key_file_name(const struct key_id *id, char out[static FILE_NAME_MAX])
 {
 	hex_encode(bytes_of(id->bytes, KEY_ID_LEN), out);
-	(void)strcpy(out + ID_TEXT_LEN, ".key");
+	memcpy(out + ID_TEXT_LEN, ".key", sizeof(".key"));
 }
 
 static void blob_file_name(const struct key_id *id, unsigned number, char out[static FILE_NAME_MAX])
