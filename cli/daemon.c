@@ -163,6 +163,19 @@ const char *daemon_box_key_for(const json_t *tokens, const json_t *key)
 	return NULL;
 }
 
+static void explain_wrong_pin(struct problem *problem, const json_t *reply, const char *key)
+{
+	json_int_t left = json_integer_member(reply, "triesLeft", -1);
+
+	if (left >= 0)
+		problem_hint(problem,
+		             "tokenctl unlock %s   tries again; %lld tries are left before tokend "
+		             "keeps the rest back",
+		             key, (long long)left);
+	else
+		problem_hint(problem, "tokenctl unlock %s   tries again", key);
+}
+
 enum err daemon_unlock(struct daemon *daemon, const char *key, const char *box_key, const struct secret *pin,
                        unsigned seconds, struct problem *problem, json_t **ret_reply)
 {
@@ -182,9 +195,8 @@ enum err daemon_unlock(struct daemon *daemon, const char *key, const char *box_k
 		return ERR_NOMEM;
 	}
 	err = daemon_call(daemon, "Unlock", parameters, DAEMON_TOKEN_DEADLINE_MS, problem, ret_reply);
-	if (err == ERR_PIN_WRONG && json_integer_member(*ret_reply, "triesLeft", -1) >= 0)
-		problem_hint(problem, "%lld tries are left before tokend keeps the rest back",
-		             (long long)json_integer_member(*ret_reply, "triesLeft", -1));
+	if (err == ERR_PIN_WRONG)
+		explain_wrong_pin(problem, *ret_reply, key);
 	return err;
 }
 
@@ -281,7 +293,10 @@ static enum err unlock_asking(struct daemon *daemon, const struct daemon_unwrap 
 	}
 	if (err)
 		return err;
-	return daemon_unlock(daemon, key, box_key, pin, 0, problem, &reply);
+	err = daemon_unlock(daemon, key, box_key, pin, 0, problem, &reply);
+	if (err == ERR_PIN_WRONG && name)
+		explain_wrong_pin(problem, reply, name);
+	return err;
 }
 
 static enum err read_answer(const json_t *reply, const struct question *question, struct problem *problem,

@@ -209,7 +209,10 @@ static enum err explain_other_format(struct decryption *decryption, struct bytes
 		             decryption->is_stdin ? "FILE" : decryption->name);
 		return ERR_UNSUPPORTED;
 	}
-	return problem_set(problem, ERR_BAD_FILE, "%s is not an age file", decryption->name);
+	(void)problem_set(problem, ERR_BAD_FILE, "%s is not an age file", decryption->name);
+	if (!decryption->is_stdin)
+		problem_hint(problem, "file %s   says what it is", decryption->name);
+	return ERR_BAD_FILE;
 }
 
 static bool looks_like_age(struct bytes piece)
@@ -245,13 +248,22 @@ static enum err take_more(void *context, size_t len)
 	return age_reader_commit(decryption->reader, len);
 }
 
+static bool is_damage(enum err err)
+{
+	return err == ERR_BAD_FILE || err == ERR_TRUNCATED || err == ERR_BAD_CIPHERTEXT;
+}
+
 static enum err explain_failure(struct decryption *decryption, enum err err)
 {
 	struct problem *problem = &decryption->invocation->problem;
 
-	if (!err || problem->message[0])
+	if (!err || problem->hint[0])
 		return err;
-	return problem_set(problem, err, "%s: %s", decryption->name, err_info(err)->text);
+	if (!problem->message[0] || err == ERR_BAD_CIPHERTEXT)
+		(void)problem_set(problem, err, "%s: %s", decryption->name, err_info(err)->text);
+	if (is_damage(err))
+		problem_hint(problem, "get it again from where it came, or from a backup");
+	return err;
 }
 
 static enum err read_identities(struct decryption *decryption)

@@ -64,11 +64,14 @@ static enum err read_name(struct enrolment *enrolment, const char *name)
 		default_name(enrolment->name, sizeof(enrolment->name));
 		return OK;
 	}
-	if (!key_name_valid(bytes_of_string(name)))
-		return problem_set(problem_of(enrolment), ERR_USAGE,
-		                   "%s is not a name for a key: letters, digits, '_', '.', '-', in parts "
-		                   "separated by '/'",
-		                   name);
+	if (!key_name_valid(bytes_of_string(name))) {
+		(void)problem_set(problem_of(enrolment), ERR_USAGE,
+		                  "%s is not a name for a key: letters, digits, '_', '.', '-', in parts "
+		                  "separated by '/'",
+		                  name);
+		problem_hint(problem_of(enrolment), "tokenctl enroll --name host");
+		return ERR_USAGE;
+	}
 	(void)snprintf(enrolment->name, sizeof(enrolment->name), "%s", name);
 	return OK;
 }
@@ -134,6 +137,12 @@ static bool is_named(const json_t *token, const char *uri)
 	return own && (!uri || strcmp(own, uri) == 0);
 }
 
+/* ... than that the token is not there. */
+static bool says_more(const char *reason)
+{
+	return reason && strcmp(reason, err_info(ERR_NO_TOKEN)->text) != 0;
+}
+
 static enum err no_token(struct enrolment *enrolment, const char *uri, const json_t *absent)
 {
 	struct problem *problem = problem_of(enrolment);
@@ -142,8 +151,8 @@ static enum err no_token(struct enrolment *enrolment, const char *uri, const jso
 
 	if (absent)
 		(void)problem_set(problem, ERR_NO_TOKEN, "the token %s is not there%s%s",
-		                  json_string_member(absent, "uri"), reason ? ": " : "",
-		                  reason ? reason : "");
+		                  json_string_member(absent, "uri"), says_more(reason) ? ": " : "",
+		                  says_more(reason) ? reason : "");
 	else if (uri)
 		(void)problem_set(problem, ERR_NO_TOKEN, "tokend knows no token %s", uri);
 	else

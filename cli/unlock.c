@@ -2,6 +2,7 @@
 #include "cli/facts.h"
 #include "cli/pin.h"
 #include "cli/verbs.h"
+#include "common/key.h"
 
 static bool wants_pin(const json_t *key)
 {
@@ -31,18 +32,18 @@ static enum err choose_key(const json_t *keys, struct problem *problem, const js
 	return OK;
 }
 
-static enum err report(const json_t *reply, bool as_json)
+static enum err report(const json_t *key, const json_t *reply, bool as_json)
 {
+	const char *class = json_string_member(key, "class");
+	bool once = class && strcmp(class, key_class_name(KEY_CLASS_ADMIN)) == 0;
 	char duration[32];
 	json_int_t seconds = json_integer_member(reply, "seconds", 0);
 
 	if (as_json)
 		return json_print(json_deep_copy(reply));
 	duration_text(seconds, duration, sizeof(duration));
-	if (seconds > 0)
-		(void)fprintf(stderr, "%s is open for %s\n", json_string_member(reply, "name"), duration);
-	else
-		(void)fprintf(stderr, "%s is open for one use\n", json_string_member(reply, "name"));
+	(void)fprintf(stderr, once ? "%s is open for one use within %s\n" : "%s is open for %s\n",
+	              json_string_member(reply, "name"), duration);
 	return OK;
 }
 
@@ -56,8 +57,11 @@ static enum err unlock_key(struct invocation *invocation, const json_t *key, uns
 	CLEANUP(secret_freep) struct secret *pin = NULL;
 	enum err err;
 
-	if (!name || !wants_pin(key))
-		return problem_set(problem, ERR_USAGE, "the key %s has no PIN", name ? name : "");
+	if (!name || !wants_pin(key)) {
+		(void)problem_set(problem, ERR_USAGE, "the key %s has no PIN", name ? name : "");
+		problem_hint(problem, "tokenctl decrypt FILE   needs none");
+		return ERR_USAGE;
+	}
 	err = tokens_get(&invocation->daemon, problem, &tokens);
 	if (err)
 		return err;
@@ -70,7 +74,7 @@ static enum err unlock_key(struct invocation *invocation, const json_t *key, uns
 	err = pin_read(options_value(&invocation->options, "pin-file"), name, false, problem, &pin);
 	if (!err)
 		err = daemon_unlock(&invocation->daemon, name, box_key, pin, seconds, problem, &reply);
-	return err ? err : report(reply, options_given(&invocation->options, "json"));
+	return err ? err : report(key, reply, options_given(&invocation->options, "json"));
 }
 
 static enum err run(struct invocation *invocation)
