@@ -490,8 +490,14 @@ static void answer_late(struct audit *audit)
 
 static enum err timer_start(struct audit *audit, uint64_t deadline)
 {
-	if (sd_event_source_set_time(audit->timer_source, deadline) < 0 ||
-	    sd_event_source_set_enabled(audit->timer_source, SD_EVENT_ONESHOT) < 0)
+	int status = sd_event_source_set_time(audit->timer_source, deadline);
+
+	if (status >= 0)
+		status = sd_event_source_set_enabled(audit->timer_source, SD_EVENT_ONESHOT);
+	/* The loop has ended and this is the last record: audit_free waits for it, and not for ever. */
+	if (status == -ESTALE)
+		return OK;
+	if (status < 0)
 		return ERR_SYSTEM;
 	audit->timer_runs = true;
 	return OK;

@@ -390,6 +390,20 @@ static enum err load_policy(struct daemon *daemon)
 	return OK;
 }
 
+static enum err explain_no_keyring(const char *state_directory, enum err err)
+{
+	char hint[OPTIONS_PATH_MAX + 32];
+
+	if (err == ERR_STATE_DIR) {
+		(void)snprintf(hint, sizeof(hint), "chmod 700 %s/keys", state_directory);
+		return startup_failed(err, hint, "%s/keys must be a directory that is tokend's alone",
+		                      state_directory);
+	}
+	(void)snprintf(hint, sizeof(hint), "df -h; ls -la %s", state_directory);
+	return startup_failed(err, hint, "the keys in %s cannot be read or kept: %s", state_directory,
+	                      err_info(err)->text);
+}
+
 static enum err load_keyring(struct daemon *daemon, int state_directory)
 {
 	CLEANUP(buf_freep) struct buf *problems = NULL;
@@ -398,8 +412,7 @@ static enum err load_keyring(struct daemon *daemon, int state_directory)
 	if (!err)
 		err = keyring_load(state_directory, problems, &daemon->keyring);
 	if (err)
-		return startup_failed(err, "tokenctl doctor", "the keys in %s cannot be read: %s",
-		                      daemon->options->state_directory, err_info(err)->text);
+		return explain_no_keyring(daemon->options->state_directory, err);
 	log_lines(buf_string(problems));
 	return OK;
 }

@@ -261,10 +261,23 @@ void request_enroll(struct request *request)
 	ask_token(request);
 }
 
+/* It is tokend's directory, so "you may not" would be the wrong answer to whoever asked. */
+static enum err explain_unwritable(struct request *request)
+{
+	const char *state = request->daemon->options->state_directory;
+
+	(void)snprintf(request->message, sizeof(request->message),
+	               "the key cannot be kept: tokend cannot write in %.120s/keys", state);
+	(void)snprintf(request->hint, sizeof(request->hint), "ls -ld %.120s/keys", state);
+	return ERR_STATE_DIR;
+}
+
 enum err request_enroll_commit(struct request *request)
 {
 	enum err err = keyring_add(request->daemon->keyring, request->enroll.made);
 
+	if (err == ERR_FILE_ACCESS || err == ERR_NO_FILE)
+		return explain_unwritable(request);
 	if (err)
 		return err;
 	release_name(request);

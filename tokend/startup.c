@@ -68,6 +68,7 @@ static enum err check_private(const char *path, const struct stat *st, uid_t own
 static enum err open_directory(const char *path, mode_t mode, uid_t owner, gid_t group, int *ret_fd)
 {
 	CLEANUP(close_fdp) int fd = -1;
+	char hint[OPTIONS_PATH_MAX + 64];
 	struct stat st;
 	enum err err = make_directory(path, mode);
 
@@ -75,8 +76,9 @@ static enum err open_directory(const char *path, mode_t mode, uid_t owner, gid_t
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 		err = fd < 0 ? err_from_errno(errno) : OK;
 	}
+	(void)snprintf(hint, sizeof(hint), "ls -ld %s", path);
 	if (err)
-		return startup_failed(err, NULL, "%s cannot be used: %s", path, strerror(errno));
+		return startup_failed(err, hint, "%s cannot be used: %s", path, strerror(errno));
 	if (fstat(fd, &st) < 0)
 		return startup_failed(ERR_SYSTEM, NULL, "%s cannot be looked at: %s", path, strerror(errno));
 	err = check_private(path, &st, owner, mode == 0700 ? 0077 : 0022);
@@ -103,11 +105,12 @@ static enum err lock_directory(int directory, const char *path, bool is_state)
 {
 	CLEANUP(close_fdp)
 	int fd = openat(directory, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	char text[32], hint[64] = "tokenctl status";
+	char text[32], hint[OPTIONS_PATH_MAX + 64];
 	long pid;
 
+	(void)snprintf(hint, sizeof(hint), "df -h; ls -la %s", path);
 	if (fd < 0)
-		return startup_failed(err_from_errno(errno), NULL, "%s/%s cannot be opened: %s", path,
+		return startup_failed(err_from_errno(errno), hint, "%s/%s cannot be opened: %s", path,
 		                      LOCK_NAME, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		pid = lock_owner(fd);
@@ -119,7 +122,7 @@ static enum err lock_directory(int directory, const char *path, bool is_state)
 	}
 	(void)snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, strlen(text), 0) < 0)
-		return startup_failed(err_from_errno(errno), NULL, "%s cannot be written to: %s", path,
+		return startup_failed(err_from_errno(errno), hint, "%s cannot be written to: %s", path,
 		                      strerror(errno));
 	(void)TAKE_FD(fd);
 	return OK;
