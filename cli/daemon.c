@@ -167,13 +167,13 @@ static void explain_wrong_pin(struct problem *problem, const json_t *reply, cons
 {
 	json_int_t left = json_integer_member(reply, "triesLeft", -1);
 
-	if (left >= 0)
-		problem_hint(problem,
-		             "tokenctl unlock %s   tries again; %lld tries are left before tokend "
-		             "keeps the rest back",
-		             key, (long long)left);
-	else
+	if (left < 0)
 		problem_hint(problem, "tokenctl unlock %s   tries again", key);
+	else if (left == 0)
+		problem_hint(problem, "tokenctl tokens   shows when a try is left; none is now");
+	else
+		problem_hint(problem, "tokenctl unlock %s   tries again; %lld %s left", key, (long long)left,
+		             left == 1 ? "try is" : "tries are");
 }
 
 enum err daemon_unlock(struct daemon *daemon, const char *key, const char *box_key, const struct secret *pin,
