@@ -331,6 +331,10 @@ static void unwrap_next(struct request *request)
 			note_refusal(request, ERR_NO_TOKEN);
 	if (request->locked_key && request->worst != ERR_BAD_CIPHERTEXT)
 		refuse_locked(request);
+	else if (request->worst == ERR_TOKEN_STATE)
+		request_refuse(request, ERR_TOKEN_STATE, "tokenctl tokens",
+		               "the token does not take the key: it was made on another TPM, or this one was "
+		               "cleared");
 	else
 		request_finish(request, request->worst ? request->worst : ERR_NO_MATCH);
 }
