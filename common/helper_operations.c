@@ -124,6 +124,11 @@ static enum err prove_action(struct helper *helper, void *context)
 	                                          : unseal_action(helper, context);
 }
 
+static enum err status_action(struct helper *helper, void *context)
+{
+	return helper->ops->status(helper->token, context);
+}
+
 /* Keeps what was unsealed; an X25519 key's public half is made once, here. */
 static void key_keep(struct helper_key *key, struct secret *unsealed)
 {
@@ -256,6 +261,18 @@ static enum err operate_unload(struct helper *helper, const struct token_message
 	return OK;
 }
 
+/* A wrong PIN is worth some commands more, for whoever typed it has to know what is left. A device that does not say leaves the answer as it is. */
+static enum err wrong_pin(struct helper *helper)
+{
+	struct token_status status = { .pin_tries_left = -1 };
+	enum err err = OK;
+
+	if (helper_device_do(helper, status_action, &status) == OK && status.pin_tries_left >= 0)
+		err = token_message_put_u32(helper->answer, TOKEN_FIELD_PIN_TRIES_LEFT,
+		                            (uint32_t)status.pin_tries_left);
+	return err ? err : ERR_PIN_WRONG;
+}
+
 static enum err operate_unlock(struct helper *helper, const struct token_message *question)
 {
 	CLEANUP(secret_freep) struct secret *pin = NULL;
@@ -275,7 +292,7 @@ static enum err operate_unlock(struct helper *helper, const struct token_message
 	if (!err)
 		err = helper_device_do(helper, prove_action, &action);
 	if (err)
-		return err;
+		return err == ERR_PIN_WRONG ? wrong_pin(helper) : err;
 	if (action.key->kind == KEY_KIND_P256) {
 		helper_key_lock(action.key);
 		action.key->pin = TAKE(pin);
@@ -308,11 +325,6 @@ static enum err operate_lock(struct helper *helper, const struct token_message *
 }
 
 /* ---- STATUS ---- */
-
-static enum err status_action(struct helper *helper, void *context)
-{
-	return helper->ops->status(helper->token, context);
-}
 
 static enum err operate_status(struct helper *helper, const struct token_message *question)
 {

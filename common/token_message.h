@@ -18,6 +18,7 @@
  * LOAD     KEY_ID KIND CLASS BLOB_* [PUBLIC]                           -            keeps the blob; touches the device at first use only
  * UNLOAD   KEY_ID                                                      -
  * UNLOCK   KEY_ID SEALED_PIN                                           -            proves the PIN on the device, then keeps the key open
+ *                                                                      [PIN_TRIES_LEFT] with ERR_PIN_WRONG, when the device says it
  * LOCK     [KEY_ID]                                                    -            closes one key, or all, and wipes what was unsealed
  * UNWRAP   STANZA... TRY...                                            FILE_KEY KEY_ID INDEX
  *

@@ -164,6 +164,8 @@ struct request {
 	struct status_fact *status; /* owned */
 	bool box_key_known; /* of PIN_NEEDED: what to seal the PIN to */
 	uint8_t box_key[TOKEN_BOX_KEY_LEN];
+	bool tries_left_known; /* of PIN_WRONG: wrong PINs that this uid may still try */
+	unsigned tries_left;
 	size_t locked_count; /* of REQUEST_LOCK */
 };
 

@@ -30,13 +30,29 @@ static void opened(struct request *request)
 	request_finish(request, err ? err : request_name_key(request, request->key));
 }
 
+/* What the device has left is everybody's, and a uid has less than that: the lower of both is what may be tried. */
+static void note_tries_left(struct request *request, const struct token_message *message)
+{
+	struct daemon *daemon = request->daemon;
+	uint32_t device;
+
+	if (!message || token_message_u32(message, TOKEN_FIELD_PIN_TRIES_LEFT, &device))
+		return;
+	request->tries_left = unlock_tries_left(daemon->unlocks, request->peer.uid, &request->key->id,
+	                                        daemon_seconds(daemon));
+	if (device < request->tries_left)
+		request->tries_left = device;
+	request->tries_left_known = true;
+}
+
 static void done(struct worker_call *call, enum err err, const struct token_message *message)
 {
 	struct request *request = (struct request *)call;
 	struct daemon *daemon = request->daemon;
 
-	(void)message;
 	unlock_tried(daemon->unlocks, request->peer.uid, &request->key->id, daemon_seconds(daemon), err);
+	if (err == ERR_PIN_WRONG)
+		note_tries_left(request, message);
 	if (err == OK)
 		opened(request);
 	else if (err == ERR_BAD_MESSAGE)

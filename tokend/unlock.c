@@ -121,11 +121,16 @@ static enum err find_or_add(struct unlocks *unlocks, uid_t uid, const struct key
 	return OK;
 }
 
+/* Once there were too many, each pause is followed by one try. */
+static unsigned tries_allowed(const struct entry *entry)
+{
+	return entry->wrong < UNLOCK_TRIES ? UNLOCK_TRIES - entry->wrong : 1;
+}
+
 enum err unlock_try(struct unlocks *unlocks, uid_t uid, const struct key_id *key, int64_t now,
                     int64_t *ret_wait)
 {
 	struct entry *entry = NULL;
-	unsigned allowed;
 	enum err err = find_or_add(unlocks, uid, key, now, &entry);
 
 	if (err)
@@ -138,8 +143,7 @@ enum err unlock_try(struct unlocks *unlocks, uid_t uid, const struct key_id *key
 		*ret_wait = entry->paused_until - now;
 		return ERR_PIN_LOCKED;
 	}
-	allowed = entry->wrong < UNLOCK_TRIES ? UNLOCK_TRIES - entry->wrong : 1;
-	if (entry->pending >= allowed) {
+	if (entry->pending >= tries_allowed(entry)) {
 		*ret_wait = 1;
 		return ERR_PIN_LOCKED;
 	}
@@ -170,6 +174,19 @@ void unlock_tried(struct unlocks *unlocks, uid_t uid, const struct key_id *key, 
 		count_wrong(entry, now);
 	else if (outcome == OK)
 		entry->wrong = 0;
+}
+
+unsigned unlock_tries_left(const struct unlocks *unlocks, uid_t uid, const struct key_id *key, int64_t now)
+{
+	const struct entry *entry = find(unlocks, uid, key);
+	unsigned allowed;
+
+	if (!entry)
+		return UNLOCK_TRIES;
+	if (now < entry->paused_until)
+		return 0;
+	allowed = forgotten(entry, now) ? UNLOCK_TRIES : tries_allowed(entry);
+	return entry->pending < allowed ? allowed - entry->pending : 0;
 }
 
 enum err unlock_open(struct unlocks *unlocks, uid_t uid, const struct key_id *key, int64_t now,

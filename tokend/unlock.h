@@ -37,6 +37,9 @@ MUST_CHECK enum err unlock_try(struct unlocks *unlocks, uid_t uid, const struct 
 void unlock_tried(struct unlocks *unlocks, uid_t uid, const struct key_id *key, int64_t now,
                   enum err outcome);
 
+/* How many wrong PINs uid may still try before it has to wait; 0: it has to now. */
+unsigned unlock_tries_left(const struct unlocks *unlocks, uid_t uid, const struct key_id *key, int64_t now);
+
 /* Opens key for uid; once: until it is used. ERR_BUSY, ERR_NOMEM. */
 MUST_CHECK enum err unlock_open(struct unlocks *unlocks, uid_t uid, const struct key_id *key, int64_t now,
                                 unsigned seconds, bool once);

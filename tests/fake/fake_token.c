@@ -62,13 +62,23 @@ static void fake_close(struct token *token)
 	free(token);
 }
 
+/* One is kept back, as in fake_may_try_pin. */
+static int tries_left(const struct fake_device *device)
+{
+	if (device->tries_unsaid)
+		return -1;
+	return device->pin_failures + 1 < device->pin_allowed
+	               ? (int)(device->pin_allowed - device->pin_failures - 1)
+	               : 0;
+}
+
 static enum err fake_status(struct token *token, struct token_status *ret_status)
 {
 	(void)token;
 	if (fake_device()->absent)
 		return ERR_NO_TOKEN;
 	*ret_status = (struct token_status){ .present = true,
-		                             .pin_tries_left = -1,
+		                             .pin_tries_left = tries_left(fake_device()),
 		                             .reset_count = fake_device()->reset_count,
 		                             .commands = fake_device()->commands,
 		                             .manufacturer = "fake" };

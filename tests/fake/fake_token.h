@@ -16,6 +16,7 @@ struct fake_device {
 	uint32_t reset_count;
 	uint32_t pin_failures;
 	uint32_t pin_allowed;
+	bool tries_unsaid; /* its status does not say how many tries are left */
 	uint32_t opened; /* how often it was opened, or opened again */
 	uint32_t closed;
 	uint32_t loaded; /* keys on it now */

@@ -348,7 +348,8 @@ def test_session_key():
         for named in (None, "held"):
             reply = daemon.call("Unwrap", {"key": named, "stanzas": wanted})
             check(error_of(reply) == "PinNeeded" and reply["parameters"]["name"] == "held" and reply["parameters"]["boxKey"], f"{reply}")
-        check(error_of(daemon.call("Unlock", {"key": "held", "sealedPin": seal_pin(daemon, b"654321")})) == "PinWrong", "a wrong PIN")
+        reply = daemon.call("Unlock", {"key": "held", "sealedPin": seal_pin(daemon, b"654321")})
+        check(error_of(reply) == "PinWrong" and reply["parameters"]["triesLeft"] == 1, f"a wrong PIN: {reply}")
         check(error_of(daemon.call("Unlock", {"key": "held", "sealedPin": "AAAA"})) == "Usage", "not a box")
         opened = daemon.result("Unlock", {"key": "held", "sealedPin": seal_pin(daemon, b"123456"), "seconds": 2})
         check(opened["name"] == "held" and opened["seconds"] == 2, f"{opened}")
@@ -385,7 +386,11 @@ def test_guessing():
     with Daemon() as daemon:
         daemon.result("Enroll", {"name": "held", "kind": "x25519", "class": "session", "sealedPin": seal_pin(daemon, b"123456")})
         wrong = seal_pin(daemon, b"000000")
-        replies = [error_of(daemon.call("Unlock", {"key": "held", "sealedPin": wrong})) for _ in range(12)]
+        answers = [daemon.call("Unlock", {"key": "held", "sealedPin": wrong}) for _ in range(12)]
+        replies = [error_of(answer) for answer in answers]
+        left = [answer["parameters"]["triesLeft"] for answer in answers if error_of(answer) == "PinWrong"]
+        check(left == list(range(len(left)))[::-1], f"tries left {left}")
+        check(not any("triesLeft" in answer["parameters"] for answer in answers if error_of(answer) != "PinWrong"), f"{answers}")
         right = daemon.call("Unlock", {"key": "held", "sealedPin": seal_pin(daemon, b"123456")})
         check(replies[0] == "PinWrong" and set(replies[3:]) == {"PinLocked"}, f"{replies}")
         check(error_of(right) == "PinLocked" and right["parameters"]["message"], f"{right}")

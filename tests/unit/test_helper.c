@@ -176,6 +176,42 @@ static void test_pin_rules(void **state)
 	assert_int_equal(fake_device()->commands, 0); /* the device was not asked */
 }
 
+/* A wrong PIN says what is left, if the device does; a right one and any other refusal say nothing of it. */
+static void test_tries_left(void **state)
+{
+	static const struct {
+		const char *pin;
+		bool unsaid;
+		enum err err;
+		int left; /* -1: not in the answer */
+	} rows[] = {
+		{ "wrong horse", false, ERR_PIN_WRONG, 2 }, { PIN, false, OK, -1 },
+		{ "wrong horse", true, ERR_PIN_WRONG, -1 }, { "123", false, ERR_USAGE, -1 },
+		{ "wrong horse", false, ERR_PIN_WRONG, 0 }, { PIN, false, ERR_PIN_LOCKED, -1 },
+	};
+	struct helper_client *client = *state;
+	struct test_key key;
+
+	make(client, KEY_KIND_X25519, KEY_CLASS_SESSION, &key);
+	fake_device()->pin_allowed = 4;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct token_message answer;
+		uint32_t left = UINT32_MAX;
+
+		fake_device()->tries_unsaid = rows[i].unsaid;
+		client_begin(client, TOKEN_OP_UNLOCK);
+		client_put(client, TOKEN_FIELD_KEY_ID, bytes_of(key.id.bytes, KEY_ID_LEN));
+		client_put_sealed(client, TOKEN_FIELD_SEALED_PIN, bytes_of_string(rows[i].pin));
+		assert_int_equal(client_ask(client, &answer), rows[i].err);
+		if (rows[i].left < 0)
+			assert_int_equal(token_message_u32(&answer, TOKEN_FIELD_PIN_TRIES_LEFT, &left),
+			                 ERR_BAD_MESSAGE);
+		else
+			assert_int_equal(token_message_u32(&answer, TOKEN_FIELD_PIN_TRIES_LEFT, &left), OK);
+		assert_int_equal((int)left, rows[i].left);
+	}
+}
+
 static void test_no_key(void **state)
 {
 	struct helper_client *client = *state;
@@ -511,6 +547,7 @@ int main(void)
 		ROW(test_admin_class),
 		ROW(test_lock_all),
 		ROW(test_pin_rules),
+		ROW(test_tries_left),
 		ROW(test_no_key),
 		ROW(test_order),
 		ROW(test_low_order_share),

@@ -140,6 +140,42 @@ static void test_guessing_is_slowed_down(void **state)
 	run_guesses(guesses, sizeof(guesses) / sizeof(guesses[0]));
 }
 
+/* The number that is said is the number that can be tried. */
+static void test_tries_left(void **state)
+{
+	static const struct {
+		int64_t at;
+		enum err outcome; /* of a try made then */
+		unsigned left; /* after it */
+	} rows[] = {
+		{ 0, ERR_PIN_WRONG, 2 },
+		{ 1, ERR_NO_TOKEN, 2 },
+		{ 2, ERR_PIN_WRONG, 1 },
+		{ 3, OK, 3 },
+		{ 4, ERR_PIN_WRONG, 2 },
+		{ 5, ERR_PIN_WRONG, 1 },
+		{ 6, ERR_PIN_WRONG, 0 },
+		{ 6 + 30, ERR_PIN_WRONG, 0 }, /* after a pause one, and then the next pause */
+		{ 36 + 60, ERR_NO_TOKEN, 1 },
+		{ 96 + UNLOCK_WINDOW + 1, ERR_NO_TOKEN, 3 },
+	};
+	CLEANUP(unlocks_freep) struct unlocks *unlocks = begin();
+	int64_t wait;
+
+	(void)state;
+	assert_int_equal(unlock_tries_left(unlocks, 1000, &key_a, 0), UNLOCK_TRIES);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		unsigned before;
+
+		assert_int_equal(unlock_try(unlocks, 1000, &key_a, rows[i].at, &wait), OK);
+		before = unlock_tries_left(unlocks, 1000, &key_a, rows[i].at);
+		unlock_tried(unlocks, 1000, &key_a, rows[i].at, rows[i].outcome);
+		assert_int_equal(unlock_tries_left(unlocks, 1000, &key_a, rows[i].at), rows[i].left);
+		assert_true(before < UNLOCK_TRIES); /* one on its way is spent until it is judged */
+	}
+	assert_int_equal(unlock_tries_left(unlocks, 1001, &key_a, 0), UNLOCK_TRIES);
+}
+
 /* A device that did not judge the PIN has not spent a guess. */
 static void test_only_wrong_counts(void **state)
 {
@@ -205,6 +241,7 @@ int main(void)
 		cmocka_unit_test(test_one_use),
 		cmocka_unit_test(test_lost_with_the_helper),
 		cmocka_unit_test(test_guessing_is_slowed_down),
+		cmocka_unit_test(test_tries_left),
 		cmocka_unit_test(test_only_wrong_counts),
 		cmocka_unit_test(test_guesses_in_parallel),
 		cmocka_unit_test(test_the_longest_pause),

@@ -606,6 +606,8 @@ static enum err put_error(const struct request *request, struct buf *out)
 		json_put_string(&writer, "hint", request->hint);
 	if (request->err == ERR_PIN_NEEDED && request->fact_count)
 		put_pin_needed(&writer, request);
+	if (request->err == ERR_PIN_WRONG && request->tries_left_known)
+		json_put_integer(&writer, "triesLeft", request->tries_left);
 	return varlink_reply_end(&writer);
 }
 
