@@ -155,6 +155,7 @@ static void ask_status(struct request *request, size_t index)
 	call->call.build = build_status;
 	call->call.done = status_done;
 	call->call.order = request->order;
+	call->call.owner = request->call.owner;
 	call->call.deadline_ms = STATUS_DEADLINE_MS;
 	worker_submit(request->daemon->workers[index], &call->call);
 }

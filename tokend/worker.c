@@ -17,6 +17,7 @@
 #define STABLE_USEC (10U * USEC_PER_SECOND) /* a helper that lived this long did not die of its start */
 #define LOADED_MAX 16384U /* keys given to one helper; below its own limit */
 #define LOADED_BUCKETS (2U * LOADED_MAX)
+#define SERVED_KEPT 16U /* owners whose last turn is known */
 
 enum worker_state {
 	WORKER_DOWN, /* none, and none asked for */
@@ -50,6 +51,11 @@ struct worker {
 	uint32_t next_id;
 	struct worker_call *sent, **sent_end;
 	size_t sent_count;
+	size_t sent_cost; /* operations of the device that they may take */
+	uint64_t serves;
+	struct {
+		uint64_t owner, at; /* at: the number of the serve */
+	} served[SERVED_KEPT];
 	struct worker_call *waiting; /* sorted by order */
 	size_t waiting_count;
 	bool box_key_known;
@@ -122,6 +128,11 @@ static void mark_loaded(struct worker *worker, const struct key *key)
 
 /* ---- what happens to calls ---- */
 
+static unsigned cost_of(const struct worker_call *call)
+{
+	return call->cost ? call->cost : 1;
+}
+
 static void finish(struct worker_call *call, enum err err)
 {
 	call->next = NULL;
@@ -136,6 +147,7 @@ static struct worker_call *take_sent(struct worker *worker)
 	if (!worker->sent)
 		worker->sent_end = &worker->sent;
 	worker->sent_count--;
+	worker->sent_cost -= cost_of(call);
 	call->next = NULL;
 	return call;
 }
@@ -159,7 +171,7 @@ static void fail_all(struct worker *worker, enum err err)
 	failed = worker->sent;
 	worker->sent = worker->waiting = NULL;
 	worker->sent_end = &worker->sent;
-	worker->sent_count = worker->waiting_count = 0;
+	worker->sent_count = worker->sent_cost = worker->waiting_count = 0;
 	while (failed) {
 		struct worker_call *next = failed->next;
 
@@ -175,7 +187,7 @@ static void requeue_sent(struct worker *worker)
 
 	worker->sent = NULL;
 	worker->sent_end = &worker->sent;
-	worker->sent_count = 0;
+	worker->sent_count = worker->sent_cost = 0;
 	while (call) {
 		struct worker_call *next = call->next;
 
@@ -310,6 +322,7 @@ static void append_sent(struct worker *worker, struct worker_call *call)
 	*worker->sent_end = call;
 	worker->sent_end = &call->next;
 	worker->sent_count++;
+	worker->sent_cost += cost_of(call);
 	if (worker->sent == call)
 		worker->head_since = now;
 	arm_timer(worker, now + (uint64_t)deadline_ms(worker, call) * USEC_PER_MS);
@@ -458,15 +471,80 @@ static enum err load_keys(struct worker *worker, const struct worker_call *call)
 	return err;
 }
 
+/* ---- whose turn it is ---- */
+
+/* When owner was last served, in calls; 0: not lately. */
+static uint64_t last_served(const struct worker *worker, uint64_t owner)
+{
+	for (size_t i = 0; i < SERVED_KEPT; i++)
+		if (worker->served[i].owner == owner)
+			return worker->served[i].at;
+	return 0;
+}
+
+/* In the place of what is known of owner, else of whoever was served longest ago: not to be there comes to the same. */
+static void note_served(struct worker *worker, uint64_t owner)
+{
+	size_t oldest = 0;
+
+	for (size_t i = 0; i < SERVED_KEPT; i++) {
+		if (worker->served[i].owner == owner) {
+			oldest = i;
+			break;
+		}
+		if (worker->served[i].at < worker->served[oldest].at)
+			oldest = i;
+	}
+	worker->served[oldest].owner = owner;
+	worker->served[oldest].at = ++worker->serves;
+}
+
+/* The first in order of the owner who was served longest ago. The broker's own wait for nobody. */
+static struct worker_call **find_next(struct worker *worker)
+{
+	struct worker_call **found = NULL;
+	uint64_t found_at = UINT64_MAX, looked_at = 0;
+
+	for (struct worker_call **at = &worker->waiting; *at && found_at > 0; at = &(*at)->next) {
+		uint64_t owner = (*at)->owner;
+		uint64_t served;
+
+		if (owner == 0)
+			return at;
+		if (owner == looked_at)
+			continue;
+		looked_at = owner;
+		served = last_served(worker, owner);
+		if (served < found_at) {
+			found = at;
+			found_at = served;
+		}
+	}
+	return found;
+}
+
+/* The one whose turn it is, if the helper has room for what it costs. One that costs more than there ever is room for goes alone. */
+static struct worker_call **take_turn(struct worker *worker)
+{
+	struct worker_call **at;
+
+	if (worker->state != WORKER_UP || worker->write_blocked || !worker->waiting ||
+	    worker->sent_cost >= WORKER_SENT_MAX)
+		return NULL;
+	at = find_next(worker);
+	return worker->sent_cost == 0 || worker->sent_cost + cost_of(*at) <= WORKER_SENT_MAX ? at : NULL;
+}
+
 static void pump(struct worker *worker)
 {
+	struct worker_call **at;
+
 	/* A call that fails at once may submit another from inside its done; that one is taken by the loop that already runs. */
 	if (worker->pumping)
 		return;
 	worker->pumping = true;
-	while (worker->state == WORKER_UP && !worker->write_blocked && worker->waiting &&
-	       worker->sent_count < WORKER_SENT_MAX) {
-		struct worker_call *call = worker->waiting;
+	while ((at = take_turn(worker))) {
+		struct worker_call *call = *at;
 		enum err err = load_keys(worker, call);
 
 		if (!err) {
@@ -474,7 +552,8 @@ static void pump(struct worker *worker)
 
 			err = send_call(worker, call);
 			if (!err) {
-				worker->waiting = next;
+				*at = next;
+				note_served(worker, call->owner);
 				worker->waiting_count--;
 				continue;
 			}
@@ -485,7 +564,7 @@ static void pump(struct worker *worker)
 		}
 		if (err == ERR_NO_TOKEN)
 			break; /* the socket's end is on its way to on_helper */
-		worker->waiting = call->next;
+		*at = call->next;
 		worker->waiting_count--;
 		finish(call, err);
 	}

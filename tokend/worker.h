@@ -4,7 +4,8 @@
  * The broker's end of one helper: what is asked goes out as token messages, several on their way at once; answers come back in order. It gives a helper the keys that a
  * call needs before the call, ends one that does not answer by its deadline, has it started again, and answers whoever waited. It knows no peer and no policy.
  *
- * Calls of different clients take turns: each carries an order (see client_turn), and the lowest goes first.
+ * Calls of different owners take turns: whoever was served longest ago is next. Those of one owner carry an order (see client_add_request), and the lowest goes first.
+ * A newcomer so waits for what the helper was given already, and that is WORKER_SENT_MAX operations of the device, or one call.
  */
 #pragma once
 
@@ -16,7 +17,7 @@
 #include "tokend/worker_call.h"
 
 #define WORKER_SENT_MAX \
-	8U /* on their way to a helper: enough that it never waits for us, few enough that a newcomer soon has its turn */
+	8U /* operations on their way to a helper: enough that it never waits for us, few enough that a newcomer soon has its turn */
 #define WORKER_WAITING_MAX 4096U
 
 struct worker;

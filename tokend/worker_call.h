@@ -20,6 +20,8 @@ struct worker_call {
 	enum token_op op;
 	bool once; /* must not be asked again of a new helper when the old one died over it: it spends a try, or makes a key */
 	uint64_t order;
+	uint64_t owner; /* whose it is: owners take turns; 0: the broker's own */
+	unsigned cost; /* operations of the device that it may take; 0 counts as one */
 	unsigned deadline_ms; /* 0: the configuration's */
 
 	/* the worker's own */

@@ -1,0 +1,180 @@
+/* Whose call goes to a helper when: the helper is this file, and answers when it is told to. A row is who asks, in what order and at what cost, and what goes out first. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tokend/worker.h"
+
+#define CALLS_MAX 32U
+
+struct asked {
+	struct worker_call call;
+	uint8_t letter; /* goes along, as the message's one field */
+	bool done;
+};
+
+struct lab {
+	sd_event *event;
+	struct worker *worker;
+	int helper;
+	uint32_t answered; /* id of the last answer, after HELLO's */
+	size_t count;
+	struct asked asked[CALLS_MAX];
+};
+
+static void nothing_started(void *context, size_t index)
+{
+	(void)context;
+	(void)index;
+}
+
+static void nothing_lost(void *context, struct worker *worker)
+{
+	(void)context;
+	(void)worker;
+}
+
+static enum err build(struct worker_call *call, struct buf *packet)
+{
+	uint8_t id[KEY_ID_LEN] = { ((struct asked *)call)->letter };
+
+	return token_message_put(packet, TOKEN_FIELD_KEY_ID, bytes_of(id, sizeof(id)));
+}
+
+static void done(struct worker_call *call, enum err err, const struct token_message *message)
+{
+	(void)message;
+	assert_int_equal(err, ERR_NO_MATCH);
+	((struct asked *)call)->done = true;
+}
+
+static void give_answer(struct lab *lab, enum token_op op, enum err err)
+{
+	CLEANUP(buf_freep) struct buf *packet = NULL;
+	static const uint8_t box_key[TOKEN_BOX_KEY_LEN] = "box";
+	struct bytes bytes;
+
+	assert_int_equal(buf_new(TOKEN_MESSAGE_MAX, &packet), OK);
+	assert_int_equal(token_message_begin(packet, op, err, ++lab->answered), OK);
+	if (op == TOKEN_OP_HELLO)
+		assert_int_equal(
+		        token_message_put(packet, TOKEN_FIELD_BOX_KEY, bytes_of(box_key, sizeof(box_key))),
+		        OK);
+	assert_int_equal(token_message_end(packet), OK);
+	bytes = buf_bytes(packet);
+	assert_int_equal(send(lab->helper, bytes.data, bytes.len, 0), bytes.len);
+	while (sd_event_run(lab->event, 1000) > 0)
+		;
+}
+
+/* The letters of what came to the helper since the last look. */
+static void look(struct lab *lab, char letters[static CALLS_MAX + 1])
+{
+	static uint8_t packet[TOKEN_MESSAGE_MAX];
+	struct token_message message;
+	struct key_id id;
+	size_t count = 0;
+	ssize_t len;
+
+	while ((len = recv(lab->helper, packet, sizeof(packet), MSG_DONTWAIT)) > 0) {
+		assert_int_equal(token_message_parse(bytes_of(packet, (size_t)len), &message), OK);
+		if (message.op == TOKEN_OP_HELLO)
+			continue;
+		assert_int_equal(token_message_key_id(&message, &id), OK);
+		letters[count++] = (char)id.bytes[0];
+	}
+	letters[count] = '\0';
+}
+
+static void lab_begin(struct lab *lab)
+{
+	struct worker_settings settings = {
+		.uri = "test", .deadline_ms = 30000, .start = nothing_started, .lost = nothing_lost
+	};
+	int pair[2];
+
+	*lab = (struct lab){ 0 };
+	assert_true(sd_event_new(&lab->event) >= 0);
+	assert_int_equal(worker_new(lab->event, &settings, &lab->worker), OK);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	lab->helper = pair[0];
+	worker_start(lab->worker);
+	worker_started(lab->worker, pair[1]);
+	give_answer(lab, TOKEN_OP_HELLO, OK);
+}
+
+static void lab_end(struct lab *lab)
+{
+	for (size_t i = 0; i < lab->count; i++)
+		assert_true(lab->asked[i].done);
+	worker_free(lab->worker);
+	(void)close(lab->helper);
+	sd_event_unref(lab->event);
+}
+
+/* One call for each letter: capitals cost 16 operations. Who asks is the letter, whatever its case. */
+static void submit(struct lab *lab, const char *letters, uint64_t order)
+{
+	for (; *letters; letters++) {
+		struct asked *asked = &lab->asked[lab->count++];
+
+		asked->letter = (uint8_t)*letters;
+		asked->call = (struct worker_call){ .build = build,
+			                            .done = done,
+			                            .op = TOKEN_OP_UNWRAP,
+			                            .order = order,
+			                            .owner = (uint64_t)(*letters | 0x20),
+			                            .cost = *letters < 'a' ? 16 : 1 };
+		worker_submit(lab->worker, &asked->call);
+	}
+}
+
+static const struct row {
+	const char *first, *then; /* what is asked, and what when the helper is busy with it */
+	uint64_t then_order; /* first's is 5 */
+	const char *sent[6]; /* at first, then after each answer */
+} rows[] = {
+	{ "aaaaaaaaaa", "", 0, { "aaaaaaaa", "a", "a", "" } },
+	/* What costs much goes alone, and a newcomer is next, though its turn came later. */
+	{ "AAAA", "b", 9, { "A", "b", "A", "A", "A" } },
+	{ "AAAA", "bB", 9, { "A", "b", "A", "B", "A", "A" } },
+	{ "AAAA", "BBcc", 9, { "A", "B", "c", "A", "B", "c" } },
+	{ "aaaaaaaaaa", "bb", 9, { "aaaaaaaa", "b", "a", "b", "a", "" } },
+	{ "aA", "b", 9, { "ab", "", "A" } },
+	{ "aaaaaaaaaa", "b", 1, { "aaaaaaaa", "b", "a", "a" } },
+};
+
+static void test_turns(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct row *row = &rows[i];
+		char letters[CALLS_MAX + 1];
+		struct lab lab;
+
+		lab_begin(&lab);
+		submit(&lab, row->first, 5);
+		submit(&lab, row->then, row->then_order);
+		for (size_t n = 0; n < lab.count; n++) {
+			look(&lab, letters);
+			if (n < 6 && row->sent[n] && strcmp(letters, row->sent[n]) != 0)
+				fail_msg("row %zu: \"%s\" after %zu answers", i, letters, n);
+			give_answer(&lab, TOKEN_OP_UNWRAP, ERR_NO_MATCH);
+		}
+		lab_end(&lab);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_turns),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
