@@ -147,6 +147,13 @@ static enum err add_groups_of(struct peer *peer, const struct passwd *user, stru
 	return OK;
 }
 
+/* Only "user *" matches such a one. */
+static void set_nobody(struct peer *peer)
+{
+	peer->uid = (uid_t)-1;
+	peer->gid = (gid_t)-1;
+}
+
 static enum err set_user(struct peer *peer, const char *name, struct problem *problem)
 {
 	unsigned long number;
@@ -160,10 +167,9 @@ static enum err set_user(struct peer *peer, const char *name, struct problem *pr
 			return OK;
 	}
 	if (!user) {
-		/* A policy may be written before its users are made; only "user *" matches such a one. */
+		/* A policy may be written before its users are made. */
 		(void)fprintf(stderr, "warning: there is no user %s on this machine\n", name);
-		peer->uid = (uid_t)-1;
-		peer->gid = (gid_t)-1;
+		set_nobody(peer);
 		return OK;
 	}
 	peer->uid = user->pw_uid;
@@ -190,10 +196,14 @@ static enum err set_peer(struct peer *peer, const struct options *options, struc
 	const char *group;
 	char own[32];
 	size_t cursor = 0;
-	enum err err;
+	enum err err = OK;
 
 	(void)snprintf(own, sizeof(own), "%lu", (unsigned long)getuid());
-	err = set_user(peer, user ? user : own, problem);
+	/* A unit is not permitted what a rule permits whoever types this, and that is often root. */
+	if (user || !unit)
+		err = set_user(peer, user ? user : own, problem);
+	else
+		set_nobody(peer);
 	while (!err && (group = options_next(options, "group", &cursor)))
 		err = set_group(peer, group, problem);
 	if (unit && strlen(unit) >= sizeof(peer->unit))
@@ -320,7 +330,8 @@ const struct verb policy_check_verb = {
 };
 
 static const struct option_row explain_rows[] = {
-	{ 0, "user", "USER", "who asks: a name or uid (yourself unless said)", false },
+	{ 0, "user", "USER", "who asks: a name or uid (yourself, but nobody with --unit, unless said)",
+	  false },
 	{ 0, "group", "GROUP", "a group besides those that the user is in", true },
 	{ 0, "unit", "UNIT", "the systemd unit that asks", false },
 	{ 0, "key", "KEY", "the key that is asked for; it need not exist", false },

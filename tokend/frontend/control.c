@@ -224,7 +224,8 @@ static enum err read_other(const json_t *parameters, struct request *request, co
 	request->other = calloc(1, sizeof(*request->other));
 	if (!request->other)
 		return ERR_NOMEM;
-	request->other->uid = uid >= 0 ? (uid_t)uid : 0;
+	/* Only "user *" matches a uid that there is none of: what a rule for root permits, a unit is not permitted. */
+	request->other->uid = uid >= 0 ? (uid_t)uid : (uid_t)-1;
 	request->other->gid = (gid_t)-1;
 	memcpy(request->other->unit, unit, sizeof(unit));
 	return OK;
