@@ -66,6 +66,7 @@ void request_submit(struct request *request)
 	request->daemon->in_flight++;
 	client_add_request(request->client, request);
 	request->call.order = request->order;
+	request->call.owner = (uint64_t)request->peer.uid + 1;
 	first_stages[request->kind](request);
 }
 
@@ -161,10 +162,13 @@ enum err request_find_key(struct request *request, enum operation operation, boo
 bool request_key_locked(const struct request *request, const struct candidate *candidate)
 {
 	const struct daemon *daemon = request->daemon;
+	const struct key_id *id = &candidate->key->id;
 
-	return candidate->key->class != KEY_CLASS_BOOT &&
-	       unlock_left(daemon->unlocks, request->peer.uid, &candidate->key->id, daemon_seconds(daemon)) ==
-	               0;
+	if (candidate->key->class == KEY_CLASS_BOOT)
+		return false;
+	if (candidate->pin_each_time && unlock_reserved(daemon->unlocks, request->peer.uid, id))
+		return true;
+	return unlock_left(daemon->unlocks, request->peer.uid, id, daemon_seconds(daemon)) == 0;
 }
 
 uint32_t request_worker_bit(const struct request *request, const struct worker *worker)

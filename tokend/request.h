@@ -51,6 +51,7 @@ struct request_try {
 	struct worker *worker; /* borrowed; whom to ask with it now; NULL: nobody */
 	uint16_t stanza; /* index in stanzas */
 	bool pin_each_time;
+	bool reserved; /* the one use of its key (see unlock.h); of one try of each such key */
 	bool tried;
 	const char *rule_file; /* borrowed from the policy, which is kept while requests are on their way */
 	unsigned rule_line;
@@ -148,7 +149,6 @@ struct request {
 	struct worker *worker; /* asked now or last */
 	uint32_t failed_workers; /* bit mask: not there, so not asked again */
 	enum err worst; /* the most telling of the refusals so far */
-	bool pin_each_time; /* of REQUEST_UNLOCK: one use */
 	const struct key *locked_key; /* stands in the way; needs its PIN */
 	unsigned pending; /* answers that REQUEST_TOKENS waits for */
 

@@ -178,6 +178,36 @@ static void ask_token(struct request *request)
 
 /* ---- the stages ---- */
 
+/* Is it a key whose PIN speaks for what the peer administers: of class admin, and one of those? */
+static bool proves_admin(const struct request *request, const struct key *key)
+{
+	struct policy_decision decision;
+
+	if (key->class != KEY_CLASS_ADMIN)
+		return false;
+	policy_check(request->daemon->policy, &request->peer, request->via, OPERATION_ADMIN, key->name,
+	             &decision);
+	return decision.verdict != VERDICT_DENY;
+}
+
+/* Spends the one use of such a key that the peer has unlocked, whichever. */
+static enum err spend_admin(struct request *request)
+{
+	struct daemon *daemon = request->daemon;
+	uid_t uid = request->peer.uid;
+
+	for (size_t i = 0; i < keyring_count(daemon->keyring); i++) {
+		const struct key *key = keyring_at(daemon->keyring, i);
+
+		if (proves_admin(request, key) &&
+		    unlock_reserve(daemon->unlocks, uid, &key->id, daemon_seconds(daemon))) {
+			unlock_spend(daemon->unlocks, uid, &key->id);
+			return OK;
+		}
+	}
+	return ERR_PIN_NEEDED;
+}
+
 static enum err authorise(struct request *request)
 {
 	struct policy_decision decision;
@@ -189,10 +219,7 @@ static enum err authorise(struct request *request)
 	case VERDICT_PERMIT:
 		return OK;
 	case VERDICT_PERMIT_WITH_PIN:
-		return unlock_spend_any(request->daemon->unlocks, request->peer.uid,
-		                        daemon_seconds(request->daemon))
-		               ? OK
-		               : ERR_PIN_NEEDED;
+		return spend_admin(request);
 	case VERDICT_DENY:
 		break;
 	}

@@ -22,9 +22,8 @@ static const struct key *needed_key(const struct worker_call *call, size_t *curs
 static void opened(struct request *request)
 {
 	struct daemon *daemon = request->daemon;
-	enum err err =
-	        unlock_open(daemon->unlocks, request->peer.uid, &request->key->id, daemon_seconds(daemon),
-	                    (unsigned)request->seconds, request->pin_each_time);
+	enum err err = unlock_open(daemon->unlocks, request->peer.uid, &request->key->id,
+	                           daemon_seconds(daemon), (unsigned)request->seconds);
 
 	daemon_watch_unlocks(daemon);
 	request_finish(request, err ? err : request_name_key(request, request->key));
@@ -74,7 +73,6 @@ static void limit_seconds(struct request *request, const struct candidate *candi
 		most = UNLOCK_SECONDS_MAX;
 	if (request->seconds <= 0 || request->seconds > (long)most)
 		request->seconds = (long)most;
-	request->pin_each_time = candidate->pin_each_time;
 }
 
 static void try_pin(struct request *request)

@@ -1,15 +1,38 @@
 /*
  * Unwrap: which keys may open which stanzas, then one token after the other is asked. Tags decide for p256; keys that are only sealed carry no tag and are tried in the helper.
- * A key that is locked is not asked for: it stands in the way, if nothing else opens the file.
+ * A key that is locked is not asked for: it stands in the way, if nothing else opens the file. One whose PIN is worth one use is reserved from the choice to the end.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "tokend/request_stages.h"
 
+/* Of p256 keys in one request: each is an operation of the device, which may take it 50 ms that others wait. */
+#define DEVICE_TRIES_MAX 16U
+
 static void unwrap_next(struct request *request);
 
 /* ---- which keys, which stanzas ---- */
+
+/* Is there a try of the same key with the same share? It would cost the device the same work for the same secret. */
+static bool share_chosen(const struct request *request, const struct key *key, size_t stanza)
+{
+	const uint8_t *share = request->stanzas[stanza].stanza.share;
+
+	for (size_t i = 0; i < request->try_count; i++)
+		if (request->tries[i].key == key &&
+		    memcmp(request->stanzas[request->tries[i].stanza].stanza.share, share, P256_POINT_LEN) ==
+		            0)
+			return true;
+	return false;
+}
+
+/* The tries of p256 keys come first, so they are all there are when one of them is added. A file of somebody who means well has no more: each has its tag. */
+static bool costs_too_much(const struct request *request, const struct candidate *candidate, size_t stanza)
+{
+	return candidate->key->kind == KEY_KIND_P256 &&
+	       (request->try_count >= DEVICE_TRIES_MAX || share_chosen(request, candidate->key, stanza));
+}
 
 static enum err add_try(struct request *request, const struct candidate *candidate, size_t stanza)
 {
@@ -22,7 +45,7 @@ static enum err add_try(struct request *request, const struct candidate *candida
 			request->locked_key = candidate->key;
 		return OK;
 	}
-	if (request->try_count >= TOKEN_TRIES_MAX)
+	if (request->try_count >= TOKEN_TRIES_MAX || costs_too_much(request, candidate, stanza))
 		return OK;
 	if ((request->try_count & (request->try_count - 1)) == 0) {
 		grown = reallocarray(request->tries, request->try_count ? request->try_count * 2 : 1,
@@ -117,6 +140,37 @@ static enum err choose_any(struct request *request)
 	return err ? err : add_sealed(request, candidates->sealed, candidates->sealed_count);
 }
 
+/* ---- the one use of a key that wants its PIN each time ---- */
+
+/* That none of them was taken is known from the choice, so a no means that an earlier try of this request has it. */
+static void reserve_uses(struct request *request)
+{
+	struct daemon *daemon = request->daemon;
+
+	for (size_t i = 0; i < request->try_count; i++) {
+		struct request_try *try = &request->tries[i];
+
+		if (try->pin_each_time)
+			try->reserved = unlock_reserve(daemon->unlocks, request->peer.uid, &try->key->id,
+			                               daemon_seconds(daemon));
+	}
+}
+
+/* What was spent is not there any more to be given back. */
+static void give_back_uses(struct request *request)
+{
+	for (size_t i = 0; i < request->try_count; i++)
+		if (request->tries[i].reserved)
+			unlock_give_back(request->daemon->unlocks, request->peer.uid,
+			                 &request->tries[i].key->id);
+}
+
+static void end(struct request *request, enum err err)
+{
+	give_back_uses(request);
+	request_finish(request, err);
+}
+
 /* ---- asking a token ---- */
 
 /* Is it one of those that the token asked now is to try? */
@@ -204,7 +258,7 @@ static enum err take_file_key(struct request *request, const struct token_messag
 	request->index = request->stanzas[stanza].index;
 	request_note_rule(request, try->rule_file, try->rule_line);
 	if (try->pin_each_time)
-		unlock_used(request->daemon->unlocks, request->peer.uid, &try->key->id);
+		unlock_spend(request->daemon->unlocks, request->peer.uid, &try->key->id);
 	err = secret_new_from(file_key, &request->file_key);
 	return err ? err : request_name_key(request, try->key);
 }
@@ -257,15 +311,16 @@ static void done(struct worker_call *call, enum err err, const struct token_mess
 		err = message ? take_file_key(request, message) : ERR_BUG;
 		if (err == ERR_TOKEN)
 			worker_restart(request->worker);
-		request_finish(request, err);
+		end(request, err);
 		return;
 	}
 	if (!request->client && !message) {
+		give_back_uses(request);
 		request_forget(request);
 		return;
 	}
 	if (err == ERR_TIMEOUT || !request->client) {
-		request_finish(request, err);
+		end(request, err);
 		return;
 	}
 	if (err == ERR_NO_MATCH || err == ERR_BAD_CIPHERTEXT || err == ERR_PIN_NEEDED || err == ERR_NO_KEY) {
@@ -293,6 +348,7 @@ static void refuse_locked(struct request *request)
 	request->box_key_known = request->worker && worker_box_key(request->worker);
 	if (request->box_key_known)
 		memcpy(request->box_key, worker_box_key(request->worker), TOKEN_BOX_KEY_LEN);
+	give_back_uses(request);
 	if (request_name_key(request, key)) {
 		request_finish(request, ERR_NOMEM);
 		return;
@@ -317,12 +373,24 @@ static struct worker *assign_tries(struct request *request)
 	return next;
 }
 
+/* What the token asked now has to do at most; keys that are only sealed it has open after their first use. */
+static unsigned device_operations(const struct request *request)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < request->try_count; i++)
+		count += try_is_due(request, &request->tries[i]) &&
+		         request->tries[i].key->kind == KEY_KIND_P256;
+	return count;
+}
+
 static void unwrap_next(struct request *request)
 {
 	struct worker *worker = assign_tries(request);
 
 	if (worker) {
 		request->worker = worker;
+		request->call.cost = device_operations(request);
 		worker_submit(worker, &request->call);
 		return;
 	}
@@ -336,7 +404,7 @@ static void unwrap_next(struct request *request)
 		               "the token does not take the key: it was made on another TPM, or this one was "
 		               "cleared");
 	else
-		request_finish(request, request->worst ? request->worst : ERR_NO_MATCH);
+		end(request, request->worst ? request->worst : ERR_NO_MATCH);
 }
 
 void request_unwrap(struct request *request)
@@ -351,5 +419,6 @@ void request_unwrap(struct request *request)
 	request->call.build = build;
 	request->call.done = done;
 	request->call.key = needed_key;
+	reserve_uses(request);
 	unwrap_next(request);
 }

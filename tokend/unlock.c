@@ -9,7 +9,7 @@ struct entry {
 	uid_t uid;
 	struct key_id key;
 	int64_t open_until; /* 0: not open */
-	bool once;
+	bool reserved; /* the one use, by a request that is on its way */
 	unsigned pending; /* tries on their way */
 	unsigned wrong;
 	int64_t last_wrong;
@@ -77,7 +77,8 @@ static bool forgotten(const struct entry *entry, int64_t now)
 /* Nothing in it matters any more: not open, and its wrong tries are too long ago to count. */
 static bool idle(const struct entry *entry, int64_t now)
 {
-	return entry->open_until == 0 && entry->pending == 0 && (entry->wrong == 0 || forgotten(entry, now));
+	return entry->open_until == 0 && entry->pending == 0 && !entry->reserved &&
+	       (entry->wrong == 0 || forgotten(entry, now));
 }
 
 static void sweep(struct unlocks *unlocks, int64_t now)
@@ -190,7 +191,7 @@ unsigned unlock_tries_left(const struct unlocks *unlocks, uid_t uid, const struc
 }
 
 enum err unlock_open(struct unlocks *unlocks, uid_t uid, const struct key_id *key, int64_t now,
-                     unsigned seconds, bool once)
+                     unsigned seconds)
 {
 	struct entry *entry = NULL;
 	enum err err = find_or_add(unlocks, uid, key, now, &entry);
@@ -198,7 +199,6 @@ enum err unlock_open(struct unlocks *unlocks, uid_t uid, const struct key_id *ke
 	if (err)
 		return err;
 	entry->open_until = now + seconds;
-	entry->once = once;
 	return OK;
 }
 
@@ -224,23 +224,40 @@ static void close_entry(struct unlocks *unlocks, struct entry *entry)
 		unlocks->closed(unlocks->context, &entry->key);
 }
 
-void unlock_used(struct unlocks *unlocks, uid_t uid, const struct key_id *key)
+bool unlock_reserve(struct unlocks *unlocks, uid_t uid, const struct key_id *key, int64_t now)
 {
 	struct entry *entry = find(unlocks, uid, key);
 
-	if (entry && entry->open_until && entry->once)
+	if (!entry || entry->open_until <= now || entry->reserved)
+		return false;
+	entry->reserved = true;
+	return true;
+}
+
+bool unlock_reserved(const struct unlocks *unlocks, uid_t uid, const struct key_id *key)
+{
+	const struct entry *entry = find(unlocks, uid, key);
+
+	return entry && entry->reserved;
+}
+
+void unlock_spend(struct unlocks *unlocks, uid_t uid, const struct key_id *key)
+{
+	struct entry *entry = find(unlocks, uid, key);
+
+	if (!entry)
+		return;
+	entry->reserved = false;
+	if (entry->open_until)
 		close_entry(unlocks, entry);
 }
 
-bool unlock_spend_any(struct unlocks *unlocks, uid_t uid, int64_t now)
+void unlock_give_back(struct unlocks *unlocks, uid_t uid, const struct key_id *key)
 {
-	for (size_t i = 0; i < BUCKETS; i++)
-		for (struct entry *entry = unlocks->buckets[i]; entry; entry = entry->next)
-			if (entry->uid == uid && entry->once && entry->open_until > now) {
-				close_entry(unlocks, entry);
-				return true;
-			}
-	return false;
+	struct entry *entry = find(unlocks, uid, key);
+
+	if (entry)
+		entry->reserved = false;
 }
 
 size_t unlock_close(struct unlocks *unlocks, uid_t uid, const struct key_id *key)

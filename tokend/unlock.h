@@ -3,6 +3,8 @@
  *
  * Which keys are open for whom, and for how long; and how often somebody has guessed. An unlock belongs to one uid and one key: what one user opened is closed for all
  * others, though the helper holds the key open for whoever we let through. It knows no device and no clock: times come in as arguments, seconds of a clock that never jumps.
+ *
+ * Where a PIN is worth one use, that use is reserved before the device is asked: many questions at once are not more uses than one after another.
  */
 #pragma once
 
@@ -40,18 +42,22 @@ void unlock_tried(struct unlocks *unlocks, uid_t uid, const struct key_id *key, 
 /* How many wrong PINs uid may still try before it has to wait; 0: it has to now. */
 unsigned unlock_tries_left(const struct unlocks *unlocks, uid_t uid, const struct key_id *key, int64_t now);
 
-/* Opens key for uid; once: until it is used. ERR_BUSY, ERR_NOMEM. */
+/* Opens key for uid. ERR_BUSY, ERR_NOMEM. */
 MUST_CHECK enum err unlock_open(struct unlocks *unlocks, uid_t uid, const struct key_id *key, int64_t now,
-                                unsigned seconds, bool once);
+                                unsigned seconds);
 
 /* Seconds left; 0: locked. */
 unsigned unlock_left(const struct unlocks *unlocks, uid_t uid, const struct key_id *key, int64_t now);
 
-/* An unwrap was done with it: ends it if it was for one use. */
-void unlock_used(struct unlocks *unlocks, uid_t uid, const struct key_id *key);
+/* Takes the one use that an unlock is worth; false: it is locked, or somebody has it. Ends in unlock_spend or unlock_give_back. */
+MUST_CHECK bool unlock_reserve(struct unlocks *unlocks, uid_t uid, const struct key_id *key, int64_t now);
+bool unlock_reserved(const struct unlocks *unlocks, uid_t uid, const struct key_id *key);
 
-/* Spends one of uid's unlocks for one use, whichever; false when there is none. */
-bool unlock_spend_any(struct unlocks *unlocks, uid_t uid, int64_t now);
+/* It was used: the key is locked again. */
+void unlock_spend(struct unlocks *unlocks, uid_t uid, const struct key_id *key);
+
+/* It was not: who asks next may have it, as long as the unlock lasts. */
+void unlock_give_back(struct unlocks *unlocks, uid_t uid, const struct key_id *key);
 
 /* Closes one key of uid, or all (key NULL). Returns how many. */
 size_t unlock_close(struct unlocks *unlocks, uid_t uid, const struct key_id *key);

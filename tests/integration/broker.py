@@ -238,6 +238,21 @@ def x25519_file(daemon, name="legacy"):
     return stanzas(seal(daemon.enroll(name, "x25519")["recipient"]))
 
 
+def seal_p256(recipient):
+    """age before 1.3 needs a plugin for age1tag1: that is ours, under the name it is looked for by."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.symlink(BIN / "age-plugin-tokend", pathlib.Path(directory) / "age-plugin-tag")
+        return subprocess.run([AGE, "-r", recipient], input=b"secret", capture_output=True, check=True, timeout=20,
+                              env={**os.environ, "PATH": f"{directory}:{os.environ['PATH']}"}).stdout
+
+
+def damaged(stanza, number):
+    """The same stanza with another body for each number from 1 to 255."""
+    body = bytearray(base64.b64decode(stanza["body"] + "="))
+    body[0] ^= number
+    return {**stanza, "body": base64.b64encode(body).decode().rstrip("=")}
+
+
 OTHER = "age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq"
 
 
@@ -380,6 +395,51 @@ def test_admin_key():
             check("error" not in daemon.call("Unwrap", {"stanzas": boot}), "another key")
             check(daemon.result("GetKeys", {"key": "root"})["keys"][0]["unlocked"] > 0, "another key's use spent it")
             daemon.result("Lock", {"key": "root"})
+
+
+def test_one_pin_one_file_key():
+    """Where the policy wants the PIN each time, however many ask at once, there is one file key for it."""
+    uid = os.getuid()
+    with Daemon(policy=f"permit admin list key * user {uid}\npermit unwrap key * user {uid} pin\n") as daemon:
+        pin = seal_pin(daemon, b"123456")
+        for kind, form in (("p256", "session"), ("x25519", "session"), ("p256", "admin")):
+            name = f"{kind}-{form}"
+            key = daemon.result("Enroll", {"name": name, "kind": kind, "class": form, "sealedPin": pin})["key"]
+            wanted = stanzas(seal_p256(key["recipient"]))
+            for _ in range(2):
+                check(error_of(daemon.call("Unwrap", {"stanzas": wanted})) == "PinNeeded", f"{name}: locked")
+                daemon.result("Unlock", {"key": name, "sealedPin": pin})
+                connections = [daemon.connect() for _ in range(4)]
+                for connection in connections:
+                    for _ in range(8):
+                        connection.ask("io.tokend.Unwrap", {"stanzas": wanted})
+                results = [error_of(connection.answer()) for connection in connections for _ in range(8)]
+                check(results.count("") == 1 and set(results) == {"", "PinNeeded"}, f"{name}: {results}")
+                for connection in connections:
+                    connection.close()
+            # What opens nothing costs no PIN.
+            daemon.result("Unlock", {"key": name, "sealedPin": pin})
+            for _ in range(2):
+                check(error_of(daemon.call("Unwrap", {"key": name, "stanzas": [damaged(wanted[0], 1)]})) in ("BadCiphertext", "NoMatch"), f"{name}: damaged")
+            check(error_of(daemon.call("Unwrap", {"stanzas": wanted})) == "", f"{name}: after a damaged one")
+
+
+def test_device_tries():
+    """A file made of one stanza many times costs the device no more than one of it."""
+    with Daemon() as daemon:
+        wanted = stanzas(seal_p256(daemon.enroll("host")["recipient"]))
+        many = [damaged(wanted[0], n) for n in range(1, 256)]
+        daemon.result("Unwrap", {"stanzas": wanted})
+
+        def commands():
+            return daemon.result("GetTokens")["tokens"][0]["commands"]
+
+        def cost(what):
+            before = commands()
+            daemon.call("Unwrap", {"stanzas": what})
+            return commands() - before
+        one = cost(wanted)
+        check(cost(many) <= one, f"{one} commands for one, and for many {cost(many)}")
 
 
 def test_guessing():

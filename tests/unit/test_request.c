@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <sodium.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -30,6 +31,7 @@ struct worker {
 	const char *uri;
 	enum err answer; /* to everything; OK: the first try opens */
 	unsigned asked;
+	unsigned tries, cost; /* of the last question */
 	bool wrong_key; /* names another key than it was asked to try */
 	bool hold; /* what is asked waits in held */
 	struct worker_call *held[2 * REQUESTS_PER_UID_MAX];
@@ -82,6 +84,17 @@ static void put_answer(struct worker *worker, const struct token_message *questi
 	assert_int_equal(token_message_end(packet), OK);
 }
 
+static unsigned count_tries(const struct token_message *question)
+{
+	struct bytes try;
+	size_t cursor = 0;
+	unsigned count = 0;
+
+	while (token_message_next(question, TOKEN_FIELD_TRY, &cursor, &try))
+		count++;
+	return count;
+}
+
 static void answer(struct worker *worker, struct worker_call *call)
 {
 	CLEANUP(buf_freep) struct buf *question_packet = NULL;
@@ -100,6 +113,8 @@ static void answer(struct worker *worker, struct worker_call *call)
 	assert_int_equal(token_message_end(question_packet), OK);
 	assert_int_equal(token_message_parse(buf_bytes(question_packet), &question), OK);
 	worker->asked++;
+	worker->tries = count_tries(&question);
+	worker->cost = call->cost;
 	if (worker->answer == ERR_NO_TOKEN || worker->answer == ERR_TIMEOUT) {
 		call->done(call, worker->answer, NULL);
 		return;
@@ -234,6 +249,7 @@ static void make_keys(void)
 	add_key("gone", KEY_KIND_X25519, KEY_CLASS_BOOT, 2, TOKEN_GONE);
 	add_key("held", KEY_KIND_X25519, KEY_CLASS_SESSION, 3, TOKEN_OTHER);
 	add_key("host", KEY_KIND_P256, KEY_CLASS_BOOT, 4, TOKEN_OTHER);
+	add_key("boss", KEY_KIND_P256, KEY_CLASS_ADMIN, 6, TOKEN_OTHER);
 	add_key("master", KEY_KIND_SYMMETRIC, KEY_CLASS_BOOT, 5, TOKEN_OK);
 }
 
@@ -430,6 +446,10 @@ static const struct row {
 	{ "explain for another", "permit unwrap key a user me\n", "ExplainPolicy",
 	  "\"operation\":\"unwrap\",\"key\":\"a\",\"frontend\":\"age\",\"uid\":77", "io.tokend.Denied",
 	  "denied", OK },
+	{ "explain for a unit, which is not root",
+	  "permit unwrap key a user root\npermit admin key * user me\n", "ExplainPolicy",
+	  "\"operation\":\"unwrap\",\"key\":\"a\",\"frontend\":\"age\",\"unit\":\"x.service\"",
+	  "{\"verdict\":\"deny\"}", NULL, OK },
 };
 
 /* What the log says of its last request; "" when it says nothing of any. */
@@ -506,7 +526,7 @@ static void test_session_belongs_to_its_uid(void **state)
 	memset(held.bytes, 3, KEY_ID_LEN);
 	daemon_begin(&daemon, EVERYTHING);
 	fd = client_new(&daemon);
-	assert_int_equal(unlock_open(daemon.unlocks, getuid() + 1, &held, 1000, 60, false), OK);
+	assert_int_equal(unlock_open(daemon.unlocks, getuid() + 1, &held, 1000, 60), OK);
 	say(fd, "Unwrap", ONE("held"));
 	hear(&daemon, fd, text, sizeof(text));
 	assert_non_null(strstr(text, "PinNeeded"));
@@ -521,6 +541,153 @@ static void test_session_belongs_to_its_uid(void **state)
 	hear(&daemon, fd, text, sizeof(text));
 	assert_non_null(strstr(text, "PinNeeded"));
 	assert_int_equal(unlock_left(daemon.unlocks, getuid(), &held, 1000), 0);
+	daemon_end(&daemon);
+}
+
+static void ask(struct daemon *daemon, int fd, const char *method, const char *parameters,
+                const char *expected)
+{
+	char text[4096];
+
+	say(fd, method, parameters);
+	hear(daemon, fd, text, sizeof(text));
+	if (!strstr(text, expected))
+		fail_msg("%s: %s", method, text);
+}
+
+#define UNLOCK(key) "\"key\":\"" key "\",\"sealedPin\":\"AAAA\""
+
+/* One PIN is one file key, however many ask at once; what came to nothing costs no PIN. */
+static void test_one_pin_one_use(void **state)
+{
+	struct daemon daemon;
+	struct worker *worker = &fakes[TOKEN_OTHER];
+	int fds[4];
+	char text[4096];
+
+	(void)state;
+	daemon_begin(&daemon, "permit unwrap key held user me pin\n");
+	for (size_t i = 0; i < 4; i++)
+		fds[i] = client_new(&daemon);
+	ask(&daemon, fds[0], "Unlock", UNLOCK("held"), "\"name\":\"held\"");
+	worker->hold = true;
+	for (size_t i = 0; i < 4; i++)
+		say(fds[i], "Unwrap", i % 2 ? ONE("held") : ANY);
+	run(&daemon, 2000);
+	assert_int_equal(worker->held_count, 1);
+	worker->hold = false;
+	release(worker);
+	for (size_t i = 0; i < 4; i++) {
+		hear(&daemon, fds[i], text, sizeof(text));
+		assert_non_null(strstr(text, i == 0 ? FILE_KEY : "PinNeeded"));
+	}
+	ask(&daemon, fds[0], "Unwrap", ONE("held"), "PinNeeded");
+	ask(&daemon, fds[0], "Unlock", UNLOCK("held"), "\"name\":\"held\"");
+	worker->answer = ERR_NO_MATCH;
+	ask(&daemon, fds[0], "Unwrap", ONE("held"), "NoMatch");
+	worker->answer = ERR_TOKEN;
+	ask(&daemon, fds[0], "Unwrap", ONE("held"), "TokenFault");
+	worker->answer = OK;
+	worker->hold = true;
+	say(fds[3], "Unwrap", ONE("held"));
+	run(&daemon, 2000);
+	assert_int_equal(worker->held_count, 1);
+	(void)close(fds[3]);
+	run(&daemon, 2000);
+	worker->hold = false;
+	ask(&daemon, fds[0], "Unwrap", ONE("held"), FILE_KEY);
+	ask(&daemon, fds[0], "Unwrap", ONE("held"), "PinNeeded");
+	for (size_t i = 0; i < 3; i++)
+		(void)close(fds[i]);
+	daemon_end(&daemon);
+}
+
+/* A rule of another front-end that opened the key for longer does not make the PIN good for more than one use here. */
+static void test_pin_through_one_frontend(void **state)
+{
+	CLEANUP(close_fdp) int fd = -1;
+	struct daemon daemon;
+
+	(void)state;
+	daemon_begin(&daemon, "permit unwrap key held user me via age pin\n"
+	                      "permit unwrap key held user me via sops\n");
+	fd = client_new(&daemon);
+	ask(&daemon, fd, "Unlock", UNLOCK("held"), "\"name\":\"held\"");
+	ask(&daemon, fd, "Unwrap", ONE("held"), FILE_KEY);
+	ask(&daemon, fd, "Unwrap", ONE("held"), "PinNeeded");
+	daemon_end(&daemon);
+}
+
+#define NEW_KEY(name) "\"name\":\"" name "\",\"kind\":\"p256\",\"class\":\"boot\""
+
+/* To administer with a PIN wants that of a key of class admin, and of one that the peer administers. */
+static void test_admin_pin(void **state)
+{
+	CLEANUP(close_fdp) int fd = -1;
+	CLEANUP(close_fdp) int other = -1;
+	struct daemon daemon;
+
+	(void)state;
+	daemon_begin(&daemon, "permit admin key * user me pin\npermit unwrap key * user me pin\n");
+	fd = client_new(&daemon);
+	ask(&daemon, fd, "Unlock", UNLOCK("held"), "\"name\":\"held\"");
+	ask(&daemon, fd, "Enroll", NEW_KEY("made/1"), "io.tokend.Denied");
+	ask(&daemon, fd, "Unlock", UNLOCK("boss"), "\"name\":\"boss\"");
+	ask(&daemon, fd, "Enroll", NEW_KEY("made/1"), "\"recipient\"");
+	ask(&daemon, fd, "Enroll", NEW_KEY("made/2"), "io.tokend.Denied");
+	daemon_end(&daemon);
+	daemon_begin(&daemon, "permit admin key made/* user me pin\npermit unwrap key * user me\n");
+	other = client_new(&daemon);
+	ask(&daemon, other, "Unlock", UNLOCK("boss"), "\"name\":\"boss\"");
+	ask(&daemon, other, "Enroll", NEW_KEY("made/2"), "io.tokend.Denied");
+	daemon_end(&daemon);
+}
+
+/* A stanza that the tag says is for the key; its share and body are none. */
+static size_t put_p256(char *text, size_t len, const struct key *key, uint8_t share_number,
+                       uint8_t body_number)
+{
+	uint8_t share[P256_POINT_LEN] = { 0x04, share_number }, body[WRAPPED_LEN] = { body_number };
+	uint8_t tag[TAG_LEN] = { 0 };
+	char texts[3][128];
+	const struct bytes parts[3] = { bytes_of(tag, sizeof(tag)), bytes_of(share, sizeof(share)),
+		                        bytes_of(body, sizeof(body)) };
+
+	p256tag_tag(share, key->recipient_hash, tag);
+	for (size_t i = 0; i < 3; i++)
+		sodium_bin2base64(texts[i], sizeof(texts[i]), parts[i].data, parts[i].len,
+		                  sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
+	return (size_t)snprintf(text, len,
+	                        "%s{\"type\":\"p256tag\",\"arguments\":[\"%s\",\"%s\"],\"body\":\"%s\"}",
+	                        share_number || body_number ? "," : "", texts[0], texts[1], texts[2]);
+}
+
+/* What one request may cost a device has a ceiling, and what would be done twice is done once. */
+static void test_device_tries(void **state)
+{
+	static const struct {
+		bool same_share;
+		unsigned tries;
+	} cases[] = { { true, 1 }, { false, 16 } };
+	CLEANUP(close_fdp) int fd = -1;
+	struct daemon daemon;
+
+	(void)state;
+	daemon_begin(&daemon, EVERYTHING);
+	fakes[TOKEN_OTHER].answer = ERR_BAD_CIPHERTEXT;
+	fd = client_new(&daemon);
+	for (size_t i = 0; i < 2; i++) {
+		char text[8000] = "\"key\":\"host\",\"stanzas\":[";
+		size_t len = strlen(text);
+
+		for (uint8_t n = 0; n < 24; n++)
+			len += put_p256(text + len, sizeof(text) - len, keyring_find(keyring, "host"),
+			                cases[i].same_share ? 0 : n, n);
+		(void)snprintf(text + len, sizeof(text) - len, "]");
+		ask(&daemon, fd, "Unwrap", text, "BadCiphertext");
+		assert_int_equal(fakes[TOKEN_OTHER].tries, cases[i].tries);
+		assert_int_equal(fakes[TOKEN_OTHER].cost, cases[i].tries);
+	}
 	daemon_end(&daemon);
 }
 
@@ -633,6 +800,10 @@ int main(void)
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_denied_is_unknown),
 		cmocka_unit_test(test_session_belongs_to_its_uid),
+		cmocka_unit_test(test_one_pin_one_use),
+		cmocka_unit_test(test_pin_through_one_frontend),
+		cmocka_unit_test(test_admin_pin),
+		cmocka_unit_test(test_device_tries),
 		cmocka_unit_test(test_wrong_answer),
 		cmocka_unit_test(test_hang_up_and_order),
 		cmocka_unit_test(test_ceiling),

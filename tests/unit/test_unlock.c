@@ -34,7 +34,7 @@ static void test_belongs_to_one_uid(void **state)
 	CLEANUP(unlocks_freep) struct unlocks *unlocks = begin();
 
 	(void)state;
-	assert_int_equal(unlock_open(unlocks, 1000, &key_a, 100, 60, false), OK);
+	assert_int_equal(unlock_open(unlocks, 1000, &key_a, 100, 60), OK);
 	assert_int_equal(unlock_left(unlocks, 1000, &key_a, 100), 60);
 	assert_int_equal(unlock_left(unlocks, 1000, &key_a, 159), 1);
 	assert_int_equal(unlock_left(unlocks, 1000, &key_a, 160), 0);
@@ -47,9 +47,9 @@ static void test_closed_when_the_last_one_goes(void **state)
 	CLEANUP(unlocks_freep) struct unlocks *unlocks = begin();
 
 	(void)state;
-	assert_int_equal(unlock_open(unlocks, 1000, &key_a, 0, 60, false), OK);
-	assert_int_equal(unlock_open(unlocks, 1001, &key_a, 0, 90, false), OK);
-	assert_int_equal(unlock_open(unlocks, 1001, &key_b, 0, 30, false), OK);
+	assert_int_equal(unlock_open(unlocks, 1000, &key_a, 0, 60), OK);
+	assert_int_equal(unlock_open(unlocks, 1001, &key_a, 0, 90), OK);
+	assert_int_equal(unlock_open(unlocks, 1001, &key_b, 0, 30), OK);
 	assert_int_equal(unlock_expire(unlocks, 29), 30);
 	assert_int_equal(unlock_expire(unlocks, 30), 60);
 	assert_int_equal(closed_b, 1);
@@ -65,19 +65,39 @@ static void test_one_use(void **state)
 	CLEANUP(unlocks_freep) struct unlocks *unlocks = begin();
 
 	(void)state;
-	assert_int_equal(unlock_open(unlocks, 1000, &key_a, 0, 60, true), OK);
-	assert_int_equal(unlock_open(unlocks, 1000, &key_b, 0, 60, false), OK);
-	unlock_used(unlocks, 1000, &key_a);
-	unlock_used(unlocks, 1000, &key_b);
+	assert_int_equal(unlock_open(unlocks, 1000, &key_a, 0, 60), OK);
+	assert_int_equal(unlock_open(unlocks, 1000, &key_b, 0, 60), OK);
+	assert_false(unlock_reserve(unlocks, 1001, &key_a, 1));
+	assert_false(unlock_reserve(unlocks, 1000, &key_a, 60));
+	assert_true(unlock_reserve(unlocks, 1000, &key_a, 1));
+	assert_true(unlock_reserved(unlocks, 1000, &key_a));
+	assert_false(unlock_reserve(unlocks, 1000, &key_a, 1));
+	assert_false(unlock_reserved(unlocks, 1000, &key_b));
+	unlock_give_back(unlocks, 1000, &key_a);
+	assert_int_equal(closed_a, 0);
+	assert_true(unlock_reserve(unlocks, 1000, &key_a, 1));
+	unlock_spend(unlocks, 1000, &key_a);
+	assert_int_equal(closed_a, 1);
 	assert_int_equal(unlock_left(unlocks, 1000, &key_a, 1), 0);
 	assert_int_equal(unlock_left(unlocks, 1000, &key_b, 1), 59);
-	assert_int_equal(closed_a, 1);
-	assert_false(unlock_spend_any(unlocks, 1000, 1));
-	assert_int_equal(unlock_open(unlocks, 1000, &key_a, 0, 60, true), OK);
-	assert_false(unlock_spend_any(unlocks, 1001, 1));
-	assert_false(unlock_spend_any(unlocks, 1000, 60));
-	assert_true(unlock_spend_any(unlocks, 1000, 1));
-	assert_false(unlock_spend_any(unlocks, 1000, 1));
+	assert_false(unlock_reserve(unlocks, 1000, &key_a, 1));
+}
+
+/* Its time runs out while the use is on its way: giving it back opens nothing, and a new unlock's use is not had twice. */
+static void test_closed_under_a_use(void **state)
+{
+	CLEANUP(unlocks_freep) struct unlocks *unlocks = begin();
+
+	(void)state;
+	assert_int_equal(unlock_open(unlocks, 1000, &key_a, 0, 60), OK);
+	assert_true(unlock_reserve(unlocks, 1000, &key_a, 1));
+	assert_int_equal(unlock_expire(unlocks, 60), 0);
+	assert_int_equal(unlock_open(unlocks, 1000, &key_a, 61, 60), OK);
+	assert_false(unlock_reserve(unlocks, 1000, &key_a, 62));
+	unlock_spend(unlocks, 1000, &key_a);
+	assert_int_equal(unlock_left(unlocks, 1000, &key_a, 62), 0);
+	unlock_give_back(unlocks, 1000, &key_a);
+	assert_false(unlock_reserve(unlocks, 1000, &key_a, 62));
 }
 
 static void test_lost_with_the_helper(void **state)
@@ -85,8 +105,8 @@ static void test_lost_with_the_helper(void **state)
 	CLEANUP(unlocks_freep) struct unlocks *unlocks = begin();
 
 	(void)state;
-	assert_int_equal(unlock_open(unlocks, 1000, &key_a, 0, 60, false), OK);
-	assert_int_equal(unlock_open(unlocks, 1001, &key_a, 0, 60, false), OK);
+	assert_int_equal(unlock_open(unlocks, 1000, &key_a, 0, 60), OK);
+	assert_int_equal(unlock_open(unlocks, 1001, &key_a, 0, 60), OK);
 	unlock_lost(unlocks, &key_a);
 	assert_int_equal(unlock_left(unlocks, 1000, &key_a, 1), 0);
 	assert_int_equal(unlock_left(unlocks, 1001, &key_a, 1), 0);
@@ -239,6 +259,7 @@ int main(void)
 		cmocka_unit_test(test_belongs_to_one_uid),
 		cmocka_unit_test(test_closed_when_the_last_one_goes),
 		cmocka_unit_test(test_one_use),
+		cmocka_unit_test(test_closed_under_a_use),
 		cmocka_unit_test(test_lost_with_the_helper),
 		cmocka_unit_test(test_guessing_is_slowed_down),
 		cmocka_unit_test(test_tries_left),
