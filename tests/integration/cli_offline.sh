@@ -193,6 +193,8 @@ tokenctl policy check policy.d | grep -q '2 rules, no errors'
 tokenctl policy explain --policy policy.d --key host --op unwrap | grep -q 'policy.d/10.conf:1: permit unwrap key host'
 tokenctl policy explain --policy policy.d --user 12345 --key repo/prod | grep -q '10.conf:2: deny'
 tokenctl policy explain --policy policy.d --user 12345 --key other | grep -q 'no match is a no'
+# A unit is not judged as whoever asks, and that is often root.
+tokenctl policy explain --policy policy.d --unit x.service --key host | grep -q 'no match is a no'
 echo 'permit nonsense' >policy.d/20.conf
 fails 2 '20.conf:1:' tokenctl policy check policy.d
 echo "all of it works without a daemon"
