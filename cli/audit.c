@@ -6,130 +6,56 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "cli/audit_log.h"
 #include "cli/facts.h"
 #include "cli/verbs.h"
 #include "cli/where.h"
-#include "formats/audit_record.h"
 
 #define SHOWN_UNLESS_SAID 20UL
 #define SHOWN_MAX 100000UL
 
-struct line {
-	char text[AUDIT_LINE_MAX + 1]; /* with a NUL, without the newline */
-	size_t len;
-	bool whole; /* not too long, and ended by a newline */
-};
-
-/* False at the end of the file. What is longer than any record is read over. */
-static bool read_line(FILE *file, struct line *line)
+static enum err explain_unknown(const struct where *where, struct problem *problem)
 {
-	int c = EOF;
-
-	line->len = 0;
-	line->whole = true;
-	while ((c = getc_unlocked(file)) != EOF && c != '\n') {
-		if (line->len < AUDIT_LINE_MAX)
-			line->text[line->len++] = (char)c;
-		else
-			line->whole = false;
+	if (where->err == ERR_DENIED) {
+		*problem = where->problem;
+		return ERR_DENIED;
 	}
-	line->text[line->len] = '\0';
-	line->whole = line->whole && c == '\n';
-	return c != EOF || line->len > 0;
+	(void)problem_set(problem, ERR_NO_DAEMON,
+	                  "tokend is not running, so it is not known where its audit log is");
+	problem_hint(problem, "--file FILE names it; it is called audit.log in the state directory");
+	return ERR_NO_DAEMON;
 }
 
-static enum err open_log(const char *path, struct problem *problem, FILE **ret_file)
+static enum err explain_missing(const struct where *where, struct problem *problem)
 {
-	if (!path[0]) {
-		(void)problem_set(problem, ERR_NO_DAEMON,
-		                  "tokend is not running, so it is not known where its audit log is");
-		problem_hint(problem, "--file FILE names it; it is called audit.log in the state directory");
-		return ERR_NO_DAEMON;
-	}
-	*ret_file = fopen(path, "re");
-	if (*ret_file)
-		return OK;
-	(void)problem_errno(problem, errno, "cannot open the audit log", path);
-	if (errno == EACCES)
-		problem_hint(problem, "sudo tokenctl audit verify");
-	return err_from_errno(errno);
+	(void)problem_set(problem, ERR_BAD_FILE,
+	                  "the audit log %s is missing, though tokend wrote %lld records", where->audit_file,
+	                  (long long)json_integer_member(where->status, "auditRecords", 0));
+	problem_hint(problem, "sudo systemctl restart tokend   begins a new log; who removed the old one?");
+	return ERR_BAD_FILE;
+}
+
+/* named NULL: the daemon's. */
+static enum err open_log(const struct where *where, const char *named, const struct verb *verb,
+                         struct problem *problem, FILE **ret_file)
+{
+	const char *path = named ? named : where->audit_file;
+	enum err err;
+
+	if (!path[0] && !named)
+		return explain_unknown(where, problem);
+	err = audit_log_open(path, problem, ret_file);
+	if (err == ERR_NO_FILE && where->status)
+		return explain_missing(where, problem);
+	if (err != ERR_FILE_ACCESS)
+		return err;
+	problem_hint(problem, "sudo tokenctl %s%s%s", verb->name, named ? " --file " : "",
+	             named ? named : "");
+	return ERR_DENIED;
 }
 
 /* ---- verify ---- */
-
-struct verification {
-	struct audit_chain chain;
-	unsigned long long lines; /* read */
-	unsigned long long bad_line; /* the first bad one; 0: none */
-	unsigned long long bad_sequence; /* its number, as far as it can be read */
-	unsigned long long after; /* lines that follow it */
-	char reason[256];
-};
-
-static void found_bad(struct verification *result, unsigned long long line, unsigned long long sequence,
-                      const char *reason)
-{
-	result->bad_line = line;
-	result->bad_sequence = sequence;
-	(void)snprintf(result->reason, sizeof(result->reason), "%s", reason);
-}
-
-/* A chain that breaks at a record tells of the one before it: that is the one that was changed. */
-static void found_break(struct verification *result, unsigned long long before)
-{
-	unsigned long long line = result->lines;
-
-	if (line == 1)
-		found_bad(result, line, result->chain.sequence, "what came before this record was removed");
-	else if (result->chain.sequence == before + 1)
-		found_bad(result, line - 1, before, "it was changed");
-	else
-		found_bad(result, line, result->chain.sequence,
-		          "records were removed, inserted or moved before it");
-}
-
-static void verify_line(struct verification *result, const struct line *line)
-{
-	unsigned long long before = result->chain.sequence;
-	enum audit_fault fault = audit_chain_next(&result->chain, bytes_of(line->text, line->len));
-
-	result->lines++;
-	if (result->bad_line)
-		return;
-	if (!line->whole)
-		found_bad(result, result->lines, before + 1, "it was only half written, or has no end");
-	else if (fault == AUDIT_FAULT_CHAIN)
-		found_break(result, before);
-	else if (fault != AUDIT_WHOLE)
-		found_bad(result, result->lines, before + 1, audit_fault_text(fault));
-}
-
-static enum err verify_file(const char *path, struct problem *problem, struct verification *ret_result)
-{
-	CLEANUP(fclosep) FILE *file = NULL;
-	struct line line;
-	enum err err = open_log(path, problem, &file);
-
-	if (err)
-		return err;
-	while (read_line(file, &line))
-		verify_line(ret_result, &line);
-	if (ferror(file))
-		return problem_errno(problem, errno, "cannot read", path);
-	if (ret_result->bad_line)
-		ret_result->after = ret_result->lines - ret_result->bad_line;
-	return OK;
-}
-
-/* Lines cut off at the end leave a whole chain; only the daemon's own count tells. expected was asked for before the file was read. */
-static void check_end(struct verification *result, long long expected)
-{
-	if (!result->bad_line && expected > 0 && result->lines < (unsigned long long)expected)
-		found_bad(result, result->lines + 1, result->lines + 1,
-		          "it and what follows were removed from the end: tokend wrote more records");
-}
 
 static enum err report_verification(const struct verification *result, const char *path, bool as_json,
                                     struct problem *problem)
@@ -158,24 +84,24 @@ static enum err report_verification(const struct verification *result, const cha
 static enum err run_verify(struct invocation *invocation)
 {
 	const struct options *options = &invocation->options;
+	struct problem *problem = &invocation->problem;
 	const char *named = options_value(options, "file");
+	CLEANUP(fclosep) FILE *file = NULL;
 	struct verification result = { 0 };
 	struct where where = { 0 };
-	const char *path = named;
-	long long expected = 0;
+	const char *path;
 	enum err err;
 
-	if (!named) {
+	if (!named)
 		where_find(&invocation->daemon, &where);
-		path = where.audit_file;
-		expected = (long long)json_integer_member(where.status, "auditRecords", 0);
-	}
-	err = verify_file(path, &invocation->problem, &result);
-	if (!err) {
-		check_end(&result, expected);
-		err = report_verification(&result, path, options_given(options, "json"),
-		                          &invocation->problem);
-	}
+	path = named ? named : where.audit_file;
+	err = open_log(&where, named, invocation->verb, problem, &file);
+	if (!err)
+		err = audit_log_verify(file, path,
+		                       (long long)json_integer_member(where.status, "auditRecords", 0),
+		                       problem, &result);
+	if (!err)
+		err = report_verification(&result, path, options_given(options, "json"), problem);
 	where_done(&where);
 	return err;
 }
@@ -185,9 +111,17 @@ static enum err run_verify(struct invocation *invocation)
 struct shown {
 	char **lines; /* a ring of the last ones; owned strings */
 	size_t room, next, count;
+	bool begins_well; /* the file's first line is a record */
 };
 
-static enum err shown_keep(struct shown *shown, const struct line *line)
+static bool is_record(const char *text)
+{
+	CLEANUP(json_decrefp) json_t *record = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+
+	return json_integer_member(record, "sequence", 0) > 0;
+}
+
+static enum err shown_keep(struct shown *shown, const struct audit_line *line)
 {
 	char *copy = strdup(line->text);
 
@@ -214,20 +148,36 @@ static const char *shown_at(const struct shown *shown, size_t i)
 	return shown->lines[(shown->next + shown->room - shown->count + i) % shown->room];
 }
 
-static enum err read_last(const char *path, size_t room, struct problem *problem, struct shown *shown)
+/* A damaged log is shown as it is; what has no record at its beginning nor at its end is something else. */
+static bool is_log(const struct shown *shown)
 {
-	CLEANUP(fclosep) FILE *file = NULL;
-	struct line line;
-	enum err err = open_log(path, problem, &file);
+	bool found = shown->begins_well || shown->count == 0;
+
+	for (size_t i = 0; !found && i < shown->count; i++)
+		found = is_record(shown_at(shown, i));
+	return found;
+}
+
+static enum err read_last(FILE *file, const char *path, size_t room, struct problem *problem,
+                          struct shown *shown)
+{
+	struct audit_line line;
+	bool first = true;
+	enum err err = OK;
 
 	shown->room = room;
 	shown->lines = calloc(room, sizeof(*shown->lines));
-	if (!err && !shown->lines)
-		err = ERR_NOMEM;
-	while (!err && read_line(file, &line))
+	if (!shown->lines)
+		return ERR_NOMEM;
+	for (; !err && audit_log_read_line(file, &line); first = false) {
+		if (first)
+			shown->begins_well = is_record(line.text);
 		err = shown_keep(shown, &line);
+	}
 	if (!err && ferror(file))
 		err = problem_errno(problem, errno, "cannot read", path);
+	if (!err && !is_log(shown))
+		err = problem_set(problem, ERR_BAD_FILE, "%s is not an audit log of tokend", path);
 	return err;
 }
 
@@ -249,6 +199,24 @@ static const char *member_text(const json_t *record, const char *name, char *spa
 static const char *const shown_members[SHOWN_COLUMNS] = { "sequence", "time", "operation", "result", "name",
 	                                                  "uid",      "unit", "frontend",  "rule" };
 
+/* What a record is about: its key by name, by id when the name was not known, or what there is to say instead. */
+static const char *subject_text(const json_t *record, char *space, size_t len)
+{
+	const json_t *count = json_object_get(record, "count");
+	const char *text = member_text(record, "name", space, len);
+
+	if (!*text)
+		text = member_text(record, "key", space, len);
+	if (*text)
+		return text;
+	if (json_is_true(json_object_get(record, "invalid")))
+		(void)snprintf(space, len, "(not a name)");
+	else if (json_is_integer(count))
+		(void)snprintf(space, len, "(%lld more, not recorded singly)",
+		               (long long)json_integer_value(count));
+	return space;
+}
+
 static enum err put_record(struct table *table, const char *line)
 {
 	CLEANUP(json_decrefp) json_t *record = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
@@ -256,11 +224,10 @@ static enum err put_record(struct table *table, const char *line)
 	enum err err = OK;
 
 	for (size_t i = 0; !err && i < SHOWN_COLUMNS; i++) {
-		const char *text = member_text(record, shown_members[i], space, sizeof(space));
+		const char *text = i == SHOWN_KEY
+		                           ? subject_text(record, space, sizeof(space))
+		                           : member_text(record, shown_members[i], space, sizeof(space));
 
-		/* A key whose name was not known when the record was written is shown by its id. */
-		if (!*text && i == SHOWN_KEY)
-			text = member_text(record, "key", space, sizeof(space));
 		err = table_put(table, !record && i == 1 ? "(not a record)" : text);
 	}
 	return err;
@@ -295,10 +262,10 @@ static enum err print_shown_json(const struct shown *shown)
 	return json_print(TAKE(list));
 }
 
-static enum err show_file(struct invocation *invocation, const char *path, size_t last)
+static enum err show_file(struct invocation *invocation, FILE *file, const char *path, size_t last)
 {
 	struct shown shown = { 0 };
-	enum err err = read_last(path, last, &invocation->problem, &shown);
+	enum err err = read_last(file, path, last, &invocation->problem, &shown);
 
 	if (!err)
 		err = options_given(&invocation->options, "json") ? print_shown_json(&shown)
@@ -313,6 +280,7 @@ static enum err run_show(struct invocation *invocation)
 	const char *named = options_value(options, "file");
 	const char *last_text = options_value(options, "last");
 	unsigned long last = SHOWN_UNLESS_SAID;
+	CLEANUP(fclosep) FILE *file = NULL;
 	struct where where = { 0 };
 	enum err err;
 
@@ -321,7 +289,9 @@ static enum err run_show(struct invocation *invocation)
 		                   "%s is not a number of records from 1 to %lu", last_text, SHOWN_MAX);
 	if (!named)
 		where_find(&invocation->daemon, &where);
-	err = show_file(invocation, named ? named : where.audit_file, last);
+	err = open_log(&where, named, invocation->verb, &invocation->problem, &file);
+	if (!err)
+		err = show_file(invocation, file, named ? named : where.audit_file, last);
 	where_done(&where);
 	return err;
 }

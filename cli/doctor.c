@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/audit_log.h"
 #include "cli/facts.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
@@ -108,16 +109,54 @@ static void check_memory(struct examination *examination)
 static void check_policy(struct examination *examination)
 {
 	const char *problem = json_string_member(examination->where.status, "policyProblem");
+	long long count = (long long)json_integer_member(examination->where.status, "policyRules", 0);
 
 	if (!examination->where.status)
 		return;
 	if (problem)
 		find(examination, SEVERITY_PROBLEM, "policy", "tokenctl policy check",
 		     "the last reload failed and the policy from before is in force: %s", problem);
-	else
-		find(examination, SEVERITY_OK, "policy", "", "%lld rules from %s",
-		     (long long)json_integer_member(examination->where.status, "policyRules", 0),
+	else if (where_is_built_in(&examination->where, status_text(examination, "policyDigest")))
+		find(examination, SEVERITY_OK, "policy", "", "built-in policy (no rules in %s)",
 		     status_text(examination, "policyDirectory"));
+	else
+		find(examination, SEVERITY_OK, "policy", "", "%lld %s from %s", count,
+		     count == 1 ? "rule" : "rules", status_text(examination, "policyDirectory"));
+}
+
+static void report_chain(struct examination *examination, const struct verification *result)
+{
+	const char *path = status_text(examination, "auditFile");
+
+	if (result->bad_line)
+		find(examination, SEVERITY_PROBLEM, "audit", "tokenctl audit verify",
+		     "the audit log %s is damaged at record %llu: %s", path, result->bad_sequence,
+		     result->reason);
+	else
+		find(examination, SEVERITY_OK, "audit", "", "%llu records in %s, the chain is whole",
+		     result->lines, path);
+}
+
+static void check_chain(struct examination *examination)
+{
+	const char *path = status_text(examination, "auditFile");
+	long long written = (long long)json_integer_member(examination->where.status, "auditRecords", 0);
+	CLEANUP(fclosep) FILE *file = NULL;
+	struct problem problem = { 0 };
+	struct verification result;
+	enum err err = audit_log_open(path, &problem, &file);
+
+	if (!err)
+		err = audit_log_verify(file, path, written, &problem, &result);
+	if (!err)
+		report_chain(examination, &result);
+	else if (err == ERR_NO_FILE)
+		find(examination, SEVERITY_WARNING, "audit",
+		     "sudo systemctl restart tokend   begins a new log",
+		     "the audit log %s is missing, though tokend wrote %lld records", path, written);
+	else
+		find(examination, SEVERITY_NOTE, "audit", "sudo tokenctl audit verify",
+		     "%lld records in the audit log, not checked: %s", written, problem_text(&problem, err));
 }
 
 static void check_audit(struct examination *examination)
@@ -125,9 +164,7 @@ static void check_audit(struct examination *examination)
 	if (!examination->where.status)
 		return;
 	if (json_boolean_member(examination->where.status, "auditWorks"))
-		find(examination, SEVERITY_OK, "audit", "", "%lld records in %s",
-		     (long long)json_integer_member(examination->where.status, "auditRecords", 0),
-		     status_text(examination, "auditFile"));
+		check_chain(examination);
 	else
 		find(examination, SEVERITY_PROBLEM, "audit", "df -h; journalctl -u tokend -e",
 		     "the audit log %s cannot be written, so nothing is released",
@@ -138,23 +175,26 @@ static void check_token(struct examination *examination, const json_t *token)
 {
 	const char *uri = json_string_member(token, "uri");
 	const char *problem = json_string_member(token, "problem");
-	const char *hint = json_string_member(token, "hint");
+	char hint[PROBLEM_TEXT_MAX];
 
+	token_hint(token, hint, sizeof(hint));
 	uri = uri ? uri : "?";
 	if (!json_boolean_member(token, "present")) {
-		find(examination, SEVERITY_PROBLEM, "token", hint ? hint : "tokenctl tokens",
+		find(examination, SEVERITY_PROBLEM, "token", hint[0] ? hint : "tokenctl tokens",
 		     "%s is not there%s%s", uri, problem ? ": " : "", problem ? problem : "");
 		examination->worst = examination->worst ? examination->worst : ERR_NO_TOKEN;
 		return;
 	}
-	find(examination, problem ? SEVERITY_WARNING : SEVERITY_OK, "token", hint ? hint : "",
+	find(examination, problem ? SEVERITY_WARNING : SEVERITY_OK, "token", problem ? hint : "",
 	     "%s is there%s%s", uri, problem ? ", but: " : "", problem ? problem : "");
 	if (json_boolean_member(token, "simulation"))
 		find(examination, SEVERITY_WARNING, "token", "token tpm:device:" DEVICE " in tokend.conf",
 		     "%s is a SIMULATION: whoever is root here can read its keys", uri);
-	if (json_boolean_member(token, "inLockout"))
-		find(examination, SEVERITY_WARNING, "token", "tpm2_dictionarylockout -c, or wait",
-		     "%s is in lockout after wrong PINs; keys without a PIN still work", uri);
+	if (token_tries_used_up(token))
+		find(examination, SEVERITY_WARNING, "token", TRIES_USED_UP_HINT,
+		     "wrong PINs have used up the tries of %s%s, so no PIN is tried; keys without one still "
+		     "work",
+		     uri, json_boolean_member(token, "inLockout") ? ", which is in lockout" : "");
 }
 
 static void check_tokens(struct examination *examination)
@@ -439,7 +479,9 @@ const struct verb doctor_verb = {
 	.name = "doctor",
 	.arguments = "",
 	.summary = "Looks for what is wrong and names the next command to type",
-	.details = "Exits with 0 when everything works, 6 when tokend or a token is not there, else 1.",
+	.details = "Exits with 0 when everything works, warnings or not, 3 when you may not use "
+	           "tokend's\n"
+	           "socket, 6 when tokend or a token is not there, else 1.",
 	.example = "  tokenctl doctor",
 	.options = rows,
 	.run = run,

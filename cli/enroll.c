@@ -8,6 +8,7 @@
 
 #include "cli/facts.h"
 #include "cli/identity_file.h"
+#include "cli/input.h"
 #include "cli/pin.h"
 #include "cli/prove.h"
 #include "cli/shred.h"
@@ -21,7 +22,9 @@ struct enrolment {
 	enum key_kind kind;
 	enum key_class class;
 	const char *import_path; /* borrowed; NULL: make a new key */
-	struct identities imported; /* exactly one, when import_path is set */
+	struct identities imported; /* of the file; tokend's lines among them */
+	const struct identity
+	        *secret; /* borrowed from imported: the one to import, when import_path is set */
 	struct secret *pin; /* NULL: none */
 	json_t *tokens; /* GetTokens */
 	const json_t *token; /* borrowed from tokens */
@@ -76,6 +79,28 @@ static enum err read_name(struct enrolment *enrolment, const char *name)
 	return OK;
 }
 
+static bool is_standard_input(const char *path)
+{
+	return path && strcmp(path, "-") == 0;
+}
+
+/* Standard input can be read once and not be removed. */
+static enum err check_input(struct enrolment *enrolment)
+{
+	const struct options *options = &enrolment->invocation->options;
+	struct problem *problem = problem_of(enrolment);
+
+	if (!is_standard_input(enrolment->import_path))
+		return OK;
+	if (options_given(options, "shred"))
+		return problem_set(problem, ERR_USAGE,
+		                   "--shred removes a file, and --import - reads standard input");
+	if (is_standard_input(options_value(options, "pin-file")))
+		return problem_set(problem, ERR_USAGE,
+		                   "--import - and --pin-file - cannot both read standard input");
+	return OK;
+}
+
 static enum err read_words(struct enrolment *enrolment)
 {
 	const struct options *options = &enrolment->invocation->options;
@@ -100,34 +125,73 @@ static enum err read_words(struct enrolment *enrolment)
 		        "a key of the class boot has no PIN: use --class session or --class admin");
 	if (options_given(options, "shred") && !enrolment->import_path)
 		return problem_set(problem, ERR_USAGE, "--shred removes the file that --import names");
-	return read_name(enrolment, options_value(options, "name"));
+	return check_input(enrolment);
+}
+
+static enum err read_arguments(struct enrolment *enrolment)
+{
+	enum err err = read_words(enrolment);
+
+	return err ? err : read_name(enrolment, options_value(&enrolment->invocation->options, "name"));
+}
+
+/* Of the lines of a file that holds identities of several kinds, the one private key. */
+static enum err choose_secret(struct enrolment *enrolment)
+{
+	struct problem *problem = problem_of(enrolment);
+	const struct identities *imported = &enrolment->imported;
+	size_t count = 0;
+
+	for (size_t i = 0; i < imported->count; i++) {
+		if (imported->items[i].kind != IDENTITY_X25519)
+			continue;
+		enrolment->secret = &imported->items[i];
+		count++;
+	}
+	if (count == 1)
+		return OK;
+	if (count == 0)
+		return problem_set(problem, ERR_USAGE, "%s holds no AGE-SECRET-KEY-1... line",
+		                   input_name(enrolment->import_path));
+	(void)problem_set(problem, ERR_USAGE, "%s holds %zu secret keys; one at a time is imported",
+	                  input_name(enrolment->import_path), count);
+	problem_hint(problem, "put each AGE-SECRET-KEY-1... line into a file of its own");
+	return ERR_USAGE;
+}
+
+/* Does the file hold anything besides the secret key that goes to the token? */
+static bool holds_others(const struct enrolment *enrolment)
+{
+	return enrolment->imported.count + enrolment->imported.plugins_left > 1;
+}
+
+static enum err check_shred(struct enrolment *enrolment)
+{
+	struct problem *problem = problem_of(enrolment);
+	const char *path = enrolment->import_path;
+
+	if (!options_given(&enrolment->invocation->options, "shred"))
+		return OK;
+	if (!holds_others(enrolment))
+		return shred_check(path, problem);
+	(void)problem_set(problem, ERR_USAGE, "%s holds other identities too, so --shred would remove them",
+	                  path);
+	problem_hint(problem, "import it without --shred, then take the AGE-SECRET-KEY-1... line out of it");
+	return ERR_USAGE;
 }
 
 static enum err read_import(struct enrolment *enrolment)
 {
-	struct problem *problem = problem_of(enrolment);
 	const char *path = enrolment->import_path;
 	enum err err;
 
 	if (!path)
 		return OK;
-	if (options_given(&enrolment->invocation->options, "shred")) {
-		err = shred_check(path, problem);
-		if (err)
-			return err;
-	}
-	err = identities_read(path, problem, &enrolment->imported);
-	if (err)
-		return err;
-	if (enrolment->imported.count > 1) {
-		(void)problem_set(problem, ERR_USAGE, "%s holds %zu keys; one at a time is imported", path,
-		                  enrolment->imported.count);
-		problem_hint(problem, "put each AGE-SECRET-KEY-1... line into a file of its own");
-		return ERR_USAGE;
-	}
-	if (enrolment->imported.items[0].kind != IDENTITY_X25519)
-		return problem_set(problem, ERR_USAGE, "%s holds no AGE-SECRET-KEY-1... line", path);
-	return OK;
+	enrolment->imported.leave_plugins = true;
+	err = identities_read(path, problem_of(enrolment), &enrolment->imported);
+	if (!err)
+		err = choose_secret(enrolment);
+	return err ? err : check_shred(enrolment);
 }
 
 static bool is_named(const json_t *token, const char *uri)
@@ -147,7 +211,10 @@ static enum err no_token(struct enrolment *enrolment, const char *uri, const jso
 {
 	struct problem *problem = problem_of(enrolment);
 	const char *reason = json_string_member(absent, "problem");
-	const char *hint = json_string_member(absent, "hint");
+	char hint[PROBLEM_TEXT_MAX] = "";
+
+	if (absent)
+		token_hint(absent, hint, sizeof(hint));
 
 	if (absent)
 		(void)problem_set(problem, ERR_NO_TOKEN, "the token %s is not there%s%s",
@@ -157,10 +224,10 @@ static enum err no_token(struct enrolment *enrolment, const char *uri, const jso
 		(void)problem_set(problem, ERR_NO_TOKEN, "tokend knows no token %s", uri);
 	else
 		(void)problem_set(problem, ERR_NO_TOKEN, "tokend knows no token");
-	problem_hint(
-	        problem, "%s",
-	        hint ? hint
-	             : "tokenctl tokens   lists them; tokend.conf names them: token tpm:device:/dev/tpmrm0");
+	problem_hint(problem, "%s",
+	             hint[0] ? hint
+	                     : "tokenctl tokens   lists them; tokend.conf names them: token "
+	                       "tpm:device:/dev/tpmrm0");
 	return ERR_NO_TOKEN;
 }
 
@@ -168,13 +235,14 @@ static enum err check_token(struct enrolment *enrolment, const json_t *token)
 {
 	struct problem *problem = problem_of(enrolment);
 
-	if (json_boolean_member(token, "inLockout") && enrolment->class != KEY_CLASS_BOOT) {
+	if (token_tries_used_up(token) && enrolment->class != KEY_CLASS_BOOT) {
 		(void)problem_set(
-		        problem, ERR_TOKEN_STATE,
-		        "the token is in lockout after wrong PINs, so a key with a PIN cannot be made now");
-		problem_hint(problem,
-		             "tokenctl tokens   says when it is over; tpm2_dictionarylockout -c ends it");
-		return ERR_TOKEN_STATE;
+		        problem, ERR_PIN_LOCKED,
+		        "wrong PINs have used up the tries of %s, so a key with a PIN cannot be made "
+		        "now",
+		        json_string_member(token, "uri"));
+		problem_hint(problem, "%s", TRIES_USED_UP_HINT);
+		return ERR_PIN_LOCKED;
 	}
 	enrolment->token = token;
 	return OK;
@@ -208,6 +276,69 @@ static enum err choose_token(struct enrolment *enrolment)
 	return found ? check_token(enrolment, found) : no_token(enrolment, uri, absent);
 }
 
+static bool is_on_token(const json_t *key, const char *uri)
+{
+	const json_t *slots = json_object_get(key, "slots");
+	bool found = false;
+
+	for (size_t i = 0; !found && i < json_array_size(slots); i++) {
+		const char *own = json_string_member(json_array_get(slots, i), "token");
+
+		found = own && uri && strcmp(own, uri) == 0;
+	}
+	return found;
+}
+
+/* The key of keys that recipient encrypts to, on the token chosen: the same secret may well be sealed to another one. */
+static const json_t *find_sealed(const struct enrolment *enrolment, const json_t *keys, const char *recipient)
+{
+	const char *uri = json_string_member(enrolment->token, "uri");
+
+	for (size_t i = 0; i < json_array_size(keys); i++) {
+		const json_t *key = json_array_get(keys, i);
+		const char *own = json_string_member(key, "recipient");
+
+		if (own && strcmp(own, recipient) == 0 && is_on_token(key, uri))
+			return key;
+	}
+	return NULL;
+}
+
+static enum err explain_sealed(const struct enrolment *enrolment, const char *name)
+{
+	struct problem *problem = problem_of(enrolment);
+	const char *path = enrolment->import_path;
+
+	(void)problem_set(problem, ERR_EXISTS, "the key in %s is sealed already as %s", input_name(path),
+	                  name);
+	if (is_standard_input(path) || holds_others(enrolment))
+		problem_hint(problem, "tokenctl keys %s   shows it", name);
+	else
+		problem_hint(problem, "to remove the file: shred -u %s; tokenctl keys %s   shows the key",
+		             path, name);
+	return ERR_EXISTS;
+}
+
+/* Who may not list keys learns nothing here, and it is not in the way. */
+static enum err check_not_sealed(struct enrolment *enrolment)
+{
+	CLEANUP(json_decrefp) json_t *keys = NULL;
+	CLEANUP(buf_freep) struct buf *line = NULL;
+	struct problem ignored = { 0 };
+	const json_t *key;
+	enum err err;
+
+	if (!enrolment->secret || keys_get(&enrolment->invocation->daemon, NULL, &ignored, &keys))
+		return OK;
+	err = buf_new(BUFSIZ, &line);
+	if (!err)
+		err = recipient_put_x25519(line, enrolment->secret->public_key);
+	if (err)
+		return err;
+	key = find_sealed(enrolment, keys, buf_string(line));
+	return key ? explain_sealed(enrolment, json_string_member(key, "name")) : OK;
+}
+
 static enum err read_pin(struct enrolment *enrolment)
 {
 	if (enrolment->class == KEY_CLASS_BOOT)
@@ -235,8 +366,7 @@ static enum err set_sealed(struct enrolment *enrolment, json_t *parameters, cons
 
 static enum err make_parameters(struct enrolment *enrolment, json_t **ret_parameters)
 {
-	const struct secret *imported =
-	        enrolment->import_path ? enrolment->imported.items[0].private_key : NULL;
+	const struct secret *imported = enrolment->secret ? enrolment->secret->private_key : NULL;
 	CLEANUP(json_decrefp)
 	json_t *parameters =
 	        json_pack("{s:s, s:s, s:s, s:s}", "name", enrolment->name, "kind",
@@ -268,6 +398,12 @@ static enum err call_enroll(struct enrolment *enrolment)
 		problem_hint(problem_of(enrolment),
 		             "tokenctl enroll --name ANOTHER ...; tokenctl keys lists them");
 	}
+	if (err == ERR_DENIED)
+		problem_hint(
+		        problem_of(enrolment),
+		        "tokenctl policy explain --op admin --key %s   says why; tokenctl keys   lists the "
+		        "keys that you may see",
+		        enrolment->name);
 	if (err)
 		return err;
 	enrolment->key = json_incref(json_object_get(reply, "key"));
@@ -339,7 +475,13 @@ static void print_file_advice(const struct enrolment *enrolment, bool shredded)
 		        "and\n"
 		        "in backups older copies may remain: if that matters, make a new key and rotate.\n",
 		        path);
-	else if (strcmp(path, "-") != 0)
+	else if (holds_others(enrolment))
+		(void)printf("\nThe key is still in %s as well, among other identities. When no other "
+		             "machine needs "
+		             "it:\n"
+		             "take its line out. Keep a copy off this machine: it is your recovery.\n",
+		             path);
+	else if (!is_standard_input(path))
 		(void)printf("\nThe key is still in %s as well. When no other machine needs it: shred -u %s\n"
 		             "(tokenctl enroll --shred does it after the proof). Keep a copy off this "
 		             "machine: it is\n"
@@ -354,6 +496,9 @@ static enum err report(const struct enrolment *enrolment, bool shredded)
 	if (options_given(&enrolment->invocation->options, "json"))
 		return json_print(json_pack("{s:O, s:b, s:b}", "key", enrolment->key, "proven",
 		                            enrolment->proven, "shredded", shredded));
+	if (!enrolment->name_given)
+		(void)printf("no --name was given, so the key is named after this host: %s\n",
+		             enrolment->name);
 	(void)printf("%s %s (%s, class %s) on %s%s\n", enrolment->import_path ? "imported" : "enrolled",
 	             enrolment->name, key_kind_name(enrolment->kind), key_class_name(enrolment->class),
 	             json_string_member(enrolment->token, "uri"),
@@ -362,6 +507,10 @@ static enum err report(const struct enrolment *enrolment, bool shredded)
 	                     : "");
 	if (enrolment->proven)
 		(void)printf("proven: what was encrypted to it came back through tokend\n");
+	else
+		(void)printf(
+		        "not proven: nothing uses a symmetric key yet; the front-end for vaults, which comes "
+		        "later, will\n");
 	if (recipient)
 		print_next(enrolment, recipient);
 	print_file_advice(enrolment, shredded);
@@ -370,7 +519,7 @@ static enum err report(const struct enrolment *enrolment, bool shredded)
 
 static enum err prepare(struct enrolment *enrolment)
 {
-	enum err err = read_words(enrolment);
+	enum err err = read_arguments(enrolment);
 
 	if (!err)
 		err = read_import(enrolment);
@@ -378,6 +527,8 @@ static enum err prepare(struct enrolment *enrolment)
 		err = tokens_get(&enrolment->invocation->daemon, problem_of(enrolment), &enrolment->tokens);
 	if (!err)
 		err = choose_token(enrolment);
+	if (!err)
+		err = check_not_sealed(enrolment);
 	if (!err)
 		err = read_pin(enrolment);
 	return err;
@@ -422,7 +573,8 @@ static const struct option_row rows[] = {
 	  false },
 	{ 0, "class", "boot|session|admin", "no PIN (the default); PIN once for a time; PIN each time",
 	  false },
-	{ 0, "import", "FILE", "seal the AGE-SECRET-KEY-1... in FILE to the token (kind x25519)", false },
+	{ 0, "import", "FILE",
+	  "seal the AGE-SECRET-KEY-1... in FILE (-: standard input) to the token (kind x25519)", false },
 	{ 0, "shred", NULL, "write over the imported FILE and remove it, once the key is proven", false },
 	{ 0, "pin-file", "FILE", "take the PIN from the first line of FILE (-: standard input)", false },
 	{ 0, "json", NULL, "print JSON", false },
@@ -435,7 +587,9 @@ const struct verb enroll_verb = {
 	.summary = "Makes a key on a token, or imports an age key, and proves that it works",
 	.details = "Needs the permission admin. A PIN is asked for twice on the terminal, or read by "
 	           "--pin-file; it\n"
-	           "is never an argument. An imported file is left alone unless --shred is given.",
+	           "is never an argument. An imported file is left alone unless --shred is given. Lines of "
+	           "other\n"
+	           "plugins in it are left out. Nothing uses a symmetric key yet.",
 	.example = "  tokenctl enroll --name host\n"
 	           "  tokenctl enroll --name repo/prod --class session\n"
 	           "  tokenctl enroll --name legacy --import ~/.config/sops/age/keys.txt",

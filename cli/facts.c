@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "common/key.h"
+
 /* Steals reply's member. */
 static enum err take_member(const json_t *reply, const char *name, struct problem *problem,
                             json_t **ret_member)
@@ -21,15 +23,28 @@ static enum err no_such_key(const char *name, struct problem *problem)
 	return ERR_NO_KEY;
 }
 
+/* An id is a valid name as well. */
+enum err key_argument_check(const char *name, struct problem *problem)
+{
+	if (key_name_valid(bytes_of_string(name)))
+		return OK;
+	(void)problem_set(problem, ERR_USAGE, "'%s' is not a name of a key", name);
+	problem_hint(problem, "tokenctl keys   lists the keys that you may see");
+	return ERR_USAGE;
+}
+
 enum err keys_get(struct daemon *daemon, const char *name, struct problem *problem, json_t **ret_keys)
 {
 	CLEANUP(json_decrefp) json_t *reply = NULL;
 	CLEANUP(json_decrefp) json_t *keys = NULL;
-	json_t *parameters = name ? json_pack("{s:s}", "key", name) : json_object();
-	enum err err;
+	json_t *parameters;
+	enum err err = name ? key_argument_check(name, problem) : OK;
 
+	if (err)
+		return err;
+	parameters = name ? json_pack("{s:s}", "key", name) : json_object();
 	if (!parameters)
-		return problem_set(problem, ERR_USAGE, "that is not a key's name");
+		return ERR_NOMEM;
 	err = daemon_call(daemon, "GetKeys", parameters, DAEMON_DEADLINE_MS, problem, &reply);
 	if (!err)
 		err = take_member(reply, "keys", problem, &keys);
@@ -64,6 +79,17 @@ enum err status_get(struct daemon *daemon, struct problem *problem, json_t **ret
 	return err;
 }
 
+bool key_has_pin(const json_t *key)
+{
+	return json_integer_member(key, "unlocked", -1) >= 0;
+}
+
+bool token_tries_used_up(const json_t *token)
+{
+	return json_boolean_member(token, "present") && (json_boolean_member(token, "inLockout") ||
+	                                                 json_integer_member(token, "pinTriesLeft", -1) == 0);
+}
+
 const char *token_state_text(const json_t *token)
 {
 	bool simulation = json_boolean_member(token, "simulation");
@@ -72,7 +98,25 @@ const char *token_state_text(const json_t *token)
 		return "absent";
 	if (json_boolean_member(token, "inLockout"))
 		return simulation ? "in lockout, SIMULATION" : "in lockout";
+	if (token_tries_used_up(token))
+		return simulation ? "PIN tries used up, SIMULATION" : "PIN tries used up";
 	return simulation ? "present, SIMULATION" : "present";
+}
+
+#define DEVICE_SCHEME "tpm:device:"
+
+void token_hint(const json_t *token, char *text, size_t len)
+{
+	const char *uri = json_string_member(token, "uri");
+	const char *hint = json_string_member(token, "hint");
+	size_t scheme = strlen(DEVICE_SCHEME);
+
+	if (!json_boolean_member(token, "present") && uri && strncmp(uri, DEVICE_SCHEME, scheme) == 0)
+		(void)snprintf(text, len, "ls -l %s; id tokend-tpm", uri + scheme);
+	else if (!hint && token_tries_used_up(token))
+		(void)snprintf(text, len, "%s", TRIES_USED_UP_HINT);
+	else
+		(void)snprintf(text, len, "%s", hint ? hint : "");
 }
 
 void duration_text(json_int_t seconds, char *text, size_t len)
@@ -85,26 +129,93 @@ void duration_text(json_int_t seconds, char *text, size_t len)
 		(void)snprintf(text, len, "%lldh", (long long)seconds / 3600);
 }
 
-void key_lock_text(const json_t *key, char *text, size_t len)
+static const json_t *token_of_uri(const json_t *tokens, const char *uri)
+{
+	const json_t *list = json_object_get(tokens, "tokens");
+
+	for (size_t i = 0; uri && i < json_array_size(list); i++) {
+		const json_t *token = json_array_get(list, i);
+		const char *own = json_string_member(token, "uri");
+
+		if (own && strcmp(own, uri) == 0)
+			return token;
+	}
+	return NULL;
+}
+
+/* Where one of several is there, that one. */
+static const char *key_token_uri(const json_t *key)
+{
+	const json_t *slots = json_object_get(key, "slots");
+	const json_t *shown = json_array_get(slots, 0);
+
+	for (size_t i = json_array_size(slots); i > 0; i--)
+		if (json_boolean_member(json_array_get(slots, i - 1), "present"))
+			shown = json_array_get(slots, i - 1);
+	return json_string_member(shown, "token");
+}
+
+void key_lock_text(const json_t *key, const json_t *tokens, char *text, size_t len)
 {
 	json_int_t seconds = json_integer_member(key, "unlocked", -1);
+	const char *class = json_string_member(key, "class");
 	char duration[32];
 
 	duration_text(seconds, duration, sizeof(duration));
 	if (seconds < 0)
 		(void)snprintf(text, len, "no PIN");
-	else if (seconds == 0)
-		(void)snprintf(text, len, "locked");
-	else
+	else if (seconds > 0 && class && strcmp(class, key_class_name(KEY_CLASS_ADMIN)) == 0)
+		(void)snprintf(text, len, "open for one use");
+	else if (seconds > 0)
 		(void)snprintf(text, len, "open for %s", duration);
+	else if (token_tries_used_up(token_of_uri(tokens, key_token_uri(key))))
+		(void)snprintf(text, len, "locked, PIN tries used up");
+	else
+		(void)snprintf(text, len, "locked");
 }
 
-static const char *key_token_text(const json_t *key)
+#define SHORT_ENOUGH 28U
+
+/* The length of "tpm:swtpm" in "tpm:swtpm:path=/run/x.sock". */
+static size_t driver_len(const char *uri)
 {
-	const json_t *slots = json_object_get(key, "slots");
+	size_t scheme = strcspn(uri, ":");
 
-	return json_string_member(json_array_get(slots, 0), "token");
+	return uri[scheme] ? scheme + 1 + strcspn(uri + scheme + 1, ":") : scheme;
 }
+
+static bool is_other_of_driver(const char *other, const char *uri)
+{
+	size_t len = driver_len(uri);
+
+	return other && driver_len(other) == len && strncmp(other, uri, len) == 0 && strcmp(other, uri) != 0;
+}
+
+/* Does a token of tokens, or of keys, have the same driver as uri? Each may be NULL. */
+static bool driver_is_shared(const char *uri, const json_t *tokens, const json_t *keys)
+{
+	const json_t *list = json_object_get(tokens, "tokens");
+	bool shared = false;
+
+	for (size_t i = 0; !shared && i < json_array_size(list); i++)
+		shared = is_other_of_driver(json_string_member(json_array_get(list, i), "uri"), uri);
+	for (size_t i = 0; !shared && i < json_array_size(keys); i++)
+		shared = is_other_of_driver(key_token_uri(json_array_get(keys, i)), uri);
+	return shared;
+}
+
+/* As much of uri as distinguishes it. */
+static void put_token_name(const char *uri, const json_t *tokens, const json_t *keys, char *text, size_t len)
+{
+	if (!uri)
+		uri = "";
+	if (strlen(uri) <= SHORT_ENOUGH || driver_is_shared(uri, tokens, keys))
+		(void)snprintf(text, len, "%s", uri);
+	else
+		(void)snprintf(text, len, "%.*s", (int)driver_len(uri), uri);
+}
+
+#define TOKEN_NAME_MAX 1024U
 
 static enum err put_cells(struct table *table, const char *const *cells, size_t count)
 {
@@ -117,22 +228,26 @@ static enum err put_cells(struct table *table, const char *const *cells, size_t 
 
 #define KEY_COLUMNS 7U
 
-static enum err put_key(struct table *table, const json_t *key)
+static enum err put_key(struct table *table, const json_t *key, const json_t *tokens, const json_t *keys)
 {
-	char lock[64];
+	const char *uri = key_token_uri(key);
+	bool simulation = json_boolean_member(token_of_uri(tokens, uri), "simulation");
+	char lock[64], name[TOKEN_NAME_MAX], token[TOKEN_NAME_MAX + 16];
 	const char *cells[KEY_COLUMNS] = { json_string_member(key, "name"),
 		                           json_string_member(key, "kind"),
 		                           json_string_member(key, "class"),
 		                           lock,
 		                           json_boolean_member(key, "usable") ? "usable" : "token absent",
-		                           key_token_text(key),
+		                           token,
 		                           json_string_member(key, "recipient") };
 
-	key_lock_text(key, lock, sizeof(lock));
+	key_lock_text(key, tokens, lock, sizeof(lock));
+	put_token_name(uri, tokens, keys, name, sizeof(name));
+	(void)snprintf(token, sizeof(token), "%s%s", name, simulation ? " (SIMULATION)" : "");
 	return put_cells(table, cells, KEY_COLUMNS);
 }
 
-enum err keys_table(const json_t *keys, struct table **ret_table)
+enum err keys_table(const json_t *keys, const json_t *tokens, struct table **ret_table)
 {
 	static const char *const heading[KEY_COLUMNS] = { "NAME",  "KIND",  "CLASS",    "PIN",
 		                                          "STATE", "TOKEN", "RECIPIENT" };
@@ -142,7 +257,7 @@ enum err keys_table(const json_t *keys, struct table **ret_table)
 	if (!err)
 		err = put_cells(table, heading, KEY_COLUMNS);
 	for (size_t i = 0; !err && i < json_array_size(keys); i++)
-		err = put_key(table, json_array_get(keys, i));
+		err = put_key(table, json_array_get(keys, i), tokens, keys);
 	if (!err)
 		*ret_table = TAKE(table);
 	return err;
@@ -150,17 +265,20 @@ enum err keys_table(const json_t *keys, struct table **ret_table)
 
 #define TOKEN_COLUMNS 6U
 
-static enum err put_token(struct table *table, const json_t *token)
+/* tokens: of which token's URI has to be told; NULL: the whole URI is shown. */
+static enum err put_token(struct table *table, const json_t *token, const json_t *tokens)
 {
-	char tries[32] = "", commands[32];
+	char name[TOKEN_NAME_MAX], tries[32] = "", commands[32];
+	const char *uri = json_string_member(token, "uri");
 	json_int_t left = json_integer_member(token, "pinTriesLeft", -1);
-	const char *cells[TOKEN_COLUMNS] = { json_string_member(token, "uri"),
+	const char *cells[TOKEN_COLUMNS] = { tokens ? name : uri,
 		                             token_state_text(token),
 		                             json_string_member(token, "manufacturer"),
 		                             json_string_member(token, "serial"),
 		                             tries,
 		                             commands };
 
+	put_token_name(uri, tokens, NULL, name, sizeof(name));
 	if (left >= 0)
 		(void)snprintf(tries, sizeof(tries), "%lld", (long long)left);
 	(void)snprintf(commands, sizeof(commands), "%lld",
@@ -168,7 +286,7 @@ static enum err put_token(struct table *table, const json_t *token)
 	return put_cells(table, cells, TOKEN_COLUMNS);
 }
 
-enum err tokens_table(const json_t *tokens, struct table **ret_table)
+enum err tokens_table(const json_t *tokens, bool brief, struct table **ret_table)
 {
 	static const char *const heading[TOKEN_COLUMNS] = { "TOKEN",  "STATE",     "MODEL",
 		                                            "SERIAL", "PIN TRIES", "COMMANDS" };
@@ -179,7 +297,7 @@ enum err tokens_table(const json_t *tokens, struct table **ret_table)
 	if (!err)
 		err = put_cells(table, heading, TOKEN_COLUMNS);
 	for (size_t i = 0; !err && i < json_array_size(list); i++)
-		err = put_token(table, json_array_get(list, i));
+		err = put_token(table, json_array_get(list, i), brief ? tokens : NULL);
 	if (!err)
 		*ret_table = TAKE(table);
 	return err;
@@ -192,12 +310,16 @@ void tokens_print_problems(const json_t *tokens)
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *token = json_array_get(list, i);
 		const char *problem = json_string_member(token, "problem");
-		const char *hint = json_string_member(token, "hint");
 		const char *uri = json_string_member(token, "uri");
+		char hint[PROBLEM_TEXT_MAX];
 
+		if (!problem && token_tries_used_up(token))
+			problem = "wrong PINs have used up its tries, so no PIN is tried; keys without one "
+			          "still work";
 		if (problem)
 			(void)printf("%s: %s\n", uri ? uri : "token", problem);
-		if (hint)
+		token_hint(token, hint, sizeof(hint));
+		if (hint[0])
 			(void)printf("hint: %s\n", hint);
 	}
 }

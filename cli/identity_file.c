@@ -107,6 +107,10 @@ static enum err add_identity(struct identities *identities, struct bytes line, c
 	identities->items = items;
 	memset(&items[identities->count], 0, sizeof(*items));
 	err = identity_parse(line, &items[identities->count], &what);
+	if (err == ERR_UNSUPPORTED && identities->leave_plugins && begins_with(line, "AGE-PLUGIN-")) {
+		identities->plugins_left++;
+		return OK;
+	}
 	if (err == ERR_UNSUPPORTED)
 		return unsupported(problem, path, number, what);
 	if (err == ERR_USAGE) /* the line may be a damaged key: it is not repeated */
@@ -120,7 +124,7 @@ static enum err identities_parse(struct bytes text, const char *path, struct pro
                                  struct identities *identities)
 {
 	struct bytes line;
-	size_t before = identities->count;
+	size_t before = identities->count + identities->plugins_left;
 	unsigned number = 0;
 
 	if (begins_with(text, "-----BEGIN") && !armor_looks_like(text))
@@ -135,7 +139,7 @@ static enum err identities_parse(struct bytes text, const char *path, struct pro
 		if (err)
 			return err;
 	}
-	if (identities->count > before)
+	if (identities->count + identities->plugins_left > before)
 		return OK;
 	(void)problem_set(problem, ERR_USAGE, "%s holds no identity", path);
 	problem_hint(problem,

@@ -17,6 +17,8 @@
 struct identities {
 	struct identity *items; /* owned */
 	size_t count;
+	bool leave_plugins; /* set before reading: a line of another program's plugin is counted, not refused */
+	size_t plugins_left; /* how many those were */
 };
 
 /* Appends the identities of path ("-": standard input). Asks for a passphrase on the terminal when the file is encrypted with one. */

@@ -2,8 +2,19 @@
 #include "cli/facts.h"
 #include "cli/verbs.h"
 
-static enum err print_table(const json_t *keys)
+static bool any_has_pin(const json_t *keys)
 {
+	bool any = false;
+
+	for (size_t i = 0; !any && i < json_array_size(keys); i++)
+		any = key_has_pin(json_array_get(keys, i));
+	return any;
+}
+
+static enum err print_table(struct invocation *invocation, const json_t *keys)
+{
+	CLEANUP(json_decrefp) json_t *tokens = NULL;
+	struct problem ignored = { 0 };
 	CLEANUP(table_freep) struct table *table = NULL;
 	enum err err;
 
@@ -11,7 +22,10 @@ static enum err print_table(const json_t *keys)
 		(void)puts("There is no key that you may see.\nhint: tokenctl enroll --name host");
 		return OK;
 	}
-	err = keys_table(keys, &table);
+	/* Only keys with a PIN depend on what the token says of its tries; the others are listed without asking a device. */
+	if (any_has_pin(keys) && tokens_get(&invocation->daemon, &ignored, &tokens))
+		tokens = NULL;
+	err = keys_table(keys, tokens, &table);
 	if (!err)
 		table_print(table, stdout);
 	return err;
@@ -25,7 +39,8 @@ static enum err run(struct invocation *invocation)
 
 	if (err)
 		return err;
-	return options_given(&invocation->options, "json") ? json_print(TAKE(keys)) : print_table(keys);
+	return options_given(&invocation->options, "json") ? json_print(TAKE(keys))
+	                                                   : print_table(invocation, keys);
 }
 
 static const struct option_row rows[] = {

@@ -17,7 +17,7 @@ static void print_help(FILE *file)
 	            "Decrypts with keys that stay in a TPM or on a token.\n\nverbs:\n",
 	            file);
 	verbs_print_help("", file);
-	(void)fputs("\n'tokenctl VERB --help' explains a verb, with an example.\n"
+	(void)fputs("\n'tokenctl help VERB' explains a verb, with an example.\n"
 	            "exit codes: 0 done, 1 fault, 2 usage, 3 denied, 4 no such key, 5 PIN needed, wrong or "
 	            "locked,\n"
 	            "            6 tokend or token not there, 7 damaged or wrong file, 8 busy or too slow\n\n"
@@ -53,22 +53,47 @@ static int print_words(size_t count, char *const *words)
 	return 0;
 }
 
-static int unknown_verb(const char *word)
+static int print_prefixed(const char *word, FILE *file)
+{
+	(void)fprintf(file, "usage: tokenctl %s WORD; these are:\n", word);
+	verbs_print_help(word, file);
+	return file == stdout ? 0 : err_info(ERR_USAGE)->exit_code;
+}
+
+/* "audit shwo" is misspelt as a whole; of "decript a b" only the first word is a verb. */
+static int unknown_verb(size_t count, char *const *words)
 {
 	struct problem problem = { 0 };
-	const char *nearest = verb_nearest(word);
+	bool two = verb_is_prefix(words[0]);
+	char phrase[128];
+	const char *nearest;
 
-	if (verb_is_prefix(word)) {
-		(void)fprintf(stderr, "usage: tokenctl %s WORD; these are:\n", word);
-		verbs_print_help(word, stderr);
-		return err_info(ERR_USAGE)->exit_code;
-	}
-	(void)problem_set(&problem, ERR_USAGE, "there is no verb %s", word);
+	if (two && (count == 1 || words[1][0] == '-'))
+		return print_prefixed(words[0], stderr);
+	(void)snprintf(phrase, sizeof(phrase), "%s%s%s", words[0], two ? " " : "", two ? words[1] : "");
+	nearest = verb_nearest(phrase);
+	(void)problem_set(&problem, ERR_USAGE, "there is no verb %s", phrase);
 	if (nearest)
 		problem_hint(&problem, "did you mean tokenctl %s?", nearest);
 	else
 		problem_hint(&problem, "tokenctl --help lists the verbs");
 	return complain(&problem, ERR_USAGE);
+}
+
+static int print_help_of(size_t count, char *const *words)
+{
+	size_t used = 0;
+	const struct verb *verb = verb_find(count, words, &used);
+
+	if (count == 0)
+		print_help(stdout);
+	else if (verb)
+		verb_print_help(verb, stdout);
+	else if (count == 1 && verb_is_prefix(words[0]))
+		return print_prefixed(words[0], stdout);
+	else
+		return unknown_verb(count, words);
+	return 0;
 }
 
 static enum err check_arguments(const struct verb *verb, const struct options *options,
@@ -144,10 +169,10 @@ int main(int argc, char **argv)
 		print_help(stderr);
 		return err_info(ERR_USAGE)->exit_code;
 	}
-	if (is_one_of(words[0], "--help", "-h") || strcmp(words[0], "help") == 0) {
-		print_help(stdout);
-		return 0;
-	}
+	if (is_one_of(words[0], "--help", "-h"))
+		return print_help_of(0, NULL);
+	if (strcmp(words[0], "help") == 0)
+		return print_help_of(count - 1, words + 1);
 	if (is_one_of(words[0], "--version", "-V")) {
 		(void)puts(PROGRAM " " TOKEND_VERSION);
 		return 0;
@@ -156,7 +181,7 @@ int main(int argc, char **argv)
 		return print_words(count - 1, words + 1);
 	verb = verb_find(count, words, &used);
 	if (!verb)
-		return unknown_verb(words[0]);
+		return unknown_verb(count, words);
 	if (wants_help(count - used, words + used)) {
 		verb_print_help(verb, stdout);
 		return 0;

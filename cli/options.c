@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DURATION_MAX (366UL * 24 * 60 * 60) /* seconds; more is a mistake */
 #define WORD_MAX 64U /* longer words are near to nothing */
 
 static const struct option_row *row_of_name(const struct option_row *rows, const char *name, size_t len)
@@ -309,7 +310,7 @@ enum err options_duration(const char *text, unsigned *ret_seconds)
 		return ERR_USAGE;
 	memcpy(digits, text, len);
 	digits[len] = '\0';
-	if (options_number(digits, 86400, &number) || number * factor > 86400)
+	if (options_number(digits, DURATION_MAX, &number) || number * factor > DURATION_MAX)
 		return ERR_USAGE;
 	*ret_seconds = (unsigned)(number * factor);
 	return OK;

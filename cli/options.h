@@ -59,7 +59,7 @@ void options_print_words(const struct option_row *rows, FILE *file);
 /* A decimal number from 0 to maximum. ERR_USAGE. */
 MUST_CHECK enum err options_number(const char *text, unsigned long maximum, unsigned long *ret_number);
 
-/* "90", "30s", "15m", "2h" in seconds, at most a day. ERR_USAGE. */
+/* "90", "30s", "15m", "2h" in seconds, at most a year. ERR_USAGE. */
 MUST_CHECK enum err options_duration(const char *text, unsigned *ret_seconds);
 
 /* How many letters must be added, dropped, changed or swapped to make one word of the other. */

@@ -22,6 +22,7 @@ struct judged {
 	struct where where;
 	const char *path; /* borrowed: the argument, or where's directory */
 	bool is_directory; /* rules then name their files without it */
+	bool is_built_in; /* there are no rules at path */
 	struct policy *policy;
 };
 
@@ -47,19 +48,36 @@ static enum err load_file(struct judged *judged, struct buf *lines, struct probl
 	return err ? err : policy_add(judged->policy, judged->path, buf_bytes(text), lines);
 }
 
+/* The daemon's own directory may be missing, which means the built-in policy; one that somebody named may not. */
+static enum err look_at(struct judged *judged, struct problem *problem)
+{
+	struct stat status;
+
+	if (stat(judged->path, &status) == 0) {
+		judged->is_directory = S_ISDIR(status.st_mode);
+		return OK;
+	}
+	judged->is_directory = true;
+	if (judged->path == judged->where.policy_directory && errno == ENOENT)
+		return OK;
+	return problem_errno(problem, errno, "cannot open", judged->path);
+}
+
 static enum err load(struct judged *judged, struct problem *problem)
 {
 	CLEANUP(buf_freep) struct buf *lines = NULL;
-	struct stat status;
-	enum err err = buf_new(PROBLEM_LINES_MAX, &lines);
+	enum err err = look_at(judged, problem);
 
+	if (!err)
+		err = buf_new(PROBLEM_LINES_MAX, &lines);
 	if (err)
 		return err;
-	judged->is_directory = stat(judged->path, &status) < 0 || S_ISDIR(status.st_mode);
 	if (!judged->is_directory)
 		err = load_file(judged, lines, problem);
 	else
 		err = policy_load(judged->path, judged->where.system_mode, lines, &judged->policy);
+	judged->is_built_in = !err && judged->is_directory &&
+	                      where_is_built_in(&judged->where, policy_digest(judged->policy));
 	if (err && buf_len(lines)) {
 		(void)problem_set(problem, err, "%s", buf_string(lines));
 		problem_hint(problem, "man 5 tokend-policy; a running tokend keeps the policy it has");
@@ -99,6 +117,17 @@ static void warn_outdated(const struct judged *judged)
 
 /* ---- check ---- */
 
+static void print_checked(const struct judged *judged)
+{
+	size_t count = policy_rule_count(judged->policy);
+
+	if (judged->is_built_in)
+		(void)printf("built-in policy (no rules in %s)\n", judged->path);
+	else
+		(void)printf("%s: %zu %s, no errors\n", judged->path, count, count == 1 ? "rule" : "rules");
+	(void)fputs(policy_warnings(judged->policy), stdout);
+}
+
 static enum err run_check(struct invocation *invocation)
 {
 	const struct options *options = &invocation->options;
@@ -107,13 +136,13 @@ static enum err run_check(struct invocation *invocation)
 	        find_and_load(invocation, options->argument_count ? options->arguments[0] : NULL, &judged);
 
 	if (!err && options_given(options, "json"))
-		err = json_print(json_pack("{s:s, s:I, s:s, s:s, s:b}", "path", judged.path, "rules",
+		err = json_print(json_pack("{s:s, s:b, s:I, s:s, s:s, s:b}", "path", judged.path, "builtIn",
+		                           judged.is_built_in, "rules",
 		                           (json_int_t)policy_rule_count(judged.policy), "digest",
 		                           policy_digest(judged.policy), "warnings",
 		                           policy_warnings(judged.policy), "loaded", !is_outdated(&judged)));
 	else if (!err)
-		(void)printf("%s: %zu rules, no errors\n%s", judged.path, policy_rule_count(judged.policy),
-		             policy_warnings(judged.policy));
+		print_checked(&judged);
 	if (!err)
 		warn_outdated(&judged);
 	judged_done(&judged);
@@ -241,8 +270,11 @@ static void print_decision(const struct policy_decision *decision, const struct 
 	char duration[32], space[PATH_MAX + 256];
 
 	(void)puts(verdict_text(decision->verdict));
+	if (judged->is_built_in)
+		(void)printf("built-in policy (no rules in %s)\n", judged->path);
 	if (!decision->file) {
-		(void)printf("no rule of %s matched, and no match is a no\n", judged->path);
+		(void)printf("no rule of %s matched, and no match is a no\n",
+		             judged->is_built_in ? "it" : judged->path);
 		return;
 	}
 	(void)printf("%s:%u: %s\n", file_of(decision, judged, space, sizeof(space)), decision->line,

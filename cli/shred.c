@@ -2,12 +2,24 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sodium.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/file.h"
+
+static enum err explain_link(const char *path, struct problem *problem)
+{
+	char real[PATH_MAX];
+
+	(void)problem_set(problem, ERR_USAGE, "%s is a symbolic link, so it was left alone", path);
+	if (realpath(path, real))
+		problem_hint(problem, "name the file itself: %s", real);
+	return ERR_USAGE;
+}
 
 static enum err open_checked(const char *path, struct problem *problem, int *ret_fd, off_t *ret_size)
 {
@@ -15,7 +27,8 @@ static enum err open_checked(const char *path, struct problem *problem, int *ret
 	struct stat status;
 
 	if (fd < 0)
-		return problem_errno(problem, errno, "cannot write over", path);
+		return errno == ELOOP ? explain_link(path, problem)
+		                      : problem_errno(problem, errno, "cannot write over", path);
 	if (fstat(fd, &status) < 0)
 		return problem_errno(problem, errno, "cannot look at", path);
 	if (!S_ISREG(status.st_mode))

@@ -1,6 +1,7 @@
 /* tokenctl status */
 #include "cli/facts.h"
 #include "cli/verbs.h"
+#include "cli/where.h"
 
 static const char *yes_or_no(bool value)
 {
@@ -19,32 +20,46 @@ static long long number_of(const json_t *status, const char *name)
 	return (long long)json_integer_member(status, name, 0);
 }
 
+static void print_policy(const json_t *status)
+{
+	const char *problem = json_string_member(status, "policyProblem");
+	const char *mode = json_string_member(status, "mode");
+	struct where where = { .system_mode = mode && strcmp(mode, "system") == 0 };
+	long long count = number_of(status, "policyRules");
+
+	if (where_is_built_in(&where, json_string_member(status, "policyDigest")))
+		(void)printf("policy      built-in policy (no rules in %s)",
+		             text_of(status, "policyDirectory"));
+	else
+		(void)printf("policy      %s, %lld %s", text_of(status, "policyDirectory"), count,
+		             count == 1 ? "rule" : "rules");
+	(void)printf("%s%s\n", problem ? "; the last reload failed: " : "", problem ? problem : "");
+}
+
 static void print_daemon(const json_t *status)
 {
-	const char *policy_problem = json_string_member(status, "policyProblem");
-
 	(void)printf("tokend      %s, process %lld, mode %s, uid %lld, since %s\n",
 	             text_of(status, "version"), number_of(status, "pid"), text_of(status, "mode"),
 	             number_of(status, "uid"), text_of(status, "startedAt"));
 	(void)printf("requests    %lld\n", number_of(status, "requests"));
 	(void)printf("sockets     %s\n", text_of(status, "runtimeDirectory"));
 	(void)printf("state       %s\n", text_of(status, "stateDirectory"));
-	(void)printf("policy      %s, %lld rules%s%s\n", text_of(status, "policyDirectory"),
-	             number_of(status, "policyRules"), policy_problem ? "; the last reload failed: " : "",
-	             policy_problem ? policy_problem : "");
+	print_policy(status);
 	(void)printf("audit       %s, %lld records, works: %s\n", text_of(status, "auditFile"),
 	             number_of(status, "auditRecords"), yes_or_no(json_boolean_member(status, "auditWorks")));
-	(void)printf("memory      locked: %s\n\n", yes_or_no(json_boolean_member(status, "memoryLocked")));
+	(void)printf("memory      locked: %s\n\n", json_boolean_member(status, "memoryLocked")
+	                                                   ? "all of it"
+	                                                   : "only the pool that holds secrets");
 }
 
 static enum err print_all(const json_t *status, const json_t *tokens, const json_t *keys)
 {
 	CLEANUP(table_freep) struct table *token_table = NULL;
 	CLEANUP(table_freep) struct table *key_table = NULL;
-	enum err err = tokens_table(tokens, &token_table);
+	enum err err = tokens_table(tokens, true, &token_table);
 
 	if (!err)
-		err = keys_table(keys, &key_table);
+		err = keys_table(keys, tokens, &key_table);
 	if (err)
 		return err;
 	print_daemon(status);

@@ -13,7 +13,7 @@ static enum err print_table(const json_t *tokens)
 		           "reload tokend");
 		return OK;
 	}
-	err = tokens_table(tokens, &table);
+	err = tokens_table(tokens, false, &table);
 	if (err)
 		return err;
 	table_print(table, stdout);

@@ -4,10 +4,7 @@
 #include "cli/verbs.h"
 #include "common/key.h"
 
-static bool wants_pin(const json_t *key)
-{
-	return json_integer_member(key, "unlocked", -1) >= 0;
-}
+#define LONGEST (24U * 60 * 60) /* that a policy may say */
 
 /* The one key with a PIN, when none is named. */
 static enum err choose_key(const json_t *keys, struct problem *problem, const json_t **ret_key)
@@ -17,7 +14,7 @@ static enum err choose_key(const json_t *keys, struct problem *problem, const js
 	for (size_t i = 0; i < json_array_size(keys); i++) {
 		const json_t *key = json_array_get(keys, i);
 
-		if (!wants_pin(key))
+		if (!key_has_pin(key))
 			continue;
 		if (found) {
 			(void)problem_set(problem, ERR_USAGE, "several keys have a PIN: say which");
@@ -32,7 +29,8 @@ static enum err choose_key(const json_t *keys, struct problem *problem, const js
 	return OK;
 }
 
-static enum err report(const json_t *key, const json_t *reply, bool as_json)
+/* asked: seconds, 0 when nothing was. */
+static enum err report(const json_t *key, const json_t *reply, unsigned asked, bool as_json)
 {
 	const char *class = json_string_member(key, "class");
 	bool once = class && strcmp(class, key_class_name(KEY_CLASS_ADMIN)) == 0;
@@ -44,6 +42,14 @@ static enum err report(const json_t *key, const json_t *reply, bool as_json)
 	duration_text(seconds, duration, sizeof(duration));
 	(void)fprintf(stderr, once ? "%s is open for one use within %s\n" : "%s is open for %s\n",
 	              json_string_member(reply, "name"), duration);
+	if (seconds >= (json_int_t)asked)
+		return OK;
+	duration_text((json_int_t)asked, duration, sizeof(duration));
+	(void)fprintf(
+	        stderr,
+	        "note: not for %s: \"for\" in the policy, or else session-time in tokend.conf, allows no "
+	        "more\n",
+	        duration);
 	return OK;
 }
 
@@ -57,7 +63,7 @@ static enum err unlock_key(struct invocation *invocation, const json_t *key, uns
 	CLEANUP(secret_freep) struct secret *pin = NULL;
 	enum err err;
 
-	if (!name || !wants_pin(key)) {
+	if (!name || !key_has_pin(key)) {
 		(void)problem_set(problem, ERR_USAGE, "the key %s has no PIN", name ? name : "");
 		problem_hint(problem, "tokenctl decrypt FILE   needs none");
 		return ERR_USAGE;
@@ -74,7 +80,7 @@ static enum err unlock_key(struct invocation *invocation, const json_t *key, uns
 	err = pin_read(options_value(&invocation->options, "pin-file"), name, false, problem, &pin);
 	if (!err)
 		err = daemon_unlock(&invocation->daemon, name, box_key, pin, seconds, problem, &reply);
-	return err ? err : report(key, reply, options_given(&invocation->options, "json"));
+	return err ? err : report(key, reply, seconds, options_given(&invocation->options, "json"));
 }
 
 static enum err run(struct invocation *invocation)
@@ -90,6 +96,9 @@ static enum err run(struct invocation *invocation)
 	if (duration && (options_duration(duration, &seconds) || seconds == 0))
 		return problem_set(&invocation->problem, ERR_USAGE,
 		                   "%s is not a duration such as 30s, 15m or 2h", duration);
+	if (seconds > LONGEST)
+		return problem_set(&invocation->problem, ERR_USAGE, "%s is longer than the limit, 24h",
+		                   duration);
 	err = keys_get(&invocation->daemon, name, &invocation->problem, &keys);
 	if (!err && name)
 		key = json_array_get(keys, 0);
@@ -99,7 +108,7 @@ static enum err run(struct invocation *invocation)
 }
 
 static const struct option_row rows[] = {
-	{ 0, "for", "DURATION", "how long, e.g. 15m; at most what the policy allows", false },
+	{ 0, "for", "DURATION", "how long, e.g. 15m; at most what the policy allows, and 24h", false },
 	{ 0, "pin-file", "FILE", "take the PIN from the first line of FILE (-: standard input)", false },
 	{ 0, "json", NULL, "print JSON", false },
 	OPTIONS_END,

@@ -36,7 +36,7 @@ extern const struct verb *const verbs[]; /* verbs.c; NULL ends it */
 /* The verb that words begin with; ret_used: how many words its name took. NULL when there is none. */
 const struct verb *verb_find(size_t count, char *const *words, size_t *ret_used);
 
-/* The name of the verb that was probably meant; NULL when nothing is near. Static. */
+/* The name of the verb that was probably meant by one word or two; NULL when nothing is near. Static. */
 const char *verb_nearest(const char *word);
 
 /* True when word alone is only the first word of verbs such as "audit show". */

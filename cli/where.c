@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/facts.h"
+#include "tokend/policy.h"
 
 static void copy(char *to, size_t len, const char *from)
 {
@@ -56,10 +57,9 @@ static void from_file(struct where *where)
 
 void where_find(struct daemon *daemon, struct where *ret_where)
 {
-	struct problem ignored = { 0 };
-
 	*ret_where = (struct where){ 0 };
-	if (status_get(daemon, &ignored, &ret_where->status) == OK)
+	ret_where->err = status_get(daemon, &ret_where->problem, &ret_where->status);
+	if (!ret_where->err)
 		from_status(ret_where);
 	else
 		from_file(ret_where);
@@ -69,4 +69,14 @@ void where_done(struct where *where)
 {
 	json_decref(where->status);
 	where->status = NULL;
+}
+
+bool where_is_built_in(const struct where *where, const char *digest)
+{
+	CLEANUP(policy_freep) struct policy *policy = NULL;
+
+	/* A directory that cannot be there has no rules. */
+	if (!digest || policy_load("", where->system_mode, NULL, &policy))
+		return false;
+	return strcmp(policy_digest(policy), digest) == 0;
 }

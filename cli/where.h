@@ -16,8 +16,13 @@ struct where {
 	char policy_directory[PATH_MAX];
 	bool system_mode;
 	json_t *status; /* GetStatus; NULL when the daemon does not answer */
+	enum err err; /* why not */
+	struct problem problem; /* the same as a sentence */
 };
 
 /* Never fails: what cannot be found out stays empty. */
 void where_find(struct daemon *daemon, struct where *ret_where);
 void where_done(struct where *where);
+
+/* Is this the digest of the policy that holds where no rules are written? */
+bool where_is_built_in(const struct where *where, const char *digest);

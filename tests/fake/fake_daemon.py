@@ -1,8 +1,10 @@
 """A daemon that speaks tokend's control interface and holds X25519 keys in memory: for tests of the clients alone. It has no policy and protects nothing.
 
 usage: fake_daemon.py RUNTIME-DIRECTORY [--record FILE] [--fail METHOD=ERROR[:HINT]]... [--state DIRECTORY] [--version V]
+       [--tries N] [--records N] [--longest SECONDS]
 
-Every call is answered as io.tokend.varlink says; --record gets one line for each, --fail makes a method answer an error. With a KEY "locked" a PIN is wanted
+Every call is answered as io.tokend.varlink says; --record gets one line for each, --fail makes a method answer an error. --tries are those that a token has
+left for PINs, --records what was written to the audit log, --longest how long an unlock lasts at most. With a KEY "locked" a PIN is wanted
 as the class says: PINs are sealed to the box key that GetTokens gives, as for a helper.
 """
 import argparse
@@ -115,14 +117,14 @@ class Daemon:
         return {"keys": [self.shown(k) for k in (self.keys if key is None else [self.find(key)])]}
 
     def GetTokens(self):
-        return {"tokens": [{"uri": TOKEN, "present": True, "simulation": True, "manufacturer": "fake\x1b[31m", "serial": "1", "inLockout": False, "pinTriesLeft": 3,
+        return {"tokens": [{"uri": TOKEN, "present": True, "simulation": True, "manufacturer": "fake\x1b[31m", "serial": "1", "inLockout": False, "pinTriesLeft": self.options.tries,
                             "commands": 7, "boxKey": self.box_key}]}
 
     def GetStatus(self):
         state = self.options.state or self.options.runtime
         return {"version": self.options.version, "pid": os.getpid(), "mode": "private", "uid": os.getuid(), "startedAt": "2026-01-02T03:04:05Z", "stateDirectory": state,
                 "runtimeDirectory": self.options.runtime, "configuration": "-", "policyDirectory": f"{state}/policy.d", "policyRules": 0,
-                "policyDigest": hashlib.sha256(b"").hexdigest(), "auditFile": f"{state}/audit.log", "auditRecords": 0, "auditWorks": True, "memoryLocked": True,
+                "policyDigest": hashlib.sha256(b"").hexdigest(), "auditFile": f"{state}/audit.log", "auditRecords": self.options.records, "auditWorks": True, "memoryLocked": True,
                 "keys": len(self.keys), "tokens": 1, "requests": self.requests}
 
     def Unwrap(self, stanzas, key=None):
@@ -143,7 +145,7 @@ class Daemon:
         key = self.find(key)
         if key["pin"] != self.unseal(sealedPin):
             raise Refusal("PinWrong", triesLeft=2)
-        key["open"] = seconds or 900
+        key["open"] = min(seconds or 900, self.options.longest)
         return {"key": key["id"], "name": key["name"], "seconds": key["open"]}
 
     def Lock(self, key=None):
@@ -183,6 +185,9 @@ def main():
     parser.add_argument("--record")
     parser.add_argument("--state")
     parser.add_argument("--version", default="0.1.0")
+    parser.add_argument("--tries", type=int, default=3)
+    parser.add_argument("--records", type=int, default=0)
+    parser.add_argument("--longest", type=int, default=86400)
     parser.add_argument("--fail", action="append", default=[])
     daemon = Daemon(parser.parse_args())
     path = pathlib.Path(daemon.options.runtime, "control.sock")

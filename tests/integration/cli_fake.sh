@@ -46,16 +46,42 @@ grep -q '^proven: ' said
 grep -q SIMULATION said
 grep -qF "$recipient" said
 [ -e key.txt ] || lab_fail "the imported file is gone"
-[ "$(calls)" = "GetTokens Enroll Unwrap" ] || lab_fail "enroll called: $(calls)"
+[ "$(calls)" = "GetTokens GetKeys Enroll Unwrap" ] || lab_fail "enroll called: $(calls)"
 if grep -q "$(grep AGE-SECRET key.txt)" calls; then lab_fail "the key went over the wire as it is"; fi
 [ "$(tokenctl recipient legacy)" = "$recipient" ] || lab_fail "another recipient"
-fails 2 'there is a key legacy already' tokenctl enroll --name legacy --import key.txt
-cp key.txt copy.txt && ln copy.txt second.txt
+fails 2 'the key in key.txt is sealed already as legacy' tokenctl enroll --name again --import key.txt
+grep -q '^hint: to remove the file: shred -u key.txt' stderr || lab_fail "no hint: $(cat stderr)"
+age-keygen -o copy.txt 2>/dev/null
+fails 2 'there is a key legacy already' tokenctl enroll --name legacy --import copy.txt
+ln copy.txt second.txt
 fails 2 'has 2 names' tokenctl enroll --name linked --import copy.txt --shred
 [ -e copy.txt ] && rm second.txt
 tokenctl enroll --name shredded --import copy.txt --shred --json >said
 [ ! -e copy.txt ] || lab_fail "--shred left the file"
 [ "$(member shredded <said)" = True ] && [ "$(member proven <said)" = True ]
+
+# A file that holds other identities too: its one secret key is imported, and the file is not removed for it. Standard input cannot be.
+age-keygen 2>/dev/null >one.txt
+{ echo AGE-PLUGIN-YUBIKEY-1QQQSYQCYQ5RQWZQFF3XWHA; cat one.txt; tokenctl identity; } >mixed.txt
+fails 2 'holds other identities too' tokenctl enroll --name mixed --import mixed.txt --shred
+tokenctl enroll --name mixed --import mixed.txt >said
+grep -q 'among other identities' said || lab_fail "says to remove other identities: $(cat said)"
+[ "$(tokenctl recipient mixed)" = "$(age-keygen -y one.txt)" ] || lab_fail "another key than the one in the file"
+cat key.txt one.txt >several.txt
+fails 2 'holds 2 secret keys' tokenctl enroll --name several --import several.txt
+grep AGE-PLUGIN mixed.txt >plugins.txt
+fails 2 'holds no AGE-SECRET-KEY' tokenctl enroll --name none --import plugins.txt
+age-keygen 2>/dev/null >piped.txt
+ln -s piped.txt link.txt
+fails 2 'link.txt is a symbolic link' tokenctl enroll --name link --import link.txt --shred
+grep -q "^hint: name the file itself: .*/piped.txt" stderr || lab_fail "no hint: $(cat stderr)"
+fails 2 'reads standard input' tokenctl enroll --name piped --import - --shred
+tokenctl enroll --name piped --import - <piped.txt >/dev/null
+fails 2 'the key in standard input is sealed already as piped' tokenctl enroll --name twice --import - <piped.txt
+
+# Without a name the key has the host's, and the first line says so.
+tokenctl enroll >said
+head -n 1 said | grep -q '^no --name was given, so the key is named after this host: ' || lab_fail "does not say whose name: $(cat said)"
 
 # decrypt: exactly one call; the daemon's identity lines mean the daemon.
 age -r "$recipient" -o a.age plain
@@ -93,6 +119,10 @@ printf 'pin-1234\n' | tokenctl unlock --pin-file - --for 15m 2>stderr
 grep -q 'session is open for 15m' stderr
 tokenctl decrypt s.age | cmp - plain
 fails 2 'has no PIN' tokenctl unlock legacy --pin-file pin
+fails 2 'has no PIN' tokenctl lock legacy
+fails 2 'longer than the limit, 24h' tokenctl unlock session --for 48h --pin-file pin
+fails 2 "'a b' is not a name" tokenctl keys 'a b'
+fails 2 "'a b' is not a name" tokenctl lock 'a b'
 fails 2 'is not a duration' tokenctl unlock session --for soon --pin-file pin
 printf '12\n' >short
 fails 2 'a PIN is 4 to 128 bytes long' tokenctl enroll --name short --class admin --pin-file short
@@ -108,10 +138,15 @@ if grep -q "$(printf '\033')" said; then lab_fail "an escape sequence got throug
 [ "$(tokenctl status --json | member daemon version)" = 0.1.0 ]
 [ "$(tokenctl tokens --json | member 0 uri)" = tpm:fake:1 ]
 [ "$(tokenctl recipient legacy --json | member 0 recipient)" = "$recipient" ]
-[ "$(tokenctl recipient | wc -l)" -eq 4 ]
+[ "$(tokenctl recipient | wc -l)" -eq 7 ]
+tokenctl keys >said
+grep -q '^legacy .* tpm:fake:1 ' said || lab_fail "keys: $(cat said)"
 fails 4 'the fake says NoKey' tokenctl keys nothing
 tokenctl doctor >said
 grep -q '^warning .*SIMULATION' said
+grep -q '^warning .*audit.log is missing' said || lab_fail "doctor does not miss the audit log: $(cat said)"
+fails 7 'is missing, though tokend wrote 0 records' tokenctl audit verify
+fails 7 'is missing' tokenctl audit show
 tokenctl doctor --json | member 0 severity >/dev/null
 
 # The audit log: whole, then with one byte changed; the record is named.
@@ -125,6 +160,9 @@ with open(sys.argv[1], "w", encoding="ascii") as file:
         previous = hashlib.sha256(line.encode()).hexdigest()
 WRITE
 tokenctl audit verify | grep -q '7 records, whole'
+tokenctl doctor | grep -q '^ok .*7 records in .*, the chain is whole' || lab_fail "doctor does not look at the audit log"
+fails 7 'is not an audit log' tokenctl audit show --file plain
+fails 7 'is not an audit log' tokenctl audit show --file key.txt
 tokenctl audit show --last 2 >said
 [ "$(wc -l <said)" -eq 3 ] || lab_fail "audit show: $(cat said)"
 [ "$(tokenctl audit show -n 1 --json | member 0 sequence)" = 7 ]
@@ -139,6 +177,45 @@ sed 1d state/audit.log >changed
 fails 7 'was removed' tokenctl audit verify --file changed
 head -c -5 state/audit.log >changed
 fails 7 'record 7 (line 7' tokenctl audit verify --file changed
+
+cp state/audit.log kept.log
+sed -i '4s/host/best/' state/audit.log
+lab_expect 1 tokenctl doctor >said 2>/dev/null
+grep -q '^problem .*is damaged at record 4' said || lab_fail "doctor: $(cat said)"
+mv kept.log state/audit.log
+if [ "$(id -u)" -ne 0 ]; then
+	chmod 0 state/audit.log
+	for verb in show verify; do
+		fails 3 'cannot open the audit log' tokenctl audit $verb
+		grep -q "^hint: sudo tokenctl audit $verb\$" stderr || lab_fail "no hint: $(cat stderr)"
+	done
+	chmod 600 state/audit.log
+fi
+
+# No tries left for PINs: said where one looks, and no key with a PIN is made. An unlock that is shorter than asked for is said to be.
+start_fake --tries 0 --records 8
+tokenctl tokens >said
+grep -q 'PIN tries used up, SIMULATION' said && grep -q 'dictionarylockout --clear-lockout' said || lab_fail "tokens: $(cat said)"
+lab_expect 1 tokenctl doctor >said 2>/dev/null
+grep -q '^warning .*used up the tries' said || lab_fail "doctor: $(cat said)"
+grep -q 'removed from the end' said || lab_fail "doctor does not miss the last record: $(cat said)"
+fails 5 'used up the tries' tokenctl enroll --name late --class session --pin-file pin
+case " $(calls) " in *' Enroll '*) lab_fail "a key with a PIN was made: $(calls)" ;; esac
+tokenctl enroll --name plain >/dev/null
+start_fake --longest 900
+tokenctl enroll --name session --class session --pin-file pin >/dev/null
+tokenctl unlock session --pin-file pin --for 30m 2>stderr
+grep -q 'session is open for 15m' stderr && grep -q 'note: not for 30m' stderr || lab_fail "a shortened unlock: $(cat stderr)"
+tokenctl unlock session --pin-file pin --for 15m 2>stderr
+if grep -q note: stderr; then lab_fail "an unlock that was not shortened: $(cat stderr)"; fi
+tokenctl enroll --name admin --class admin --pin-file pin >/dev/null
+tokenctl unlock admin --pin-file pin 2>/dev/null
+tokenctl keys admin | grep -q 'open for one use' || lab_fail "$(tokenctl keys admin)"
+
+# Denied: what says why.
+start_fake --fail Enroll=Denied
+fails 3 'the fake says Denied' tokenctl enroll --name denied
+grep -q '^hint: tokenctl policy explain --op admin --key denied' stderr || lab_fail "no hint: $(cat stderr)"
 
 # Errors of the daemon: its sentence, its hint, the exit code of its kind.
 while read -r error code; do

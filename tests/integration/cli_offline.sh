@@ -171,6 +171,12 @@ status=0; tokenctl doctor >stdout 2>stderr || status=$?
 [ "$status" -eq 6 ] && grep -q 'tokend is not running' stdout || lab_fail "doctor: $status"
 fails 6 'not known where its audit log is' tokenctl audit verify
 fails 6 'not known where its policy is' tokenctl policy check
+if [ "$(id -u)" -ne 0 ]; then
+	mkdir -p closed && python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("closed/control.sock")' && chmod 0 closed/control.sock
+	TOKEND_RUNTIME_DIR=$directory/closed fails 3 'you may not use the socket' tokenctl audit show
+	TOKEND_RUNTIME_DIR=$directory/closed fails 3 'you may not use the socket' tokenctl audit verify
+	lab_expect 3 env TOKEND_RUNTIME_DIR="$directory/closed" tokenctl doctor >stdout 2>stderr
+fi
 [ "$(tokenctl identity)" = "$(tokenctl identity --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["identity"])')" ]
 
 # Usage.
@@ -179,6 +185,15 @@ grep -q 'did you mean tokenctl decrypt?' stderr || lab_fail "no nearest verb"
 fails 2 'there is no option --outptu' tokenctl decrypt --outptu out
 grep -q '^usage: tokenctl decrypt' stderr || lab_fail "no usage line"
 fails 2 'one argument too many' tokenctl decrypt a b
+fails 2 'there is no verb audit shwo' tokenctl audit shwo
+grep -q 'did you mean tokenctl audit show?' stderr || lab_fail "no nearest second word"
+fails 2 'there is no verb policy frobnicate' tokenctl policy frobnicate
+lab_expect 2 tokenctl audit 2>stderr
+grep -q '^  audit verify ' stderr || lab_fail "audit alone does not list its words"
+tokenctl help audit verify | grep -q '^usage: tokenctl audit verify' || lab_fail "help VERB"
+tokenctl help audit | grep -q '^  audit show ' || lab_fail "help of a first word"
+tokenctl help | grep -q '^verbs:' || lab_fail "help"
+fails 2 'there is no verb decript' tokenctl help decript
 for verb in $(tokenctl --completion-words | tr ' ' _); do
 	# shellcheck disable=SC2086 # the words of the verb
 	tokenctl ${verb/_/ } --help >help
@@ -195,6 +210,14 @@ tokenctl policy explain --policy policy.d --user 12345 --key repo/prod | grep -q
 tokenctl policy explain --policy policy.d --user 12345 --key other | grep -q 'no match is a no'
 # A unit is not judged as whoever asks, and that is often root.
 tokenctl policy explain --policy policy.d --unit x.service --key host | grep -q 'no match is a no'
+printf 'permit unwrap key host user %s\n' "$(id -u)" >one.conf
+tokenctl policy check one.conf | grep -q ': 1 rule, no errors'
+fails 2 'cannot open missing' tokenctl policy check missing
+fails 2 'cannot open missing' tokenctl policy explain --policy missing --key host
+mkdir -m 0755 empty.d
+tokenctl policy check empty.d | grep -q '^built-in policy (no rules in empty.d)$' || lab_fail "an empty policy directory"
+[ "$(tokenctl policy check --json empty.d | python3 -c 'import json, sys; print(json.load(sys.stdin)["builtIn"])')" = True ]
+tokenctl policy explain --policy empty.d --key host | grep -q '^built-in policy (no rules in empty.d)$' || lab_fail "explained by an empty directory"
 echo 'permit nonsense' >policy.d/20.conf
 fails 2 '20.conf:1:' tokenctl policy check policy.d
 echo "all of it works without a daemon"

@@ -163,13 +163,22 @@ static void test_durations(void **state)
 		unsigned seconds;
 		bool fine;
 	} durations[] = {
-		{ "90", 90, true },     { "30s", 30, true },
-		{ "15m", 900, true },   { "2h", 7200, true },
-		{ "24h", 86400, true }, { "25h", 0, false },
-		{ "", 0, false },       { "m", 0, false },
-		{ "1d", 0, false },     { "1.5h", 0, false },
-		{ "-1m", 0, false },    { "1mm", 0, false },
-		{ "86401", 0, false },  { "999999999999999999999h", 0, false },
+		{ "90", 90, true },
+		{ "30s", 30, true },
+		{ "15m", 900, true },
+		{ "2h", 7200, true },
+		{ "24h", 86400, true },
+		{ "48h", 172800, true },
+		{ "8784h", 31622400, true },
+		{ "8785h", 0, false },
+		{ "", 0, false },
+		{ "m", 0, false },
+		{ "1d", 0, false },
+		{ "1.5h", 0, false },
+		{ "-1m", 0, false },
+		{ "1mm", 0, false },
+		{ "31622401", 0, false },
+		{ "999999999999999999999h", 0, false },
 	};
 
 	(void)state;
