@@ -92,6 +92,10 @@ static enum err find_and_load(struct invocation *invocation, const char *argumen
 	judged->path = argument ? argument : judged->where.policy_directory;
 	if (judged->path[0])
 		return load(judged, &invocation->problem);
+	if (judged->where.err == ERR_DENIED) {
+		invocation->problem = judged->where.problem;
+		return ERR_DENIED;
+	}
 	(void)problem_set(&invocation->problem, ERR_NO_DAEMON,
 	                  "tokend is not running, so it is not known where its policy is");
 	problem_hint(&invocation->problem, "tokenctl policy check DIRECTORY");

@@ -175,6 +175,7 @@ if [ "$(id -u)" -ne 0 ]; then
 	mkdir -p closed && python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("closed/control.sock")' && chmod 0 closed/control.sock
 	TOKEND_RUNTIME_DIR=$directory/closed fails 3 'you may not use the socket' tokenctl audit show
 	TOKEND_RUNTIME_DIR=$directory/closed fails 3 'you may not use the socket' tokenctl audit verify
+	TOKEND_RUNTIME_DIR=$directory/closed fails 3 'you may not use the socket' tokenctl policy check
 	lab_expect 3 env TOKEND_RUNTIME_DIR="$directory/closed" tokenctl doctor >stdout 2>stderr
 fi
 [ "$(tokenctl identity)" = "$(tokenctl identity --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["identity"])')" ]
