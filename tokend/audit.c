@@ -26,6 +26,7 @@
 
 #include "common/encoding.h"
 #include "formats/audit_record.h"
+#include "tokend/refusals.h"
 #include "tokend/text.h"
 
 #define WAIT_US (90ULL * 1000) /* of AUDIT_DEADLINE_MS; the rest is for the answer to leave */
@@ -35,7 +36,6 @@
 #define GROUP_WORTH 4U /* records that are worth a sync although more are expected */
 #define GROUP_WAIT_NS 400000L /* how long a smaller group waits for those that are expected */
 #define GROUP_BYTES_MAX ((GROUP_MAX + 4U) * AUDIT_LINE_MAX)
-#define NAME_SHOWN_MAX 255U /* bytes of a name that somebody asked for */
 #define THREAD_STACK (256U << 10) /* all of it may be locked memory */
 #define TAIL_WINDOW (64U << 10)
 #define FILE_MODE 0640
@@ -70,6 +70,8 @@ struct audit {
 	/* the event loop's */
 	sd_event_source *wake_source;
 	sd_event_source *timer_source;
+	sd_event_source *sums_source; /* on while there are refusals that were only counted */
+	struct refusals refusals;
 	struct buf *scratch; /* the line that is being made */
 	struct entry *late; /* answered next */
 	bool timer_runs;
@@ -168,15 +170,20 @@ static enum err put_text(struct buf *line, const char *name, const char *text)
 	return text && text[0] ? audit_put_string(line, text) : buf_put_string(line, "null");
 }
 
-/* A name of any length, as somebody asked for it: what is too long for a key's name is cut, and seen to be. */
-static enum err put_name(struct buf *line, const char *name)
+/*
+ * What was asked for and is no name that a key can have is not repeated: it is only noise of somebody's choice. A name of any length, as it was found: what is too long is cut, and seen
+ * to be.
+ */
+static enum err put_name(struct buf *line, const char *name, bool found)
 {
-	char shown[NAME_SHOWN_MAX + sizeof("...")];
+	char shown[KEY_NAME_MAX + sizeof("...")];
 
-	if (!name || strlen(name) <= NAME_SHOWN_MAX)
+	if (name && !found && !key_name_valid(bytes_of_string(name)))
+		return buf_put_string(line, ",\"name\":null,\"invalid\":true");
+	if (!name || strlen(name) <= KEY_NAME_MAX)
 		return put_text(line, "name", name);
-	memcpy(shown, name, NAME_SHOWN_MAX);
-	memcpy(shown + NAME_SHOWN_MAX, "...", sizeof("..."));
+	memcpy(shown, name, KEY_NAME_MAX);
+	memcpy(shown + KEY_NAME_MAX, "...", sizeof("..."));
 	return put_text(line, "name", shown);
 }
 
@@ -210,7 +217,7 @@ static enum err put_record(struct buf *line, const struct audit_record *record)
 	err = err ? err : put_text(line, "operation", record->operation);
 	err = err ? err : put_peer(line, record->peer);
 	err = err ? err : put_key(line, record->key);
-	err = err ? err : put_name(line, record->key_name);
+	err = err ? err : put_name(line, record->key_name, record->key != NULL);
 	err = err ? err : put_text(line, "token", record->token_uri);
 	err = err ? err : put_text(line, "rule", record->rule);
 	err = err ? err : put_text(line, "result", err_info(record->result)->name);
@@ -520,18 +527,12 @@ static int on_timer(sd_event_source *source, uint64_t when, void *context)
 	return err ? -EIO : 0;
 }
 
-static enum err entry_new(struct audit *audit, const struct audit_record *record, struct entry **ret_entry)
+/* An entry of the line that scratch holds. */
+static enum err entry_new(const struct audit *audit, struct entry **ret_entry)
 {
-	struct entry *entry;
-	struct bytes line;
-	enum err err;
+	struct bytes line = buf_bytes(audit->scratch);
+	struct entry *entry = calloc(1, sizeof(*entry) + line.len);
 
-	buf_clear(audit->scratch);
-	err = put_record(audit->scratch, record);
-	if (err)
-		return err;
-	line = buf_bytes(audit->scratch);
-	entry = calloc(1, sizeof(*entry) + line.len);
 	if (!entry)
 		return ERR_NOMEM;
 	entry->len = line.len;
@@ -556,10 +557,11 @@ static enum err enqueue(struct audit *audit, struct entry *entry)
 	return full ? ERR_BUSY : OK;
 }
 
-enum err audit_write(struct audit *audit, const struct audit_record *record, audit_done done, void *context)
+/* Queues the line that scratch holds. */
+static enum err submit(struct audit *audit, audit_done done, void *context)
 {
 	CLEANUP(freep) struct entry *entry = NULL;
-	enum err err = entry_new(audit, record, &entry);
+	enum err err = entry_new(audit, &entry);
 
 	if (err)
 		return err;
@@ -573,6 +575,73 @@ enum err audit_write(struct audit *audit, const struct audit_record *record, aud
 	if (!err)
 		(void)TAKE(entry);
 	return err;
+}
+
+enum err audit_write(struct audit *audit, const struct audit_record *record, audit_done done, void *context)
+{
+	enum err err;
+
+	buf_clear(audit->scratch);
+	err = put_record(audit->scratch, record);
+	return err ? err : submit(audit, done, context);
+}
+
+/* ---- refusals that were only counted ---- */
+
+static enum err put_sum(struct buf *line, const struct refusals_user *user)
+{
+	enum err err = put_time(line);
+
+	err = err ? err : put_text(line, "frontend", "audit");
+	err = err ? err : put_text(line, "operation", "refusals");
+	if (!err && user->uid == REFUSALS_NO_UID)
+		err = buf_put_string(line, ",\"uid\":null");
+	else if (!err)
+		err = buf_printf(line, ",\"uid\":%u", (unsigned)user->uid);
+	err = err ? err : buf_printf(line, ",\"count\":%llu", user->counted);
+	err = err ? err : put_text(line, "result", "refused");
+	return err ? err : buf_put_u8(line, ',');
+}
+
+/* A sum that finds no room in the queue waits for the next time. */
+static void write_sums(struct audit *audit)
+{
+	const struct refusals_user *user;
+	size_t at = 0;
+
+	while ((user = refusals_next(&audit->refusals, &at))) {
+		buf_clear(audit->scratch);
+		if (put_sum(audit->scratch, user) == OK && submit(audit, NULL, NULL) == OK)
+			refusals_summed(&audit->refusals, at, now_us());
+	}
+}
+
+static void arm_sums(struct audit *audit)
+{
+	if (sd_event_source_set_time_relative(audit->sums_source, REFUSALS_SUM_USEC) >= 0)
+		(void)sd_event_source_set_enabled(audit->sums_source, SD_EVENT_ONESHOT);
+}
+
+static int on_sums(sd_event_source *source, uint64_t when, void *context)
+{
+	struct audit *audit = context;
+
+	(void)source;
+	(void)when;
+	write_sums(audit);
+	if (audit->refusals.any_counted)
+		arm_sums(audit);
+	return 0;
+}
+
+bool audit_admits_refusal(struct audit *audit, uid_t uid)
+{
+	bool counting = audit->refusals.any_counted;
+	bool admitted = refusals_admit(&audit->refusals, uid, now_us());
+
+	if (!admitted && !counting)
+		arm_sums(audit);
+	return admitted;
 }
 
 void audit_expect(struct audit *audit, size_t records)
@@ -799,7 +868,9 @@ static enum err add_sources(struct audit *audit, sd_event *event)
 	    sd_event_add_io(event, &audit->wake_source, audit->wake_fd, EPOLLIN, on_wake, audit) < 0 ||
 	    sd_event_add_time(event, &audit->timer_source, CLOCK_MONOTONIC, 0, TIMER_ACCURACY_US, on_timer,
 	                      audit) < 0 ||
-	    sd_event_source_set_enabled(audit->timer_source, SD_EVENT_OFF) < 0)
+	    sd_event_source_set_enabled(audit->timer_source, SD_EVENT_OFF) < 0 ||
+	    sd_event_add_time(event, &audit->sums_source, CLOCK_MONOTONIC, 0, 0, on_sums, audit) < 0 ||
+	    sd_event_source_set_enabled(audit->sums_source, SD_EVENT_OFF) < 0)
 		return ERR_SYSTEM;
 	return OK;
 }
@@ -809,6 +880,7 @@ static void loop_done(struct audit *audit)
 {
 	audit->wake_source = sd_event_source_disable_unref(audit->wake_source);
 	audit->timer_source = sd_event_source_disable_unref(audit->timer_source);
+	audit->sums_source = sd_event_source_disable_unref(audit->sums_source);
 	audit->scratch = buf_free(audit->scratch);
 }
 
@@ -895,6 +967,7 @@ struct audit *audit_free(struct audit *audit)
 {
 	if (!audit)
 		return NULL;
+	write_sums(audit);
 	if (!stop_writer(audit)) {
 		(void)expire(audit, UINT64_MAX);
 		answer_late(audit);

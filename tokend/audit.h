@@ -8,6 +8,9 @@
  * A record that cannot be made durable, or is not within AUDIT_DEADLINE_MS, is answered with ERR_AUDIT; the caller then releases nothing. The log recovers by itself when
  * the disk does, and says so in its own words: lines of front-end "audit" tell that records were lost (their requests got an error), that the results of a range of records
  * never left because the disk was too slow ("withheld"), or that a line half written when the power failed was cut off. Such a line was never acknowledged, so nothing is lost with it.
+ *
+ * Anybody can be refused as often as he likes, and must not be able to fill the disk with that: refusals of a uid beyond a measure (tokend/refusals.h) are counted, and a line "refusals" says
+ * how many they were. The counts are in memory: what was counted in the last second before the power fails is lost.
  */
 #pragma once
 
@@ -30,7 +33,8 @@ struct audit_record {
 	const char *frontend; /* "age", "control", ... */
 	const char *operation; /* "unwrap", "enroll", "unlock", "lock", "list", "reload", "start", "stop" */
 	const struct peer *peer; /* NULL: tokend itself */
-	const char *key_name; /* as asked for or found; NULL: none */
+	const char *
+	        key_name; /* as asked for or found; NULL: none. With key NULL and no name that a key can have, the log says "invalid" */
 	const struct key_id *key; /* NULL: none */
 	const char *token_uri; /* NULL: none was asked */
 	const char *rule; /* "file:line" of the deciding rule; NULL: none matched */
@@ -52,6 +56,9 @@ DEFINE_CLEANUP(struct audit *, audit_free);
  * waits for it. */
 MUST_CHECK enum err audit_write(struct audit *audit, const struct audit_record *record, audit_done done,
                                 void *context);
+
+/* Is a refusal of uid to be written? If not it was counted, and need not be waited for. */
+bool audit_admits_refusal(struct audit *audit, uid_t uid);
 
 /* How many records will probably follow in a moment: requests that helpers are working on. While it is not 0, a small group waits for them, for less than half a millisecond. */
 void audit_expect(struct audit *audit, size_t records);

@@ -1,7 +1,19 @@
+/*
+ * Whose turn it is. The event loop looks at each ready source again before each step, so with one source per connection somebody's thousand ready ones would make every step of everybody
+ * dear, and a newcomer would come after all of them. Therefore the connections have an epoll of their own, which is one source, and tells of each once (EPOLLONESHOT):
+ *
+ *	waiting --(something to read)--> ready, in its user's queue --(its user's turn, and it is the first)--> read, answered --> waiting
+ *
+ * Users take turns, one read of one connection each; after TURNS_AT_ONCE of them the event loop goes on to the listener, the helpers and the log. A user at the ceiling of his requests
+ * takes no turns until one of them is finished; his connections stay where they are. A connection that hung up is dropped wherever it is, with all that it still had to say.
+ */
 #include "tokend/client.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include "common/log.h"
@@ -14,6 +26,8 @@
 #define LOCKED_REPLY_MAX 2000U
 #define REPLY_KEPT_MAX 65536U /* a longer answer's memory is given back */
 #define USEC_PER_SECOND 1000000U
+#define TURNS_AT_ONCE 2U
+#define EVENTS_AT_ONCE 256
 
 struct user {
 	struct user *next;
@@ -22,18 +36,26 @@ struct user {
 	size_t requests;
 	size_t busy; /* connections with requests */
 	size_t buffered; /* bytes */
-	bool stalled; /* some connection is not read because of requests */
+	struct client *oldest, *newest; /* all of them, in the order of their last activity */
+	struct client *ready_first, *ready_last;
+	struct user *next_turn;
+	bool has_turn; /* in the queue for turns */
 };
 
 struct client {
-	struct client *previous, *next; /* in the order of their last activity, oldest first */
+	struct client *previous, *next; /* of its user */
+	struct client *ready_previous, *ready_next;
+	struct client *next_dead;
 	struct clients *clients;
 	const struct frontend *frontend;
 	struct user *user;
 	struct peer peer;
 	int fd;
-	sd_event_source *source;
-	uint32_t events; /* asked for */
+	uint32_t events; /* asked for, if it is armed */
+	bool armed; /* the epoll will tell of it */
+	bool ready; /* in its user's queue */
+	bool waited; /* for others there */
+	bool held; /* in begins with what could be taken but for a ceiling */
 	struct buf *in; /* NULL: nothing */
 	struct buf *out; /* NULL: nothing */
 	size_t buffered; /* as counted for the user */
@@ -49,11 +71,17 @@ struct client {
 struct clients {
 	struct daemon *daemon; /* borrowed */
 	struct user *users;
-	struct client *oldest, *newest;
+	struct user *turn_first, *turn_last; /* those with ready connections */
+	struct client *dead;
 	size_t count;
+	int epoll;
+	int more; /* an eventfd in the epoll: readable while there are turns to take */
+	bool more_set;
+	bool in_turns; /* who is there looks at the queue again */
+	sd_event_source *ready;
 	struct buf *reply;
 	struct buf *locked_reply;
-	sd_event_source *tidy; /* frees the dead, wakes the stalled: outside of all handlers */
+	sd_event_source *tidy; /* frees the dead: outside of all handlers */
 	sd_event_source *sweep;
 	bool sweep_on;
 	bool stopped;
@@ -93,7 +121,7 @@ static void drop_user(struct clients *clients, struct user *user)
 {
 	struct user **at = &clients->users;
 
-	if (user->connections > 0 || user->requests > 0)
+	if (user->connections > 0 || user->requests > 0 || user->has_turn)
 		return;
 	while (*at != user)
 		at = &(*at)->next;
@@ -101,38 +129,123 @@ static void drop_user(struct clients *clients, struct user *user)
 	free(user);
 }
 
-/* ---- the list of clients ---- */
+/* ---- the lists of clients ---- */
 
 static void unlink_client(struct client *client)
 {
-	struct clients *clients = client->clients;
+	struct user *user = client->user;
 
-	*(client->previous ? &client->previous->next : &clients->oldest) = client->next;
-	*(client->next ? &client->next->previous : &clients->newest) = client->previous;
+	*(client->previous ? &client->previous->next : &user->oldest) = client->next;
+	*(client->next ? &client->next->previous : &user->newest) = client->previous;
 }
 
 static void append_client(struct client *client)
 {
-	struct clients *clients = client->clients;
+	struct user *user = client->user;
 
-	client->previous = clients->newest;
+	client->previous = user->newest;
 	client->next = NULL;
-	*(clients->newest ? &clients->newest->next : &clients->oldest) = client;
-	clients->newest = client;
+	*(user->newest ? &user->newest->next : &user->oldest) = client;
+	user->newest = client;
+}
+
+static struct client *first_client(const struct user *user)
+{
+	while (user && !user->oldest)
+		user = user->next;
+	return user ? user->oldest : NULL;
+}
+
+/* The one behind client, when all of them are walked through. */
+static struct client *next_client(const struct client *client)
+{
+	return client->next ? client->next : first_client(client->user->next);
 }
 
 static void touch(struct client *client)
 {
-	if (client->clients->newest == client)
+	if (client->user->newest == client)
 		return;
 	unlink_client(client);
 	append_client(client);
 }
 
-static void want_tidying(struct clients *clients)
+/* ---- turns ---- */
+
+static void set_more(struct clients *clients, bool more)
 {
-	(void)sd_event_source_set_enabled(clients->tidy, SD_EVENT_ONESHOT);
+	uint64_t one = 1;
+
+	if (more == clients->more_set)
+		return;
+	clients->more_set = more;
+	if (more)
+		(void)!write(clients->more, &one, sizeof(one));
+	else
+		(void)!read(clients->more, &one, sizeof(one));
 }
+
+/* Gives user a place in the queue for turns, if he has use for one. */
+static void want_turn(struct clients *clients, struct user *user)
+{
+	if (user->has_turn || !user->ready_first || user->requests >= REQUESTS_PER_UID_MAX)
+		return;
+	user->has_turn = true;
+	user->next_turn = NULL;
+	*(clients->turn_last ? &clients->turn_last->next_turn : &clients->turn_first) = user;
+	clients->turn_last = user;
+	if (!clients->in_turns)
+		set_more(clients, true);
+}
+
+static struct user *take_turn(struct clients *clients)
+{
+	struct user *user = clients->turn_first;
+
+	if (!user)
+		return NULL;
+	clients->turn_first = user->next_turn;
+	if (!clients->turn_first)
+		clients->turn_last = NULL;
+	user->has_turn = false;
+	return user;
+}
+
+static void make_ready(struct client *client)
+{
+	struct user *user = client->user;
+
+	if (client->ready)
+		return;
+	client->ready = true;
+	client->waited = user->ready_first || user->requests >= REQUESTS_PER_UID_MAX;
+	client->ready_previous = user->ready_last;
+	client->ready_next = NULL;
+	*(user->ready_last ? &user->ready_last->ready_next : &user->ready_first) = client;
+	user->ready_last = client;
+	want_turn(client->clients, user);
+}
+
+static void make_unready(struct client *client)
+{
+	struct user *user = client->user;
+
+	if (!client->ready)
+		return;
+	client->ready = false;
+	*(client->ready_previous ? &client->ready_previous->ready_next : &user->ready_first) =
+	        client->ready_next;
+	*(client->ready_next ? &client->ready_next->ready_previous : &user->ready_last) =
+	        client->ready_previous;
+}
+
+static void request_answered(struct client *client)
+{
+	client->user->requests--;
+	want_turn(client->clients, client->user);
+}
+
+/* ---- the end of a connection ---- */
 
 /* Its requests go on without it; their results are for nobody. */
 static void abandon_requests(struct client *client)
@@ -144,7 +257,7 @@ static void abandon_requests(struct client *client)
 		request->next = NULL;
 		/* One that is still on its way goes on counting: hanging up is no way around the ceiling. */
 		if (request->finished)
-			client->user->requests--;
+			request_answered(client);
 		else
 			request->user = client->user;
 		request_abandon(request);
@@ -161,11 +274,13 @@ static void end_client(struct client *client)
 	if (client->dead)
 		return;
 	client->dead = true;
-	client->source = sd_event_source_disable_unref(client->source);
+	make_unready(client);
 	close_fdp(&client->fd);
 	client->fd = -1;
 	abandon_requests(client);
-	want_tidying(client->clients);
+	client->next_dead = client->clients->dead;
+	client->clients->dead = client;
+	(void)sd_event_source_set_enabled(client->clients->tidy, SD_EVENT_ONESHOT);
 }
 
 static void free_client(struct client *client)
@@ -179,34 +294,66 @@ static void free_client(struct client *client)
 	user->buffered -= client->buffered;
 	buf_free(client->in);
 	buf_free(client->out);
-	sd_event_source_disable_unref(client->source);
-	close_fdp(&client->fd);
 	free(client);
 	drop_user(clients, user);
 }
 
+static void free_dead(struct clients *clients)
+{
+	while (clients->dead) {
+		struct client *client = clients->dead;
+
+		clients->dead = client->next_dead;
+		free_client(client);
+	}
+}
+
+/* Both sides are closed: nobody is left to answer. */
+static bool hung_up(int fd)
+{
+	struct pollfd poll_fd = { .fd = fd };
+
+	return poll(&poll_fd, 1, 0) > 0;
+}
+
 /* ---- what is waited for ---- */
+
+/* Has it room for the answer to one more? */
+static bool has_room(const struct client *client)
+{
+	return !client->dead && !client->no_more_input && !client->out && !client->clients->stopped &&
+	       client->request_count < REQUESTS_PER_CLIENT_MAX;
+}
 
 static bool may_take(const struct client *client)
 {
-	return !client->dead && !client->no_more_input && !client->out && !client->clients->stopped &&
-	       client->request_count < REQUESTS_PER_CLIENT_MAX &&
-	       client->user->requests < REQUESTS_PER_UID_MAX;
+	return has_room(client) && client->user->requests < REQUESTS_PER_UID_MAX;
 }
 
-static void update_events(struct client *client)
+static void arm(struct client *client, uint32_t events)
 {
-	uint32_t events = (may_take(client) ? (uint32_t)EPOLLIN : 0) | (client->out ? (uint32_t)EPOLLOUT : 0);
+	struct epoll_event event = { .events = events | EPOLLONESHOT, .data.ptr = client };
 
+	if (client->armed && client->events == events)
+		return;
+	if (epoll_ctl(client->clients->epoll, EPOLL_CTL_MOD, client->fd, &event) < 0) {
+		end_client(client);
+		return;
+	}
+	client->armed = true;
+	client->events = events;
+}
+
+/* What it waits for from now on: its turn, if there is something to take; else what the epoll tells. */
+static void wait_on(struct client *client)
+{
 	if (client->dead)
 		return;
-	if (!client->no_more_input && client->user->requests >= REQUESTS_PER_UID_MAX)
-		client->user->stalled = true;
-	if (events == client->events)
-		return;
-	if (sd_event_source_set_io_events(client->source, events) < 0)
-		end_client(client);
-	client->events = events;
+	if (client->held && has_room(client))
+		make_ready(client);
+	if (!client->ready)
+		arm(client,
+		    (has_room(client) ? (uint32_t)EPOLLIN : 0) | (client->out ? (uint32_t)EPOLLOUT : 0));
 }
 
 static void arm_sweep(struct clients *clients)
@@ -312,15 +459,13 @@ static void flush(struct client *client)
 		client->first = request->next;
 		if (!client->first)
 			client->last_end = &client->first;
-		client->user->requests--;
 		if (--client->request_count == 0)
 			client->user->busy--;
 		request_free(request);
+		request_answered(client);
 		if (err)
 			end_client(client);
 	}
-	if (client->user->stalled)
-		want_tidying(client->clients);
 	if (!client->dead && client->no_more_input && !client->first && !client->out)
 		end_client(client);
 }
@@ -365,6 +510,7 @@ static struct bytes take_messages(struct client *client, struct bytes data)
 		flush(client);
 	}
 	client->processing = false;
+	client->held = !err && data.len > 0 && !client->no_more_input;
 	if (err && err != ERR_AGAIN)
 		end_client(client);
 	return client->dead || client->no_more_input ? bytes_of(NULL, 0) : data;
@@ -410,7 +556,7 @@ static void process(struct client *client)
 }
 
 /*
- * Plain recv: descriptors that a client passes along are dropped by the kernel, before they take a place in our table. One read for each event: others get their turn.
+ * Plain recv: descriptors that a client passes along are dropped by the kernel, before they take a place in our table. One read for each turn.
  * Returns false at the end of the connection.
  */
 static bool read_input(struct client *client)
@@ -442,25 +588,80 @@ static bool read_input(struct client *client)
 	return true;
 }
 
-static int on_client(sd_event_source *source, int fd, uint32_t events, void *context)
+static void serve(struct client *client)
 {
-	struct client *client = context;
+	if (client->waited && hung_up(client->fd))
+		end_client(client);
+	else if (client->held)
+		process(client);
+	else if (may_take(client) && !read_input(client) && !client->no_more_input)
+		end_client(client);
+	flush(client);
+	wait_on(client);
+}
+
+static void on_client(struct client *client, uint32_t events)
+{
+	client->armed = false;
+	if (client->dead)
+		return;
+	if (events & (EPOLLHUP | EPOLLERR)) {
+		end_client(client);
+		return;
+	}
+	if (events & EPOLLOUT) {
+		write_rest(client);
+		flush(client);
+	}
+	if (!client->dead && (events & EPOLLIN))
+		make_ready(client);
+	wait_on(client);
+}
+
+/* Who has something to read comes into the queues; that costs little, so all of them at once. */
+static void collect(struct clients *clients)
+{
+	struct epoll_event events[EVENTS_AT_ONCE];
+	size_t collected = 0;
+	int count;
+
+	do {
+		count = epoll_wait(clients->epoll, events, EVENTS_AT_ONCE, 0);
+		for (int i = 0; i < count; i++)
+			if (events[i].data.ptr)
+				on_client(events[i].data.ptr, events[i].events);
+		collected += count > 0 ? (size_t)count : 0;
+	} while (count == EVENTS_AT_ONCE && collected < CLIENTS_MAX);
+}
+
+static void take_turns(struct clients *clients)
+{
+	struct user *user;
+
+	for (unsigned i = 0; i < TURNS_AT_ONCE && (user = take_turn(clients)); i++) {
+		struct client *client = user->requests < REQUESTS_PER_UID_MAX ? user->ready_first : NULL;
+
+		if (client) {
+			make_unready(client);
+			serve(client);
+		}
+		want_turn(clients, user);
+		drop_user(clients, user);
+	}
+}
+
+static int on_ready(sd_event_source *source, int fd, uint32_t events, void *context)
+{
+	struct clients *clients = context;
 
 	(void)source;
 	(void)fd;
-	if (events & EPOLLOUT)
-		write_rest(client);
-	if (events & EPOLLOUT)
-		flush(client);
-	if (!client->dead && (events & EPOLLIN) && may_take(client) && !read_input(client) &&
-	    !client->no_more_input)
-		end_client(client);
-	/* Both sides are closed: nobody is left to answer. What was sent before is read first. */
-	if (!client->dead && (events & (EPOLLHUP | EPOLLERR)) &&
-	    (client->no_more_input || !(events & EPOLLIN)))
-		end_client(client);
-	flush(client);
-	update_events(client);
+	(void)events;
+	clients->in_turns = true;
+	collect(clients);
+	take_turns(clients);
+	clients->in_turns = false;
+	set_more(clients, clients->turn_first != NULL);
 	return 0;
 }
 
@@ -493,16 +694,13 @@ void client_request_finished(struct client *client, struct request *request)
 	if (client->processing)
 		return;
 	flush(client);
-	if (may_take(client))
-		process(client);
-	update_events(client);
+	wait_on(client);
 }
 
 void clients_request_gone(struct clients *clients, struct user *user)
 {
 	user->requests--;
-	if (user->stalled)
-		want_tidying(clients);
+	want_turn(clients, user);
 	drop_user(clients, user);
 }
 
@@ -530,28 +728,16 @@ void client_close_after_answers(struct client *client)
 
 static int on_tidy(sd_event_source *source, void *context)
 {
-	struct clients *clients = context;
-
 	(void)source;
-	for (struct client *client = clients->oldest; client;) {
-		struct client *next = client->next;
-
-		if (client->dead)
-			free_client(client);
-		client = next;
-	}
-	for (struct user *user = clients->users; user; user = user->next)
-		if (user->stalled && user->requests < REQUESTS_PER_UID_MAX)
-			user->stalled = false;
-	for (struct client *client = clients->oldest; client; client = client->next) {
-		if (client->dead || client->user->stalled)
-			continue;
-		if (client->in && may_take(client) && !client->first)
-			process(client);
-		flush(client);
-		update_events(client);
-	}
+	free_dead(context);
 	return 0;
+}
+
+/* Its half of a message, or its taking of an answer, is what it is waited for. */
+static bool is_waited_for(const struct client *client)
+{
+	return client->out ||
+	       (client->in && !client->held && !client->ready && !client->first && has_room(client));
 }
 
 static int on_sweep(sd_event_source *source, uint64_t usec, void *context)
@@ -563,10 +749,8 @@ static int on_sweep(sd_event_source *source, uint64_t usec, void *context)
 	(void)source;
 	(void)usec;
 	clients->sweep_on = false;
-	for (struct client *client = clients->oldest; client; client = client->next) {
-		bool half = client->out || (client->in && !client->first && may_take(client));
-
-		if (client->dead || !half)
+	for (struct client *client = first_client(clients->users); client; client = next_client(client)) {
+		if (client->dead || !is_waited_for(client))
 			continue;
 		if (now - client->since >= HALF_MESSAGE_SECONDS * USEC_PER_SECOND)
 			end_client(client);
@@ -581,22 +765,42 @@ static int on_sweep(sd_event_source *source, uint64_t usec, void *context)
 /* ---- coming and going ---- */
 
 /* The connection of user that has been idle longest makes room; false when all of them are at work. */
-static bool evict_idle(struct clients *clients, const struct user *user)
+static bool evict_idle(const struct user *user)
 {
-	for (struct client *client = clients->oldest; client; client = client->next)
-		if (client->user == user && !client->dead && !client->first && !client->in && !client->out) {
+	for (struct client *client = user->oldest; client; client = client->next)
+		if (!client->dead && !client->first && !client->in && !client->out && !client->ready) {
 			end_client(client);
 			return true;
 		}
 	return false;
 }
 
+static const struct user *largest_user(const struct clients *clients)
+{
+	const struct user *largest = clients->users;
+
+	for (const struct user *user = clients->users; user; user = user->next)
+		if (user->connections > largest->connections)
+			largest = user;
+	return largest;
+}
+
+/* At his own ceiling a user makes room for himself; at that of all, the one with the most connections does. */
+static bool make_room(const struct clients *clients, const struct user *user)
+{
+	if (user->connections >= CLIENTS_PER_UID_MAX)
+		return evict_idle(user);
+	return clients->count < CLIENTS_MAX || evict_idle(largest_user(clients));
+}
+
 static enum err start_client(struct client *client)
 {
-	client->events = EPOLLIN;
-	if (sd_event_add_io(client->clients->daemon->event, &client->source, client->fd, EPOLLIN, on_client,
-	                    client) < 0)
+	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.ptr = client };
+
+	if (epoll_ctl(client->clients->epoll, EPOLL_CTL_ADD, client->fd, &event) < 0)
 		return ERR_SYSTEM;
+	client->events = EPOLLIN;
+	client->armed = true;
 	append_client(client);
 	client->clients->count++;
 	client->user->connections++;
@@ -606,9 +810,14 @@ static enum err start_client(struct client *client)
 void clients_add(struct clients *clients, const struct frontend *frontend, int fd)
 {
 	CLEANUP(close_fdp) int owned = fd;
-	CLEANUP(freep) struct client *client = calloc(1, sizeof(*client));
+	CLEANUP(freep) struct client *client = NULL;
 
-	if (!client || clients->stopped || peer_read(fd, &client->peer))
+	/* Who comes and goes faster than we look must not cost us the look at who he was. */
+	if (clients->stopped || hung_up(fd))
+		return;
+	free_dead(clients);
+	client = calloc(1, sizeof(*client));
+	if (!client || peer_read(fd, &client->peer))
 		return;
 	client->clients = clients;
 	client->frontend = frontend;
@@ -616,8 +825,7 @@ void clients_add(struct clients *clients, const struct frontend *frontend, int f
 	client->user = find_user(clients, client->peer.uid);
 	if (!client->user)
 		return;
-	if ((client->user->connections >= CLIENTS_PER_UID_MAX || clients->count >= CLIENTS_MAX) &&
-	    !evict_idle(clients, client->user)) {
+	if (!make_room(clients, client->user)) {
 		log_info("a connection of uid %lu was refused: it has too many",
 		         (unsigned long)client->peer.uid);
 		drop_user(clients, client->user);
@@ -635,8 +843,26 @@ void clients_add(struct clients *clients, const struct frontend *frontend, int f
 void clients_stop_reading(struct clients *clients)
 {
 	clients->stopped = true;
-	for (struct client *client = clients->oldest; client; client = client->next)
-		update_events(client);
+	for (struct client *client = first_client(clients->users); client; client = next_client(client))
+		wait_on(client);
+}
+
+static enum err add_sources(struct clients *clients)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	sd_event *loop = clients->daemon->event;
+
+	clients->epoll = epoll_create1(EPOLL_CLOEXEC);
+	clients->more = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (clients->epoll < 0 || clients->more < 0 ||
+	    epoll_ctl(clients->epoll, EPOLL_CTL_ADD, clients->more, &event) < 0 ||
+	    sd_event_add_io(loop, &clients->ready, clients->epoll, EPOLLIN, on_ready, clients) < 0 ||
+	    sd_event_add_defer(loop, &clients->tidy, on_tidy, clients) < 0 ||
+	    sd_event_source_set_enabled(clients->tidy, SD_EVENT_OFF) < 0 ||
+	    sd_event_add_time(loop, &clients->sweep, CLOCK_MONOTONIC, UINT64_MAX, 0, on_sweep, clients) < 0 ||
+	    sd_event_source_set_enabled(clients->sweep, SD_EVENT_OFF) < 0)
+		return ERR_SYSTEM;
+	return OK;
 }
 
 enum err clients_new(struct daemon *daemon, struct clients **ret_clients)
@@ -648,31 +874,34 @@ enum err clients_new(struct daemon *daemon, struct clients **ret_clients)
 	if (!clients)
 		return ERR_NOMEM;
 	clients->daemon = daemon;
+	clients->epoll = clients->more = -1;
 	for (size_t i = 0; frontends[i]; i++)
 		largest = frontends[i]->max_reply > largest ? frontends[i]->max_reply : largest;
 	err = buf_new(largest, &clients->reply);
 	if (!err)
 		err = buf_new_locked(LOCKED_REPLY_MAX, &clients->locked_reply);
+	if (!err)
+		err = add_sources(clients);
 	if (err)
 		return err;
-	if (sd_event_add_defer(daemon->event, &clients->tidy, on_tidy, clients) < 0 ||
-	    sd_event_source_set_enabled(clients->tidy, SD_EVENT_OFF) < 0 ||
-	    sd_event_add_time(daemon->event, &clients->sweep, CLOCK_MONOTONIC, UINT64_MAX, 0, on_sweep,
-	                      clients) < 0 ||
-	    sd_event_source_set_enabled(clients->sweep, SD_EVENT_OFF) < 0)
-		return ERR_SYSTEM;
 	*ret_clients = TAKE(clients);
 	return OK;
 }
 
 struct clients *clients_free(struct clients *clients)
 {
+	struct user *user;
+
 	if (!clients)
 		return NULL;
-	while (clients->oldest) {
-		end_client(clients->oldest);
-		free_client(clients->oldest);
-	}
+	for (struct client *client = first_client(clients->users); client; client = next_client(client))
+		end_client(client);
+	free_dead(clients);
+	while ((user = take_turn(clients)))
+		drop_user(clients, user);
+	sd_event_source_disable_unref(clients->ready);
+	close_fdp(&clients->epoll);
+	close_fdp(&clients->more);
 	sd_event_source_disable_unref(clients->tidy);
 	sd_event_source_disable_unref(clients->sweep);
 	buf_free(clients->reply);

@@ -2,7 +2,8 @@
  * Client
  *
  * One connection: its peer, what was read and not yet understood, the requests it waits for in the order they came, what could not be written yet. Each uid has ceilings; a
- * client is read only while its answers can be kept, so that whoever does not read his answers stops only himself. It knows no protocol and no key.
+ * client is read only while its answers can be kept, so that whoever does not read his answers stops only himself. Users take turns, not connections, and a client that hung up is not
+ * heard out: what it had sent is dropped, also what wants no answer. It knows no protocol and no key.
  */
 #pragma once
 

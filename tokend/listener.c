@@ -8,12 +8,13 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 
 #include "common/log.h"
 #include "tokend/startup.h"
 
-#define BACKLOG SOMAXCONN
-#define ACCEPT_BATCH 32 /* connections taken before others get their turn */
+#define BACKLOG 2048 /* who comes last waits for all of them, whoever they are */
+#define ACCEPT_USEC 2000U /* connections are taken for so long before others get their turn */
 #define PAUSE_USEC 200000U /* after a failure to accept that only time mends */
 
 static size_t frontend_index(const char *name)
@@ -171,13 +172,24 @@ static void pause_accepting(struct socket_source *from)
 		(void)sd_event_source_set_enabled(from->source, SD_EVENT_ON);
 }
 
+static uint64_t now_usec(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 static int on_connection(sd_event_source *source, int fd, uint32_t events, void *context)
 {
 	struct socket_source *from = context;
 
+	uint64_t end = now_usec() + ACCEPT_USEC;
+
 	(void)source;
 	(void)events;
-	for (int i = 0; i < ACCEPT_BATCH; i++) {
+	/* All that wait, if possible: who is behind somebody's thousand connections that are closed already is to get past them at once. */
+	do {
 		int connection = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (connection >= 0)
@@ -186,7 +198,7 @@ static int on_connection(sd_event_source *source, int fd, uint32_t events, void 
 			return pause_accepting(from), 0;
 		else if (errno != ECONNABORTED && errno != EINTR)
 			return 0;
-	}
+	} while (now_usec() < end);
 	return 0;
 }
 

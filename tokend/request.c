@@ -322,6 +322,12 @@ static void audited(void *context, enum err err)
 	answer(request);
 }
 
+/* Gave nothing away and changed nothing: anybody can have that, as often as he likes. */
+static bool is_refusal(const struct request *request)
+{
+	return request->err || (request->kind == REQUEST_LOCK && request->locked_count == 0);
+}
+
 void request_finish(struct request *request, enum err err)
 {
 	const char *operation;
@@ -330,7 +336,11 @@ void request_finish(struct request *request, enum err err)
 	if (err)
 		request->file_key = secret_free(request->file_key);
 	operation = operation_text(request);
-	if (operation && write_record(request, operation)) {
+	/* Beyond its uid's measure it is counted instead; its answer is the same, and comes at once. */
+	if (operation && is_refusal(request) &&
+	    !audit_admits_refusal(request->daemon->audit, request->peer.uid))
+		operation = NULL;
+	else if (operation && write_record(request, operation)) {
 		drop_result(request);
 		request->err = ERR_AUDIT;
 		operation = NULL;

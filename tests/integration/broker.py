@@ -610,6 +610,150 @@ def test_hang_up_in_flight():
         check(host["usable"] and "error" not in daemon.call("Unwrap", {"stanzas": wanted}), "after 300 that hung up")
 
 
+def start_as(daemon, uid, work):
+    """Runs work in a process of uid, whose directory is that of the sockets. Returns what waits for its result."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.chdir(daemon.run)
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+            os.write(writing, json.dumps(work()).encode())
+            status = 0
+        except Exception as problem:
+            print(f"     uid {uid}: {type(problem).__name__}: {problem}", flush=True)
+        finally:
+            os._exit(status)
+    os.close(writing)
+
+    def result():
+        with os.fdopen(reading, "rb") as pipe:
+            text = pipe.read()
+        check(os.waitpid(pid, 0)[1] == 0, f"the process of uid {uid} failed")
+        return json.loads(text)
+
+    return result
+
+
+def connected(path):
+    """Waits for its place like a client without a deadline."""
+    while True:
+        try:
+            return Connection(path, 60)
+        except BlockingIOError:
+            time.sleep(0.001)
+
+
+def unwraps_in(seconds, wanted):
+    """How long each of the releases took, by a newcomer each, one after the other."""
+    took, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        began = time.monotonic()
+        connection = connected("control.sock")
+        reply = connection.call("Unwrap", {"stanzas": wanted})
+        connection.close()
+        # A disk that is busy with something else is not what this is about.
+        check("fileKey" in reply["parameters"] or error_of(reply) == "Audit", f"{reply}")
+        took.append(time.monotonic() - began)
+    return sorted(took)
+
+
+def hang_up_for(seconds, message):
+    """Connects, says a lot, and is gone."""
+    count, end = 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect("control.sock")
+            connection.setblocking(False)
+            connection.send(message * 30)
+            count += 1
+        except OSError:
+            pass
+        connection.close()
+    return count
+
+
+def test_one_user_among_others():
+    """Somebody without any permission comes, talks and goes as fast as he can; a newcomer of another uid is served all the same."""
+    if os.getuid() != 0:
+        return
+    victim, attacker = 61001, 61002
+    with Daemon(policy=f"permit unwrap list key * user {victim}\npermit admin key * user root\n") as daemon:
+        wanted = x25519_file(daemon)
+        daemon.run.chmod(0o755)  # as those of the system are
+        daemon.socket.chmod(0o666)
+        denied = json.dumps({"method": "io.tokend.Unwrap", "parameters": {"stanzas": wanted}}).encode() + b"\0"
+        quiet = start_as(daemon, victim, lambda: unwraps_in(2, wanted))()
+        attack = start_as(daemon, attacker, lambda: hang_up_for(4, denied))
+        time.sleep(0.5)
+        pressed = start_as(daemon, victim, lambda: unwraps_in(3, wanted))()
+        count = attack()
+        said = " ".join(f"{name}: {len(took)}, p50 {took[len(took) // 2] * 1000:.1f} ms, p99 {took[len(took) * 99 // 100] * 1000:.1f} ms,"
+                        f" max {took[-1] * 1000:.1f} ms;" for name, took in (("alone", quiet), ("pressed", pressed)))
+        print(f"     {said} {count} connections of the other")
+        check(count > 100, f"no attack: {count}")
+        check(len(pressed) * 20 > len(quiet), said)
+
+
+def test_flood_of_refusals():
+    """Refusals cost a sender nothing, so they must not cost the disk: some are recorded singly, the rest in sums, and none is missing."""
+    uid = os.getuid()
+    with Daemon(policy=f"permit admin unwrap key * user {uid}\npermit list key mine user {uid}\n") as daemon:
+        wanted = x25519_file(daemon)
+        connection, refused = daemon.connect(), 20000
+        ask = {"method": "io.tokend.GetKeys", "parameters": {"key": "a" * 250}}
+        began = time.monotonic()
+        connection.ask(ask["method"], ask["parameters"])
+        first = connection.answer()
+        message = json.dumps({**ask, "oneway": True}).encode() + b"\0"
+        for _ in range(refused // 100):
+            connection.send(message * 100)
+        connection.ask("io.tokend.GetKeys", {"key": "b" * 250})
+        last = connection.answer()
+        check(error_of(first) == "Denied" and last == first, f"the answers differ: {first}, {last}")
+        connection.ask("io.tokend.GetKeys", {"key": "\u202e not a name \n"})
+        check(connection.answer() == first, "what is no name")
+        for _ in range(1000):
+            connection.ask("io.tokend.Lock", oneway=True)  # nothing is open, so nothing was done
+        for _ in range(100):
+            daemon.result("Unwrap", {"stanzas": wanted})
+        took = time.monotonic() - began
+        check(daemon.stop() == 0, "exit status")
+        records = [record for record in daemon.audit() if record.get("uid") == uid]
+        sums = [record["count"] for record in records if record["operation"] == "refusals"]
+        singly = [record for record in records if record["operation"] in ("list", "lock")]
+        check(len(sums) + len(singly) <= 64 + 4 * took + 2, f"{len(singly)} singly, {len(sums)} sums in {took:.1f} s")
+        check(sum(sums) + len(singly) == refused + 3 + 1000, f"{len(singly)} singly, sums {sums}")
+        check(len([record for record in records if record["operation"] == "unwrap" and record["result"] == "ok"]) == 100, "each release has its record")
+
+
+def test_names_in_the_log():
+    with Daemon() as daemon:
+        for name in ("x/y", "\u202e not a name \n"):
+            daemon.call("Unwrap", {"key": name, "stanzas": [other_stanza()]})
+        records = [(record["name"], record.get("invalid")) for record in daemon.audit() if record["operation"] == "unwrap"]
+        check(records == [("x/y", None), (None, True)], f"{records}")
+
+
+def test_starts_and_stops():
+    """Each start and each stop is in the log, and the log is whole."""
+    with Daemon() as daemon:
+        for _ in range(2):
+            check(daemon.stop() == 0, "exit status")
+            daemon.start()
+        check(daemon.stop() == 0, "exit status")
+        operations = [record["operation"] for record in daemon.audit()]
+        check(operations == ["start", "stop"] * 3, f"{operations}")
+        check("audit log" not in daemon.log_text(), daemon.log_text())
+        verified = subprocess.run([str(BIN / "tokenctl"), "audit", "verify", "--file", str(daemon.directory / "state/audit.log")],
+                                  capture_output=True, text=True, timeout=20, check=False)
+        check(verified.returncode == 0 and "6 records, whole" in verified.stdout, f"{verified.stdout}{verified.stderr}")
+
+
 def test_second_daemon():
     with Daemon() as daemon:
         second = subprocess.run(daemon.command(), capture_output=True, text=True, timeout=20, check=False)

@@ -23,6 +23,7 @@
 #include "common/buf.h"
 #include "formats/audit_record.h"
 #include "tokend/audit_internal.h"
+#include "tokend/refusals.h"
 
 #define SLACK_MS 400U /* two cores, seven people, sanitizers */
 
@@ -281,8 +282,13 @@ static void test_empty_and_hostile(void **state)
 	run_until(&answer);
 	record.key_name = "nobody waits for this one";
 	assert_int_equal(audit_write(audit, &record, NULL, NULL), OK);
+	record.key_name = "nobody/waits";
+	assert_int_equal(audit_write(audit, &record, NULL, NULL), OK);
 	audit_free(audit);
-	assert_log(4, 0);
+	assert_log(5, 0);
+	assert_non_null(strstr(found.text, "\"name\":null,\"invalid\":true,"));
+	assert_null(strstr(found.text, "this one"));
+	assert_non_null(strstr(found.text, "\"name\":\"nobody/waits\",\"token\""));
 	assert_non_null(strstr(found.text, nulls));
 	assert_non_null(strstr(found.text, "\\u000a...\""));
 	assert_non_null(strstr(found.text, "\"name\":\"a\\\",\\\"result\\\":\\\"ok\\u000a{\\\"\\u001b[2J\""));
@@ -413,6 +419,44 @@ static void test_queue_full(void **state)
 	audit_free(audit);
 	read_log();
 	assert_int_equal(found.faults, 0);
+}
+
+/* Refusals beyond the measure: one record tells of all of them, after a second or at the end, and releases are not of their number. */
+static void test_refusals_summed(void **state)
+{
+	struct audit *audit = open_audit();
+	unsigned admitted = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 10000; i++)
+		admitted += audit_admits_refusal(audit, 1000);
+	assert_in_range(admitted, REFUSALS_BURST, REFUSALS_BURST + 2 * REFUSALS_PER_SECOND);
+	assert_int_equal(ask_and_wait(audit), OK);
+	assert_int_equal(audit_count(audit), 1);
+	while (audit_count(audit) < 2)
+		assert_true(sd_event_run(event, 10000000) > 0);
+	for (unsigned i = 0; i < 1000; i++)
+		admitted += audit_admits_refusal(audit, 1001);
+	audit_free(audit);
+	assert_log(3, 2);
+	assert_non_null(strstr(found.text, "\"operation\":\"refusals\",\"uid\":1000,\"count\":99"));
+	assert_non_null(strstr(found.text, "\"operation\":\"refusals\",\"uid\":1001,\"count\":9"));
+}
+
+/* The loop has ended: what is recorded then is written all the same. */
+static void test_after_the_loop(void **state)
+{
+	struct audit *audit = open_audit();
+	struct answer answer;
+
+	(void)state;
+	assert_int_equal(sd_event_exit(event, 0), 0);
+	assert_int_equal(sd_event_loop(event), 0);
+	ask(audit, &answer, "host");
+	audit_free(audit);
+	assert_int_equal(answer.calls, 1);
+	assert_int_equal(answer.err, OK);
+	assert_log(1, 0);
 }
 
 /* ---- a disk that is not well ---- */
@@ -819,6 +863,8 @@ int main(void)
 		TEST(test_forget),
 		TEST(test_callback_calls),
 		TEST(test_queue_full),
+		TEST(test_refusals_summed),
+		TEST(test_after_the_loop),
 		TEST(test_failures),
 		TEST(test_failure_then_end),
 		TEST(test_hang),
