@@ -22,7 +22,7 @@ says() {
 	local words=$1
 	shift
 	works "$@"
-	cat stdout stderr | grep -qE -- "$words" || lab_fail "'$*' does not say '$words' but: $(cat stdout stderr)"
+	cat stdout stderr | lab_grep -E -- "$words" || lab_fail "'$*' does not say '$words' but: $(cat stdout stderr)"
 }
 
 # json FILTER COMMAND...: it prints JSON for which the filter is true.
@@ -221,7 +221,7 @@ says 'whole' tokenctl audit verify
 
 sleep 1
 lab_tokend_stop "$work"
-tail -n 1 state/audit.log | grep -q '"operation":"stop"' || lab_fail "the stop of an idle daemon is not in the log"
+tail -n 1 state/audit.log | lab_grep '"operation":"stop"' || lab_fail "the stop of an idle daemon is not in the log"
 lab_tpm_stop "$work"
 lab_tpm_start "$work"
 lab_tokend_start "$work"

@@ -81,7 +81,7 @@ fails 2 'the key in standard input is sealed already as piped' tokenctl enroll -
 
 # Without a name the key has the host's, and the first line says so.
 tokenctl enroll >said
-head -n 1 said | grep -q '^no --name was given, so the key is named after this host: ' || lab_fail "does not say whose name: $(cat said)"
+head -n 1 said | lab_grep '^no --name was given, so the key is named after this host: ' || lab_fail "does not say whose name: $(cat said)"
 
 # decrypt: exactly one call; the daemon's identity lines mean the daemon.
 age -r "$recipient" -o a.age plain
@@ -159,8 +159,8 @@ with open(sys.argv[1], "w", encoding="ascii") as file:
         file.write(line + "\n")
         previous = hashlib.sha256(line.encode()).hexdigest()
 WRITE
-tokenctl audit verify | grep -q '7 records, whole'
-tokenctl doctor | grep -q '^ok .*7 records in .*, the chain is whole' || lab_fail "doctor does not look at the audit log"
+tokenctl audit verify | lab_grep '7 records, whole'
+tokenctl doctor | lab_grep '^ok .*7 records in .*, the chain is whole' || lab_fail "doctor does not look at the audit log"
 fails 7 'is not an audit log' tokenctl audit show --file plain
 fails 7 'is not an audit log' tokenctl audit show --file key.txt
 tokenctl audit show --last 2 >said
@@ -210,7 +210,7 @@ tokenctl unlock session --pin-file pin --for 15m 2>stderr
 if grep -q note: stderr; then lab_fail "an unlock that was not shortened: $(cat stderr)"; fi
 tokenctl enroll --name admin --class admin --pin-file pin >/dev/null
 tokenctl unlock admin --pin-file pin 2>/dev/null
-tokenctl keys admin | grep -q 'open for one use' || lab_fail "$(tokenctl keys admin)"
+tokenctl keys admin | lab_grep 'open for one use' || lab_fail "$(tokenctl keys admin)"
 
 # Denied: what says why.
 start_fake --fail Enroll=Denied

@@ -58,7 +58,7 @@ tokenctl decrypt -i <(cat key.txt) <both.age | cmp - plain
 # To a token's key, without the token; and its identity says the same as its recipient.
 tag=age1tag1qt8lw0ual6avlwmwatk888yqnmdamm7xfd0wak53ut6elz5c4swx2yqdj4e
 if tokenctl encrypt -r "$tag" plain >tag.age 2>stderr; then
-	head -c 4000 tag.age | grep -qa '^-> p256tag ' || lab_fail "no p256tag stanza"
+	head -c 4000 tag.age | lab_grep -a '^-> p256tag ' || lab_fail "no p256tag stanza"
 else
 	lab_fail "to age1tag1: $(cat stderr)"
 fi
@@ -191,9 +191,9 @@ grep -q 'did you mean tokenctl audit show?' stderr || lab_fail "no nearest secon
 fails 2 'there is no verb policy frobnicate' tokenctl policy frobnicate
 lab_expect 2 tokenctl audit 2>stderr
 grep -q '^  audit verify ' stderr || lab_fail "audit alone does not list its words"
-tokenctl help audit verify | grep -q '^usage: tokenctl audit verify' || lab_fail "help VERB"
-tokenctl help audit | grep -q '^  audit show ' || lab_fail "help of a first word"
-tokenctl help | grep -q '^verbs:' || lab_fail "help"
+tokenctl help audit verify | lab_grep '^usage: tokenctl audit verify' || lab_fail "help VERB"
+tokenctl help audit | lab_grep '^  audit show ' || lab_fail "help of a first word"
+tokenctl help | lab_grep '^verbs:' || lab_fail "help"
 fails 2 'there is no verb decript' tokenctl help decript
 for verb in $(tokenctl --completion-words | tr ' ' _); do
 	# shellcheck disable=SC2086 # the words of the verb
@@ -205,20 +205,20 @@ done
 mkdir policy.d
 printf 'permit unwrap key host user %s\ndeny unwrap key repo/prod user *\n' "$(id -u)" >policy.d/10.conf
 chmod 0755 policy.d && chmod 0644 policy.d/10.conf
-tokenctl policy check policy.d | grep -q '2 rules, no errors'
-tokenctl policy explain --policy policy.d --key host --op unwrap | grep -q 'policy.d/10.conf:1: permit unwrap key host'
-tokenctl policy explain --policy policy.d --user 12345 --key repo/prod | grep -q '10.conf:2: deny'
-tokenctl policy explain --policy policy.d --user 12345 --key other | grep -q 'no match is a no'
+tokenctl policy check policy.d | lab_grep '2 rules, no errors'
+tokenctl policy explain --policy policy.d --key host --op unwrap | lab_grep 'policy.d/10.conf:1: permit unwrap key host'
+tokenctl policy explain --policy policy.d --user 12345 --key repo/prod | lab_grep '10.conf:2: deny'
+tokenctl policy explain --policy policy.d --user 12345 --key other | lab_grep 'no match is a no'
 # A unit is not judged as whoever asks, and that is often root.
-tokenctl policy explain --policy policy.d --unit x.service --key host | grep -q 'no match is a no'
+tokenctl policy explain --policy policy.d --unit x.service --key host | lab_grep 'no match is a no'
 printf 'permit unwrap key host user %s\n' "$(id -u)" >one.conf
-tokenctl policy check one.conf | grep -q ': 1 rule, no errors'
+tokenctl policy check one.conf | lab_grep ': 1 rule, no errors'
 fails 2 'cannot open missing' tokenctl policy check missing
 fails 2 'cannot open missing' tokenctl policy explain --policy missing --key host
 mkdir -m 0755 empty.d
-tokenctl policy check empty.d | grep -q '^built-in policy (no rules in empty.d)$' || lab_fail "an empty policy directory"
+tokenctl policy check empty.d | lab_grep '^built-in policy (no rules in empty.d)$' || lab_fail "an empty policy directory"
 [ "$(tokenctl policy check --json empty.d | python3 -c 'import json, sys; print(json.load(sys.stdin)["builtIn"])')" = True ]
-tokenctl policy explain --policy empty.d --key host | grep -q '^built-in policy (no rules in empty.d)$' || lab_fail "explained by an empty directory"
+tokenctl policy explain --policy empty.d --key host | lab_grep '^built-in policy (no rules in empty.d)$' || lab_fail "explained by an empty directory"
 echo 'permit nonsense' >policy.d/20.conf
 fails 2 '20.conf:1:' tokenctl policy check policy.d
 echo "all of it works without a daemon"

@@ -52,5 +52,5 @@ interop_same plain tokenctl decrypt identity.legacy.age
 interop_same plain "$client" -d -i host.identity away.age
 
 # A real p256tag stanza is in there, not something else.
-sed -n 2p away.age | grep -q '^-> p256tag ' || lab_fail "$(sed -n 2p away.age)"
+sed -n 2p away.age | lab_grep '^-> p256tag ' || lab_fail "$(sed -n 2p away.age)"
 tokenctl audit verify >/dev/null

@@ -70,9 +70,9 @@ printf 'creation_rules:\n  - age: %s,%s\n' "$host" "$legacy" >.sops.yaml
 "$sops" -e s.yaml >rules.yaml
 check_decrypts s.yaml "$sops" -d rules.yaml
 "$sops" set rules.yaml '["app"]["port"]' 9090
-"$sops" -d rules.yaml | grep -q 'port: 9090' || lab_fail "sops set"
+"$sops" -d rules.yaml | lab_grep 'port: 9090' || lab_fail "sops set"
 "$sops" rotate -i rules.yaml
-"$sops" -d rules.yaml | grep -q 'port: 9090' || lab_fail "sops rotate"
+"$sops" -d rules.yaml | lab_grep 'port: 9090' || lab_fail "sops rotate"
 "$sops" updatekeys -y rules.yaml >/dev/null 2>&1 || lab_fail "sops updatekeys"
 
 # Another machine's identity before ours.
@@ -95,4 +95,4 @@ interop_refused 'data key' "$sops" -d stranger.yaml
 lab_tokend_stop "$work"
 interop_refused 'data key' "$sops" -d rules.yaml
 # sops breaks lines where it likes.
-sed 's/^ *|//' said | tr -s ' \n' ' ' | grep -q 'tokend is not running.*hint: ' || lab_fail "sops did not pass on why: $(<said)"
+sed 's/^ *|//' said | tr -s ' \n' ' ' | lab_grep 'tokend is not running.*hint: ' || lab_fail "sops did not pass on why: $(<said)"

@@ -18,6 +18,11 @@ LAB_TOOLS=$LAB_SOURCE/tests/lab
 
 # ---- saying how a test went ----
 
+# Like grep -q at the end of a pipe, but reads its input to the end: who writes it would otherwise be ended by a signal now and then, and with it the script.
+lab_grep() {
+	grep "$@" >/dev/null
+}
+
 # A test that cannot run here says why in its last line and exits with 77, which tools/test counts and names.
 lab_skip() {
 	echo "SKIP: $*"
