@@ -14,6 +14,14 @@
 
 #define TEMPORARY_NAME_MAX (NAME_MAX + 1)
 
+/* UTF-8, in which a character may begin in one chunk and end in the next. */
+struct reading {
+	uint32_t character;
+	uint32_t least; /* what takes as many bytes; less is no UTF-8, but another spelling of it */
+	unsigned left; /* bytes */
+	bool after_return; /* '\r', which only '\n' may follow */
+};
+
 struct output {
 	struct problem *problem; /* borrowed; for what goes wrong later */
 	int fd;
@@ -23,6 +31,7 @@ struct output {
 	char temporary[TEMPORARY_NAME_MAX]; /* "": the file has no name yet */
 	bool replaces; /* a file of that name is there */
 	bool careful; /* a terminal: text only */
+	struct reading text; /* how far into a character the last chunk went; when careful */
 };
 
 /* The temporary name on file systems without O_TMPFILE, to be removed when a signal ends us. Global because a handler has no argument. */
@@ -217,16 +226,53 @@ bool output_is_careful(const struct output *output)
 	return output->careful;
 }
 
-/* Would a terminal show it as text? Escape sequences are not text: they could rewrite what stands on the screen. */
-static bool is_text(struct bytes chunk)
+/* The first byte of a character. */
+static bool begin_character(struct reading *text, uint8_t byte)
+{
+	text->left = byte < 0x80 ? 0 : byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : 3;
+	text->character = text->left ? byte & (0x3fU >> text->left) : byte;
+	text->least = text->left == 1 ? 0x80 : text->left == 2 ? 0x800 : text->left == 3 ? 0x10000 : 0;
+	return byte < 0x80 || (byte >= 0xc2 && byte < 0xf5);
+}
+
+static bool continue_character(struct reading *text, uint8_t byte)
+{
+	text->left--;
+	text->character = text->character << 6 | (byte & 0x3f);
+	return (byte & 0xc0) == 0x80;
+}
+
+/* Controls of both sets (0x80 to 0x9f are escape sequences of one character) could rewrite what stands on the screen, and so could a return without a new line. */
+static bool may_show(struct reading *text)
+{
+	uint32_t c = text->character;
+	bool after_return = text->after_return;
+
+	text->after_return = c == '\r';
+	if (c < text->least || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) || (after_return && c != '\n'))
+		return false;
+	return c == '\n' || c == '\t' || c == '\r' || (c >= 0x20 && c < 0x7f) || c >= 0xa0;
+}
+
+/* Would a terminal show it as text? */
+static bool is_text(struct reading *text, struct bytes chunk)
 {
 	for (size_t i = 0; i < chunk.len; i++) {
-		uint8_t c = chunk.data[i];
+		bool good = text->left ? continue_character(text, chunk.data[i])
+		                       : begin_character(text, chunk.data[i]);
 
-		if ((c < 0x20 && c != '\n' && c != '\t' && c != '\r') || c == 0x7f)
+		if (!good || (text->left == 0 && !may_show(text)))
 			return false;
 	}
 	return true;
+}
+
+static enum err refuse_binary(struct output *output)
+{
+	(void)problem_set(output->problem, ERR_USAGE,
+	                  "the output is binary and is not written to a terminal");
+	problem_hint(output->problem, "-o FILE writes it to a file, -o - writes it here all the same");
+	return ERR_USAGE;
 }
 
 static const char *name_of(const struct output *output)
@@ -239,13 +285,8 @@ enum err output_write(void *context, struct bytes chunk)
 	struct output *output = context;
 	enum err err;
 
-	if (output->careful && !is_text(chunk)) {
-		(void)problem_set(output->problem, ERR_USAGE,
-		                  "the output is binary and is not written to a terminal");
-		problem_hint(output->problem,
-		             "-o FILE writes it to a file, -o - writes it here all the same");
-		return ERR_USAGE;
-	}
+	if (output->careful && !is_text(&output->text, chunk))
+		return refuse_binary(output);
 	err = file_write_all(output->fd, chunk);
 	if (err)
 		(void)problem_errno(output->problem, err == ERR_DISK_FULL ? ENOSPC : errno, "cannot write",
@@ -294,6 +335,8 @@ static enum err give_name(struct output *output)
 
 enum err output_commit(struct output *output)
 {
+	if (output->text.left || output->text.after_return)
+		return refuse_binary(output);
 	if (output->directory < 0)
 		return OK;
 	/* Only where an old file would be lost: after a power cut there must be one of the two. */

@@ -226,29 +226,70 @@ static void test_full(void **state)
 	(void)output_free(output);
 }
 
-/* A terminal gets text, and neither binary data nor what would move its cursor. */
+/* A terminal gets text, and neither binary data nor what would move its cursor; in one piece or byte by byte. */
+static enum err show(const char *terminal, const char *text, size_t step)
+{
+	struct problem problem = { 0 };
+	struct output *output = NULL;
+	enum err err = OK;
+
+	assert_int_equal(output_open(terminal, 0600, -1, &problem, &output), OK);
+	assert_true(output_is_careful(output));
+	for (size_t at = 0; !err && at < strlen(text); at += step)
+		err = output_write(output, bytes_of(text + at, strnlen(text + at, step)));
+	if (!err)
+		err = output_commit(output);
+	(void)output_free(output);
+	return err;
+}
+
 static void test_terminal(void **state)
 {
 	static const struct {
 		const char *text;
 		enum err err;
 	} rows[] = {
-		{ "text\n", OK },        { "tab\tand \xc3\xa9\r\n", OK }, { "\033[2J", ERR_USAGE },
-		{ "bell\a", ERR_USAGE }, { "\x7f", ERR_USAGE },
+		{ "text\n", OK },
+		{ "tab\tand \xc3\xa9\r\n", OK },
+		{ "\033[2J", ERR_USAGE },
+		{ "bell\a", ERR_USAGE },
+		{ "\x7f", ERR_USAGE },
+		/* C1 */
+		{ "\xc2\x9b"
+		  "2J",
+		  ERR_USAGE },
+		{ "\xc2\x80", ERR_USAGE },
+		{ "\xc2\x9f", ERR_USAGE },
+		{ "\xc2\xa0", OK },
+		{ "\x9b"
+		  "2J",
+		  ERR_USAGE },
+		{ "a\x80", ERR_USAGE },
+		/* not UTF-8 */
+		{ "caf\xe9\n", ERR_USAGE },
+		{ "\xff", ERR_USAGE },
+		{ "\xc3", ERR_USAGE },
+		{ "\xc3\xc3", ERR_USAGE },
+		{ "\xc1\x9b", ERR_USAGE },
+		{ "\xe0\x82\x9b", ERR_USAGE },
+		{ "\xf0\x80\x82\x9b", ERR_USAGE },
+		{ "\xed\xa0\x80", ERR_USAGE },
+		{ "\xf4\x90\x80\x80", ERR_USAGE },
+		{ "\xe2\x82\xac \xf0\x9f\x94\x91 \xe0\xa0\x80\n", OK },
+		/* a return that is not the end of a line */
+		{ "good\rbad", ERR_USAGE },
+		{ "good\r", ERR_USAGE },
+		{ "\r\r\n", ERR_USAGE },
+		{ "\r\n\r\n", OK },
 	};
 	CLEANUP(close_fdp) int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
 
 	(void)state;
 	assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct problem problem = { 0 };
-		struct output *output = NULL;
-
-		assert_int_equal(output_open(ptsname(master), 0600, -1, &problem, &output), OK);
-		assert_true(output_is_careful(output));
-		assert_int_equal(output_write(output, bytes_of_string(rows[i].text)), rows[i].err);
-		(void)output_free(output);
-	}
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		for (size_t step = 1; step < 16; step += 14)
+			if (show(ptsname(master), rows[i].text, step) != rows[i].err)
+				fail_msg("row %zu, in steps of %zu", i, step);
 }
 
 #define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, enter_directory, leave_directory)
