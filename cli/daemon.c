@@ -30,6 +30,21 @@ static enum err explain_no_daemon(struct problem *problem)
 	return ERR_NO_DAEMON;
 }
 
+/* The refusal of control_connect, whose reason is who would have got our PINs. */
+static enum err explain_stranger(struct problem *problem, uid_t stranger)
+{
+	char path[4096];
+
+	control_path(path, sizeof(path));
+	(void)problem_set(
+	        problem, ERR_DENIED,
+	        "the daemon on %s is run by uid %lu, who is neither root nor you, and was told nothing", path,
+	        (unsigned long)stranger);
+	problem_hint(problem,
+	             "ls -ld %s; unset TOKEND_RUNTIME_DIR XDG_RUNTIME_DIR   asks the system's tokend", path);
+	return ERR_DENIED;
+}
+
 static enum err explain_connect(struct problem *problem, enum err err)
 {
 	char path[4096];
@@ -47,11 +62,14 @@ static enum err explain_connect(struct problem *problem, enum err err)
 
 static enum err daemon_connect(struct daemon *daemon, struct problem *problem)
 {
+	uid_t stranger = (uid_t)-1;
 	enum err err;
 
 	if (daemon->control)
 		return OK;
-	err = control_connect(&daemon->control);
+	err = control_connect(&daemon->control, &stranger);
+	if (stranger != (uid_t)-1)
+		return explain_stranger(problem, stranger);
 	return err ? explain_connect(problem, err) : OK;
 }
 

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 
@@ -23,13 +22,13 @@ static void join_path(char *path, size_t path_len, const char *directory, const 
 		path[0] = '\0';
 }
 
-/* Is there a socket of a user's own daemon? */
+/* Is there a socket of a user's own daemon? Root has none: what a user's variable names would be another user's. */
 static bool user_runtime_directory(char *path, size_t path_len)
 {
 	const char *base = getenv("XDG_RUNTIME_DIR");
 	char socket_path[4096];
 
-	if (!base || base[0] != '/')
+	if (!base || base[0] != '/' || geteuid() == 0)
 		return false;
 	join_path(path, path_len, base, "tokend");
 	join_path(socket_path, sizeof(socket_path), path, CONTROL_SOCKET_NAME);
@@ -71,25 +70,21 @@ static enum err connect_failed(int error_number)
 	}
 }
 
-/* Somebody else's socket in our way must not get our PINs and ciphertexts: the listener is root, or us, or whom the directory belongs to. */
-static enum err check_daemon(int fd)
+/* Somebody else's socket in our way must not get our PINs and ciphertexts: who listens is root or us. */
+static enum err check_daemon(int fd, uid_t *stranger)
 {
 	struct ucred daemon;
 	socklen_t len = sizeof(daemon);
-	char directory[4096];
-	struct stat st;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &daemon, &len) < 0)
 		return ERR_SYSTEM;
-	if (daemon.uid == 0 || daemon.uid == getuid())
+	if (daemon.uid == 0 || daemon.uid == geteuid())
 		return OK;
-	control_runtime_directory(directory, sizeof(directory));
-	if (stat(directory, &st) < 0 || (st.st_mode & 0022) != 0)
-		return ERR_DENIED;
-	return st.st_uid == daemon.uid ? OK : ERR_DENIED;
+	*stranger = daemon.uid;
+	return ERR_DENIED;
 }
 
-static enum err connect_socket(int fd)
+static enum err connect_socket(int fd, uid_t *stranger)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	const struct timeval timeout = { .tv_sec = CONNECT_TIMEOUT_SECONDS };
@@ -102,10 +97,10 @@ static enum err connect_socket(int fd)
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return connect_failed(errno);
-	return check_daemon(fd);
+	return check_daemon(fd, stranger);
 }
 
-enum err control_connect(struct control **ret_control)
+enum err control_connect(struct control **ret_control, uid_t *stranger)
 {
 	CLEANUP(control_freep) struct control *control = calloc(1, sizeof(*control));
 	enum err err;
@@ -115,7 +110,7 @@ enum err control_connect(struct control **ret_control)
 	control->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (control->fd < 0)
 		return ERR_SYSTEM;
-	err = connect_socket(control->fd);
+	err = connect_socket(control->fd, stranger);
 	if (!err)
 		err = buf_new(CONTROL_MESSAGE_MAX, &control->out);
 	if (!err)

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <jansson.h> /* has json_decrefp for CLEANUP */
+#include <sys/types.h>
 
 #include "common/buf.h"
 #include "common/err.h"
@@ -17,16 +18,16 @@
 
 struct control;
 
-/* Where the sockets are: $TOKEND_RUNTIME_DIR; else $XDG_RUNTIME_DIR/tokend when a daemon's socket is there; else /run/tokend. The path of the control
+/* Where the sockets are: $TOKEND_RUNTIME_DIR; else $XDG_RUNTIME_DIR/tokend when a daemon's socket is there and we are not root; else /run/tokend. The path of the control
  * socket is written to path. Never fails: a path without a daemon is found out by control_connect. */
 void control_path(char *path, size_t path_len);
 
 /* The directory part of the same. */
 void control_runtime_directory(char *path, size_t path_len);
 
-/* Connects; refuses a daemon that is neither root, nor this user, nor the owner of the directory the socket stands in. ERR_NO_DAEMON, ERR_DENIED (the
- * socket's permissions), ERR_SYSTEM. */
-MUST_CHECK enum err control_connect(struct control **ret_control);
+/* Connects; refuses a daemon that neither root nor this user runs, and says in stranger who does, which is left alone otherwise. ERR_NO_DAEMON, ERR_DENIED (the
+ * socket's permissions, or a stranger), ERR_SYSTEM. */
+MUST_CHECK enum err control_connect(struct control **ret_control, uid_t *stranger);
 struct control *control_free(struct control *control);
 DEFINE_CLEANUP(struct control *, control_free);
 
