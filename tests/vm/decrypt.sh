@@ -12,7 +12,7 @@ trap 'lab_remove "$directory"; [ -z "$MACHINE_COPY" ] || rm -rf "$MACHINE_COPY"'
 machine_copy
 
 # What a package's files and its postinst script would do.
-DESTDIR=$MACHINE_COPY cmake --install "$LAB_SOURCE/build/release" --prefix /usr >"$directory/install.log" 2>&1 ||
+DESTDIR=$MACHINE_COPY cmake --install "${LAB_BIN%/bin}" --prefix /usr >"$directory/install.log" 2>&1 ||
 	lab_fail "cmake --install: $(tail -n 1 "$directory/install.log")"
 echo "token tpm:swtpm:path=/swtpm/tpm.sock" >>"$MACHINE_COPY/etc/tokend/tokend.conf"
 systemd-sysusers --root="$MACHINE_COPY" >/dev/null
