@@ -8,6 +8,7 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
+#include "common/confine.h"
 #include "common/control.h"
 #include "common/log.h"
 #include "common/secret.h"
@@ -310,6 +311,11 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
 		(void)snprintf(daemon->policy_problem, sizeof(daemon->policy_problem), "%s",
 		               problem && buf_len(problem) ? buf_string(problem) : err_info(err)->text);
 		log_error("not reloaded, what was loaded before stays in force: %s", daemon->policy_problem);
+		/* The sandbox knows the directories of the start. */
+		if (err == ERR_FILE_ACCESS)
+			log_error(
+			        "a directory that was not there at the start is read from the next start on: "
+			        "systemctl restart tokend");
 	} else {
 		log_info("configuration and policy were loaded anew (%zu rules)",
 		         policy_rule_count(daemon->policy));
@@ -472,12 +478,36 @@ static bool all_memory_locked(void)
 	       mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
 }
 
+/* Whatever whoever started us left open. */
+static enum err close_others(const struct daemon_start *start)
+{
+	int keep[2 + STARTUP_LOCKS_MAX + FRONTENDS_MAX] = { start->channel, start->state_directory };
+
+	memcpy(&keep[2], start->locks, sizeof(start->locks));
+	memcpy(&keep[2 + STARTUP_LOCKS_MAX], start->sockets, sizeof(start->sockets));
+	return confine_descriptors(keep, sizeof(keep) / sizeof(keep[0]));
+}
+
+static enum err close_files(const struct daemon_start *start)
+{
+	const char *slash = strrchr(start->options->configuration, '/');
+	CLEANUP(freep)
+	char *directory = strndup(start->options->configuration,
+	                          slash ? (size_t)(slash - start->options->configuration) + 1 : 0);
+
+	return directory ? sandbox_files(start->options->state_directory, directory,
+	                                 start->config->policy_directory)
+	                 : ERR_NOMEM;
+}
+
 static enum err confine(struct daemon *daemon, const struct daemon_start *start)
 {
 	struct rlimit files;
 	const char *user = geteuid() == 0 && start->uid != 0 ? start->config->user : NULL;
-	enum err err = sandbox_drop_privileges(user, start->uid, start->gid);
+	enum err err = close_others(start);
 
+	if (!err)
+		err = sandbox_drop_privileges(user, start->uid, start->gid, start->supervisor);
 	if (err)
 		return startup_failed(err, NULL, "privileges cannot be given up: %s", strerror(errno));
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < DESCRIPTORS_WANTED) {
@@ -489,17 +519,21 @@ static enum err confine(struct daemon *daemon, const struct daemon_start *start)
 		return startup_failed(err, "ulimit -l 8192", "no memory can be locked for secrets: %s",
 		                      err_info(err)->text);
 	daemon->memory_locked = all_memory_locked();
-	err = sandbox_filter();
+	err = close_files(start);
+	if (err)
+		return startup_failed(err, NULL, "the file system cannot be closed: %s", strerror(errno));
+	err = sandbox_filter(getenv("NOTIFY_SOCKET") != NULL);
 	return err ? startup_failed(err, NULL, "the filter of system calls cannot be installed") : OK;
 }
 
 static enum err daemon_init(struct daemon *daemon, struct daemon_start *start)
 {
-	enum err err = confine(daemon, start);
+	enum err err;
 
+	json_wiping_init(); /* asks /dev/urandom, so before the files are closed */
+	err = confine(daemon, start);
 	if (err)
 		return err;
-	json_wiping_init();
 	if (sd_event_new(&daemon->event) < 0 || add_sources(daemon))
 		return startup_failed(ERR_SYSTEM, NULL, "the event loop cannot be made: %s", strerror(errno));
 	return make_parts(daemon, start);

@@ -16,6 +16,7 @@
 #include "tokend/listener.h"
 #include "tokend/options.h"
 #include "tokend/policy.h"
+#include "tokend/startup.h"
 #include "tokend/unlock.h"
 #include "tokend/worker.h"
 
@@ -56,6 +57,8 @@ struct daemon_start {
 	int channel;
 	int state_directory;
 	int sockets[FRONTENDS_MAX];
+	int locks[STARTUP_LOCKS_MAX]; /* held open as long as either process lives; -1: none */
+	pid_t supervisor;
 	uid_t uid; /* whom the broker runs as */
 	gid_t gid;
 };

@@ -4,11 +4,13 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <sched.h>
-#include <seccomp.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "common/confine.h"
 
 static enum err drop_capabilities(void)
 {
@@ -20,101 +22,118 @@ static enum err drop_capabilities(void)
 	return syscall(SYS_capset, &header, none) < 0 ? ERR_SYSTEM : OK;
 }
 
-enum err sandbox_drop_privileges(const char *name, uid_t uid, gid_t gid)
+enum err sandbox_drop_privileges(const char *name, uid_t uid, gid_t gid, pid_t parent)
 {
+	enum err err;
+
 	if (name &&
 	    (initgroups(name, gid) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0))
 		return ERR_SYSTEM;
 	/* Changing the user made the process look harmless to others again. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return ERR_SYSTEM;
-	return drop_capabilities();
+	err = drop_capabilities();
+	/* The new user lost it; and the parent may have ended before. */
+	if (!err && (prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0 || getppid() != parent))
+		err = ERR_SYSTEM;
+	return err;
 }
 
-/* Refused without a word, so that a library that tries takes its other way. */
-static const int refused[] = {
-	SCMP_SYS(execve),
-	SCMP_SYS(execveat),
-	SCMP_SYS(fork),
-	SCMP_SYS(vfork),
-	SCMP_SYS(ptrace),
-	SCMP_SYS(process_vm_readv),
-	SCMP_SYS(process_vm_writev),
-	SCMP_SYS(process_madvise),
-	SCMP_SYS(pidfd_getfd),
-	SCMP_SYS(pidfd_send_signal),
-	SCMP_SYS(kill),
-	SCMP_SYS(tkill),
-	SCMP_SYS(rt_sigqueueinfo),
-	SCMP_SYS(rt_tgsigqueueinfo),
-	SCMP_SYS(kcmp),
-	SCMP_SYS(bpf),
-	SCMP_SYS(perf_event_open),
-	SCMP_SYS(userfaultfd),
-	SCMP_SYS(io_uring_setup),
-	SCMP_SYS(keyctl),
-	SCMP_SYS(add_key),
-	SCMP_SYS(request_key),
-	SCMP_SYS(mount),
-	SCMP_SYS(umount2),
-	SCMP_SYS(move_mount),
-	SCMP_SYS(open_tree),
-	SCMP_SYS(fsopen),
-	SCMP_SYS(pivot_root),
-	SCMP_SYS(chroot),
-	SCMP_SYS(unshare),
-	SCMP_SYS(setns),
-	SCMP_SYS(setuid),
-	SCMP_SYS(setgid),
-	SCMP_SYS(setreuid),
-	SCMP_SYS(setregid),
-	SCMP_SYS(setresuid),
-	SCMP_SYS(setresgid),
-	SCMP_SYS(setgroups),
-	SCMP_SYS(capset),
-	SCMP_SYS(personality),
-	SCMP_SYS(mknod),
-	SCMP_SYS(mknodat),
-	SCMP_SYS(init_module),
-	SCMP_SYS(finit_module),
-	SCMP_SYS(kexec_load),
-	SCMP_SYS(reboot),
-	SCMP_SYS(swapon),
-	SCMP_SYS(quotactl),
-	SCMP_SYS(name_to_handle_at),
-	SCMP_SYS(open_by_handle_at),
+/*
+ * In /etc are the names of users and groups: the directory, because each change of /etc/passwd is a new file. Names from elsewhere (LDAP, systemd-userdb) are out of reach: their
+ * modules cannot be loaded here.
+ */
+enum err sandbox_files(const char *state, const char *configuration, const char *policy)
+{
+	const struct confine_directory directories[] = {
+		{ .path = state, .listed = true, .written = true, .changed = true },
+		{ .path = configuration, .listed = true },
+		{ .path = policy, .listed = true },
+		{ .path = "/proc" },
+		{ .path = "/etc" },
+	};
+
+	return confine_files(directories, sizeof(directories) / sizeof(directories[0]));
+}
+
+/* The event loop, its clients, the state directory and the log. */
+static const int calls_broker[] = {
+	SCMP_SYS(epoll_create1),
+	SCMP_SYS(epoll_ctl),
+	SCMP_SYS(epoll_wait),
+	SCMP_SYS(epoll_pwait),
+	SCMP_SYS(epoll_pwait2),
+	SCMP_SYS(timerfd_create),
+	SCMP_SYS(timerfd_settime),
+	SCMP_SYS(signalfd4),
+	SCMP_SYS(eventfd2),
+	SCMP_SYS(accept4),
+	SCMP_SYS(getsockopt),
+	SCMP_SYS(setsockopt),
+	SCMP_SYS(shutdown),
+	SCMP_SYS(pidfd_open),
+	SCMP_SYS(openat),
+	SCMP_SYS(getdents64),
+	SCMP_SYS(pread64),
+	SCMP_SYS(pwrite64),
+	SCMP_SYS(fsync),
+	SCMP_SYS(fdatasync),
+	SCMP_SYS(ftruncate),
+	SCMP_SYS(flock),
+	SCMP_SYS(mkdirat),
+	SCMP_SYS(fchmod),
+	SCMP_SYS(linkat),
+	SCMP_SYS(unlinkat),
+	SCMP_SYS(renameat),
+	SCMP_SYS(renameat2),
+	SCMP_SYS(access),
+	SCMP_SYS(faccessat),
+	SCMP_SYS(faccessat2),
+	SCMP_SYS(getuid),
+	SCMP_SYS(geteuid),
+	SCMP_SYS(getgid),
+	SCMP_SYS(getegid),
+	/* malloc and qsort ask how large the machine is; a new thread registers itself. */
+	SCMP_SYS(sysinfo),
+	SCMP_SYS(sched_getaffinity),
+	SCMP_SYS(sched_yield),
+	SCMP_SYS(rseq),
+	SCMP_SYS(set_robust_list),
 };
 
-/* Threads are made by clone(2), whose flags a filter can see; clone3(2)'s it cannot, so libc is told that there is none. */
-static int add_rules(scmp_filter_ctx filter)
+/* Our own limits may be read; neither set nor those of another process read. */
+static bool allow_limits(scmp_filter_ctx filter)
 {
-	int problem = 0;
-
-	for (size_t i = 0; !problem && i < sizeof(refused) / sizeof(refused[0]); i++)
-		problem = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), refused[i], 0);
-	if (!problem)
-		problem = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-	if (!problem)
-		problem = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
-		                           SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
-	/* Only local sockets: the journal, the service manager, the name service. */
-	if (!problem)
-		problem = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-		                           SCMP_A0(SCMP_CMP_NE, AF_UNIX, 0));
-	return problem;
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0, 0),
+	                        SCMP_A2(SCMP_CMP_EQ, 0, 0)) == 0;
 }
 
-enum err sandbox_filter(void)
+/* One, for the log. Its flags stand in clone(2), where a filter can see them, and not in clone3(2), so libc is told that there is none. */
+static bool allow_thread(scmp_filter_ctx filter)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-	int problem;
+	if (CONFINE_SANITIZED)
+		return true;
+	return confine_allow_masked(filter, SCMP_SYS(clone), 0, CLONE_THREAD, CLONE_THREAD) &&
+	       seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0;
+}
+
+/* libsystemd makes a new socket for each message to the service manager. It cannot be connected, nor be of another kind. */
+static bool allow_notify(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0),
+	                        SCMP_A1(SCMP_CMP_MASKED_EQ,
+	                                UINT32_MAX & ~(uint64_t)(SOCK_CLOEXEC | SOCK_NONBLOCK),
+	                                SOCK_DGRAM)) == 0;
+}
+
+enum err sandbox_filter(bool notify)
+{
+	CLEANUP(confine_filter_freep) scmp_filter_ctx filter = confine_filter_new();
 
 	if (!filter)
+		return ERR_NOMEM;
+	if (!CONFINE_ALLOW(filter, calls_broker) || !allow_limits(filter) || !allow_thread(filter) ||
+	    (notify && !allow_notify(filter)))
 		return ERR_SYSTEM;
-	problem = add_rules(filter);
-	/* A program of another architecture's system calls is none of ours. */
-	if (!problem)
-		problem = seccomp_load(filter);
-	seccomp_release(filter);
-	return problem ? ERR_SYSTEM : OK;
+	return confine_filter_load(filter);
 }

@@ -1,17 +1,24 @@
 /*
  * Sandbox
  *
- * What the broker gives up before it reads its first hostile byte: root, capabilities, and the system calls that it has no use for. It cannot start a program or a process,
- * reach a network, look into another process or signal one. Failure to give something up is fatal.
+ * What the broker gives up before it reads its first hostile byte: root, capabilities, the files that are not its business and the system calls that it has no use for. It
+ * cannot start a program or a process, reach a network, look into another process or signal one, nor make memory executable. Failure to give something up is fatal;
+ * Landlock alone may be missing from the kernel.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "common/err.h"
 
-/* Becomes the user called name (with its groups), when root; drops every capability; sets no_new_privs. name NULL: stays who it is. */
-MUST_CHECK enum err sandbox_drop_privileges(const char *name, uid_t uid, gid_t gid);
+/* Becomes the user called name (with its groups), when root; drops every capability; sets no_new_privs; is ended with parent. name NULL: stays who it is. ERR_SYSTEM, also when parent has
+ * ended already. */
+MUST_CHECK enum err sandbox_drop_privileges(const char *name, uid_t uid, gid_t gid, pid_t parent);
 
-/* Installs the filter of system calls. */
-MUST_CHECK enum err sandbox_filter(void);
+/* From here on only files below these may be opened: state for reading and writing, configuration (a directory) and policy for reading; and /proc and /etc, for the units and the names of peers. Counts for
+ * this thread and those made later. ERR_SYSTEM. */
+MUST_CHECK enum err sandbox_files(const char *state, const char *configuration, const char *policy);
+
+/* Installs the filter of system calls, for this thread and those made later. notify: the service manager is told how we are, which takes a socket. ERR_SYSTEM. */
+MUST_CHECK enum err sandbox_filter(bool notify);

@@ -100,11 +100,21 @@ static long lock_owner(int fd)
 	return pread(fd, text, sizeof(text) - 1, 0) > 0 ? strtol(text, NULL, 10) : 0;
 }
 
-/* The lock lives as long as this process and the broker do, so its descriptor is never closed; it goes when the last of them ends, however it ends. */
-static enum err lock_directory(int directory, const char *path, bool is_state)
+/* The directory may be of a user whom root must not write for: the file must be one that nobody put in the lock's place. */
+static bool is_lock(int fd, uid_t owner)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 &&
+	       (st.st_uid == geteuid() || st.st_uid == 0 || st.st_uid == owner);
+}
+
+/* The lock lives as long as this process and the broker do; it goes when the last of them ends, however it ends. */
+static enum err lock_directory(int directory, const char *path, bool is_state, uid_t owner, int *ret_lock)
 {
 	CLEANUP(close_fdp)
-	int fd = openat(directory, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = openat(directory, LOCK_NAME,
+	                O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
 	char text[32], hint[OPTIONS_PATH_MAX + 64];
 	long pid;
 
@@ -112,6 +122,12 @@ static enum err lock_directory(int directory, const char *path, bool is_state)
 	if (fd < 0)
 		return startup_failed(err_from_errno(errno), hint, "%s/%s cannot be opened: %s", path,
 		                      LOCK_NAME, strerror(errno));
+	if (!is_lock(fd, owner)) {
+		(void)snprintf(hint, sizeof(hint), "ls -la %s   (and remove %s)", path, LOCK_NAME);
+		return startup_failed(ERR_STATE_DIR, hint,
+		                      "%s/%s is not the lock of tokend, but a link or somebody's file", path,
+		                      LOCK_NAME);
+	}
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		pid = lock_owner(fd);
 		if (pid > 0)
@@ -124,29 +140,33 @@ static enum err lock_directory(int directory, const char *path, bool is_state)
 	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, strlen(text), 0) < 0)
 		return startup_failed(err_from_errno(errno), hint, "%s cannot be written to: %s", path,
 		                      strerror(errno));
-	(void)TAKE_FD(fd);
+	*ret_lock = TAKE_FD(fd);
 	return OK;
 }
 
 enum err startup_directories(const struct options *options, uid_t owner, gid_t group, int *ret_state,
-                             int *ret_runtime)
+                             int *ret_runtime, int ret_locks[static STARTUP_LOCKS_MAX])
 {
+	CLEANUP(close_fdp) int state_lock = -1;
+	CLEANUP(close_fdp) int runtime_lock = -1;
 	CLEANUP(close_fdp) int state = -1;
 	CLEANUP(close_fdp) int runtime = -1;
 	enum err err = open_directory(options->state_directory, 0700, owner, group, &state);
 
 	if (!err)
-		err = lock_directory(state, options->state_directory, true);
+		err = lock_directory(state, options->state_directory, true, owner, &state_lock);
 	if (!err)
 		err = open_directory(options->runtime_directory, options->mode == MODE_SYSTEM ? 0755 : 0700,
 		                     geteuid(), getegid(), &runtime);
 	/* One directory for both, as in a trial, is one lock. */
 	if (!err && strcmp(options->state_directory, options->runtime_directory) != 0)
-		err = lock_directory(runtime, options->runtime_directory, false);
+		err = lock_directory(runtime, options->runtime_directory, false, owner, &runtime_lock);
 	if (err)
 		return err;
 	*ret_state = TAKE_FD(state);
 	*ret_runtime = TAKE_FD(runtime);
+	ret_locks[0] = TAKE_FD(state_lock);
+	ret_locks[1] = TAKE_FD(runtime_lock);
 	return OK;
 }
 

@@ -12,9 +12,13 @@
 #include "tokend/config.h"
 #include "tokend/options.h"
 
-/* Opens the state directory (made when missing, given to owner when we are root) and the runtime directory, and locks both. */
+#define STARTUP_LOCKS_MAX 2
+
+/* Opens the state directory (made when missing, given to owner when we are root) and the runtime directory, and locks both: as long as one of ret_locks is open in any process. One
+ * directory for both is one lock, and the second -1. */
 MUST_CHECK enum err startup_directories(const struct options *options, uid_t owner, gid_t group,
-                                        int *ret_state, int *ret_runtime);
+                                        int *ret_state, int *ret_runtime,
+                                        int ret_locks[static STARTUP_LOCKS_MAX]);
 
 /* Writes "where" into the runtime directory: the paths that tokenctl needs when the daemon is down. */
 MUST_CHECK enum err startup_where(const struct options *options, const struct config *config, int runtime);

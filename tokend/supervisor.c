@@ -25,6 +25,7 @@
 struct supervisor {
 	const struct options *options;
 	const struct config *config;
+	pid_t pid; /* our own */
 	int channel; /* to the broker */
 	int signals;
 	pid_t broker;
@@ -113,6 +114,14 @@ static bool become_helper_user(const struct supervisor *supervisor)
 	       setresuid(supervisor->helper_uid, supervisor->helper_uid, supervisor->helper_uid) == 0;
 }
 
+/* Of the standard streams only the one for messages is of use below the supervisor. */
+static bool forget_terminal(void)
+{
+	CLEANUP(close_fdp) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	return null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(null, STDOUT_FILENO) >= 0;
+}
+
 /* In the child; does not return. Of what we have open only stderr and the socket go along. */
 static void helper_execute(const struct supervisor *supervisor, const char *uri, int socket)
 {
@@ -120,19 +129,18 @@ static void helper_execute(const struct supervisor *supervisor, const char *uri,
 	char name_option[] = "--socket", token_option[] = "--token";
 	const char *scheme_end = strchr(uri, ':');
 	sigset_t none;
-	int null;
 
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	/* Not in the terminal's process group: an interrupt from the keyboard must leave it time to end in order. */
 	(void)setpgid(0, 0);
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
+	if (!forget_terminal())
 		_exit(71);
 	if (socket == HELPER_SOCKET ? fcntl(socket, F_SETFD, 0) < 0 : dup2(socket, HELPER_SOCKET) < 0)
 		_exit(71);
 	(void)close_range(HELPER_SOCKET + 1, ~0U, 0);
-	if (!become_helper_user(supervisor) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+	if (!become_helper_user(supervisor) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
+	    getppid() != supervisor->pid)
 		_exit(77);
 	(void)snprintf(token, sizeof(token), "%s", uri);
 	(void)snprintf(program, sizeof(program), "%s/tokend-%.*s", supervisor->helper_directory,
@@ -357,7 +365,8 @@ static int run_broker(struct supervisor *supervisor, struct daemon_start *start,
 {
 	close_fdp(&supervisor_end);
 	close_fdp(&supervisor->signals);
-	if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0)
+	/* Until it is another user, which needs it said again. */
+	if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || !forget_terminal())
 		return 1;
 	return daemon_run(start);
 }
@@ -396,7 +405,8 @@ static enum err prepare(struct supervisor *supervisor, struct daemon_start *star
 	if (!err)
 		err = find_helpers(supervisor);
 	if (!err)
-		err = startup_directories(options, start->uid, start->gid, &start->state_directory, &runtime);
+		err = startup_directories(options, start->uid, start->gid, &start->state_directory, &runtime,
+		                          start->locks);
 	if (!err)
 		err = listener_open_sockets(options, runtime, start->sockets, &supervisor->own_sockets);
 	if (!err)
@@ -406,8 +416,10 @@ static enum err prepare(struct supervisor *supervisor, struct daemon_start *star
 
 int supervisor_run(const struct options *options, const struct config *config)
 {
-	struct supervisor supervisor = { .options = options, .config = config };
-	struct daemon_start start = { .options = options, .config = config, .state_directory = -1 };
+	struct supervisor supervisor = { .options = options, .config = config, .pid = getpid() };
+	struct daemon_start start = {
+		.options = options, .config = config, .state_directory = -1, .supervisor = getpid()
+	};
 	enum err err;
 
 	/* The pool of secrets is not for this process, and must not be made before the fork: locks are not inherited. */

@@ -920,10 +920,90 @@ def switches(pid):
 
 
 def test_broker_is_confined():
-    with Daemon() as daemon:
-        status = pathlib.Path(f"/proc/{daemon.broker()}/status").read_text()
-        for line in ("CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"):
+    """What the process shows of it; what each act gets is tests/unit/test_sandbox.c."""
+    left_open = os.open("/etc", os.O_RDONLY)
+    with Daemon(pass_fds=[left_open]) as daemon:
+        pid = daemon.broker()
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        for line in ("CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"):
             check(line in status, f"{line}: {status}")
+        threads = list(pathlib.Path(f"/proc/{pid}/task").glob("*/status"))
+        check(len(threads) == 2 and all("Seccomp:\t2" in path.read_text() for path in threads), f"the filter is not in all of {len(threads)} threads")
+        targets = {int(path.name): os.readlink(path) for path in pathlib.Path(f"/proc/{pid}/fd").iterdir()}
+        check(targets[0] == targets[1] == "/dev/null", f"{targets}")
+        ours = (str(daemon.directory), "socket:", "anon_inode:", "/dev/null")
+        strangers = [target for number, target in targets.items() if number != 2 and not target.startswith(ours)]
+        check(not strangers, f"open in the broker: {strangers}")
+        locks = [target for target in targets.values() if target.endswith("/lock")]
+        check(len(locks) == 2, f"the locks are not held by the broker as well: {targets}")
+    os.close(left_open)
+
+
+def test_confined_broker_reloads():
+    """Names are found and new files read inside the sandbox; a directory that it did not start with is out of reach, and it says so."""
+    with Daemon(policy="permit unwrap list admin key * user root\n") as daemon:
+        def reload(words):
+            daemon.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: words in daemon.log_text(), 10, words)
+        daemon.write("policy.d/60-more.conf", "permit list key * user daemon group daemon\n")
+        reload("loaded anew (2 rules)")
+        (daemon.directory / "policy.d").rename(daemon.directory / "old")
+        (daemon.directory / "policy.d").mkdir(mode=0o700)
+        daemon.write("policy.d/50-new.conf", "permit unwrap list admin key * user root\n" * 3)
+        reload("loaded anew (3 rules)")
+        with tempfile.TemporaryDirectory() as elsewhere:
+            daemon.write("tokend.conf", (daemon.directory / "tokend.conf").read_text() + f"policy-directory {elsewhere}\n")
+            if not sanitized() and landlock_version() > 0:
+                reload("systemctl restart tokend")
+
+
+def landlock_version():
+    return ctypes.CDLL(None).syscall(444, None, 0, 1)
+
+
+def sanitized():
+    return b"__asan_init" in (BIN / "tokend").read_bytes()
+
+
+def test_false_lock():
+    """The lock is written by root in a directory of another user: a link or another kind of file in its place is left alone."""
+    with Daemon() as daemon:
+        check(daemon.stop() == 0, "exit status")
+        victim, lock = daemon.directory / "victim", daemon.directory / "state/lock"
+        for make in (lambda: os.link(victim, lock), lambda: os.symlink(victim, lock), lambda: os.mkfifo(lock)):
+            victim.write_text("precious\n")
+            lock.unlink()
+            make()
+            done = subprocess.run(daemon.command(), capture_output=True, text=True, timeout=20, check=False)
+            check(done.returncode != 0 and "/lock" in done.stderr, f"{done}")
+            check(victim.read_text() == "precious\n", "what the lock points to was written over")
+
+
+def test_strangers_daemon():
+    """A daemon of somebody else gets no word of ours, whatever the environment says."""
+    if os.getuid() != 0:
+        print("     strangers_daemon: only root can be two users")
+        return
+    stranger = 64999
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        run = pathlib.Path(directory) / "tokend"
+        run.mkdir()
+        os.chown(run, stranger, stranger)
+        program = ("import os, socket, sys; os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2])); s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); "
+                   "os.chmod(sys.argv[1], 0o666); s.listen(); print('ready', flush=True); c = s.accept()[0]; c.settimeout(5); print(len(c.recv(10)), flush=True)")
+        false = subprocess.Popen([sys.executable, "-c", program, str(run / "control.sock"), str(stranger)], stdout=subprocess.PIPE, text=True)
+        try:
+            check(false.stdout.readline() == "ready\n", "the false daemon")
+            rest = {name: value for name, value in os.environ.items() if name not in ("TOKEND_RUNTIME_DIR", "XDG_RUNTIME_DIR")}
+            for environment, words in (({"XDG_RUNTIME_DIR": directory}, "/run/tokend"), ({"TOKEND_RUNTIME_DIR": str(run)}, f"run by uid {stranger}")):
+                done = subprocess.run([BIN / "tokenctl", "keys"], env={**rest, **environment}, capture_output=True, text=True, timeout=20, check=False)
+                check(done.returncode != 0 and words in done.stderr, f"{environment}: {done}")
+            check(false.stdout.readline() == "0\n", "the false daemon was told something")
+        finally:
+            false.kill()
+            false.wait()
+            false.stdout.close()
 
 
 def test_ends_with_its_parent():
