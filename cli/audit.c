@@ -11,6 +11,7 @@
 #include "cli/facts.h"
 #include "cli/verbs.h"
 #include "cli/where.h"
+#include "common/encoding.h"
 
 #define SHOWN_UNLESS_SAID 20UL
 #define SHOWN_MAX 100000UL
@@ -57,19 +58,24 @@ static enum err open_log(const struct where *where, const char *named, const str
 
 /* ---- verify ---- */
 
+/* The hash of the last record is what a copy kept elsewhere is compared with: nothing in the file itself proves its end. */
 static enum err report_verification(const struct verification *result, const char *path, bool as_json,
                                     struct problem *problem)
 {
+	char last[2 * AUDIT_HASH_LEN + 1];
 	enum err err = OK;
 
+	hex_encode(bytes_of(result->chain.last_hash, AUDIT_HASH_LEN), last);
 	if (as_json)
-		err = json_print(json_pack("{s:s, s:I, s:b, s:I, s:I, s:I, s:s}", "file", path, "records",
-		                           (json_int_t)result->lines, "whole", result->bad_line == 0,
-		                           "badLine", (json_int_t)result->bad_line, "badSequence",
+		err = json_print(json_pack("{s:s, s:I, s:b, s:s, s:I, s:I, s:I, s:s}", "file", path,
+		                           "records", (json_int_t)result->lines, "whole",
+		                           result->bad_line == 0, "lastHash", last, "badLine",
+		                           (json_int_t)result->bad_line, "badSequence",
 		                           (json_int_t)result->bad_sequence, "after",
 		                           (json_int_t)result->after, "reason", result->reason));
 	else if (!result->bad_line)
-		(void)printf("%s: %llu records, whole\n", path, result->lines);
+		(void)printf("%s: %llu records, whole; the last has the hash %s\n", path, result->lines,
+		             last);
 	if (err || !result->bad_line)
 		return err;
 	(void)problem_set(
