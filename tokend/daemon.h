@@ -33,6 +33,7 @@ struct daemon {
 	char policy_problem[512]; /* of the last reload; "" when it worked */
 	struct keyring *keyring;
 	struct audit *audit;
+	bool audit_failing; /* said in the log once, not for every request */
 	struct unlocks *unlocks;
 	struct candidate_cache *candidates;
 	struct clients *clients;

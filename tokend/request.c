@@ -306,10 +306,22 @@ static enum err write_record(struct request *request, const char *operation)
 	return audit_write(request->daemon->audit, &record, audited, request);
 }
 
+/* Once for each beginning and each end of it: whoever is refused meanwhile is told himself. */
+static void note_audit(struct daemon *daemon, bool failing)
+{
+	if (failing && !daemon->audit_failing)
+		log_warning("the audit log cannot be written in time, so nothing is released until it can: "
+		            "is the disk full, or busy?");
+	if (!failing && daemon->audit_failing)
+		log_info("the audit log is written again");
+	daemon->audit_failing = failing;
+}
+
 static void audited(void *context, enum err err)
 {
 	struct request *request = context;
 
+	note_audit(request->daemon, err != OK);
 	if (err) {
 		drop_result(request);
 		request->err = ERR_AUDIT;
