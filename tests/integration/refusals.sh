@@ -4,10 +4,6 @@
 set -euo pipefail
 # shellcheck source=../lab/lab.sh
 . "${TOKEND_SOURCE_DIR:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}/tests/lab/lab.sh"
-# In memory where that is possible: a disk that is busy for 100 ms makes tokend refuse, as it must, and these tests are not about that.
-if [ -z "${LAB_TMP:-}" ] && [ -w /dev/shm ]; then
-	export LAB_TMP=/dev/shm
-fi
 LAB_LIFE=300
 
 # begin: $work is a lab directory and the working directory; no file of whoever runs the test is used. Everything goes at the end.

@@ -4,10 +4,6 @@
 set -euo pipefail
 # shellcheck source=../lab/lab.sh
 . "${TOKEND_SOURCE_DIR:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}/tests/lab/lab.sh"
-# In memory where that is possible: a disk that is busy for 100 ms makes tokend refuse, as it must, and these tests are not about that.
-if [ -z "${LAB_TMP:-}" ] && [ -w /dev/shm ]; then
-	export LAB_TMP=/dev/shm
-fi
 INTEROP_TOOLS=$LAB_SOURCE/tests/interop
 
 # interop_program PEER: the path of its main program, or the test is skipped.

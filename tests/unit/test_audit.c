@@ -25,7 +25,7 @@
 #include "tokend/audit_internal.h"
 #include "tokend/refusals.h"
 
-#define SLACK_MS 400U /* two cores, seven people, sanitizers */
+#define SLACK_MS 400U /* a busy machine, and sanitizers */
 
 static char directory[64];
 static int directory_fd = -1;
