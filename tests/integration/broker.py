@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -1032,6 +1033,8 @@ def main():
     if not (BIN / "tokend").exists():
         print(f"SKIP: {BIN / 'tokend'} is not built")
         return 77
+    # As many connections as tokend allows one user, from this one process.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     tests = {name.removeprefix("test_"): test for name, test in globals().items() if name.startswith("test_")}
     failed = 0
     for name in sys.argv[1:] or tests:
