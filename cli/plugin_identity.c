@@ -130,25 +130,13 @@ static enum err add_stanza(struct conversation *talk, const struct plugin_stanza
 	return err == ERR_BAD_FILE || err == ERR_NO_MATCH ? OK : err;
 }
 
-/* Commands that we do not know are ignored in this phase: age sends some that mean nothing, so that nobody relies on there being none. */
-static enum err read_phase(struct conversation *talk)
+static enum err take_command(void *context, const struct plugin_stanza *stanza)
 {
-	const struct plugin_stanza *stanza;
-	enum err err;
-
-	for (;;) {
-		err = plugin_wire_next(talk->wire, &stanza);
-		if (err)
-			return err;
-		if (plugin_stanza_is(stanza, "done"))
-			return stanza->argument_count == 1 && stanza->body.len == 0 ? OK : ERR_BAD_MESSAGE;
-		if (plugin_stanza_is(stanza, "add-identity"))
-			err = add_identity(talk, stanza);
-		else if (plugin_stanza_is(stanza, "recipient-stanza"))
-			err = add_stanza(talk, stanza);
-		if (err)
-			return err;
-	}
+	if (plugin_stanza_is(stanza, "add-identity"))
+		return add_identity(context, stanza);
+	if (plugin_stanza_is(stanza, "recipient-stanza"))
+		return add_stanza(context, stanza);
+	return OK;
 }
 
 /* ---- phase 2: PINs ---- */
@@ -439,7 +427,7 @@ enum err plugin_identity_v1(struct plugin_wire *wire, const struct plugin_ops *o
 	talk.identities = calloc(PLUGIN_IDENTITIES_MAX, sizeof(*talk.identities));
 	if (!talk.identities)
 		return ERR_NOMEM;
-	err = read_phase(&talk);
+	err = plugin_read_phase(talk.wire, take_command, &talk);
 	if (err)
 		return err;
 	return answer_phase(&talk);

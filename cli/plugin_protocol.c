@@ -18,6 +18,23 @@ void plugin_sentence(const struct problem *problem, enum err err,
 	               problem->hint[0] ? "; hint: " : "", problem->hint);
 }
 
+enum err plugin_read_phase(struct plugin_wire *wire, plugin_take take, void *context)
+{
+	const struct plugin_stanza *stanza;
+	enum err err;
+
+	for (;;) {
+		err = plugin_wire_next(wire, &stanza);
+		if (err)
+			return err;
+		if (plugin_stanza_is(stanza, "done"))
+			return stanza->argument_count == 1 && stanza->body.len == 0 ? OK : ERR_BAD_MESSAGE;
+		err = take(context, stanza);
+		if (err)
+			return err;
+	}
+}
+
 enum err plugin_explain(struct plugin_wire *wire, struct plugin_told *told, enum err err,
                         const struct problem *problem)
 {

@@ -69,6 +69,11 @@ struct plugin_told {
 MUST_CHECK enum err plugin_explain(struct plugin_wire *wire, struct plugin_told *told, enum err err,
                                    const struct problem *problem);
 
+/* Phase 1, what the client sends before the plugin speaks: hands every command up to "done" to take, which ignores those it does not know: age sends some that mean nothing, so that nobody
+ * relies on there being none. Errors of the wire and of take. */
+typedef enum err (*plugin_take)(void *context, const struct plugin_stanza *stanza);
+MUST_CHECK enum err plugin_read_phase(struct plugin_wire *wire, plugin_take take, void *context);
+
 /* Sends "error ..." with a sentence. */
 MUST_CHECK enum err plugin_error(struct plugin_wire *wire, const char *const *words, const char *sentence);
 

@@ -131,8 +131,10 @@ static enum err add_file_key(struct conversation *talk, const struct plugin_stan
 	return OK;
 }
 
-static enum err read_command(struct conversation *talk, const struct plugin_stanza *stanza)
+static enum err take_command(void *context, const struct plugin_stanza *stanza)
 {
+	struct conversation *talk = context;
+
 	if (plugin_stanza_is(stanza, "add-recipient"))
 		return add_target(talk, stanza, false);
 	if (plugin_stanza_is(stanza, "add-identity"))
@@ -143,23 +145,6 @@ static enum err read_command(struct conversation *talk, const struct plugin_stan
 	if (plugin_stanza_is(stanza, "extension-labels"))
 		return stanza->argument_count == 1 && stanza->body.len == 0 ? OK : ERR_BAD_MESSAGE;
 	return OK;
-}
-
-static enum err read_phase(struct conversation *talk)
-{
-	const struct plugin_stanza *stanza;
-	enum err err;
-
-	for (;;) {
-		err = plugin_wire_next(talk->wire, &stanza);
-		if (err)
-			return err;
-		if (plugin_stanza_is(stanza, "done"))
-			return stanza->argument_count == 1 && stanza->body.len == 0 ? OK : ERR_BAD_MESSAGE;
-		err = read_command(talk, stanza);
-		if (err)
-			return err;
-	}
 }
 
 /* ---- phase 2: stanzas ---- */
@@ -284,7 +269,7 @@ enum err plugin_recipient_v1(struct plugin_wire *wire, const struct plugin_ops *
 		return ERR_NOMEM;
 	err = buf_new(STANZAS_TEXT_MAX, &talk.stanzas);
 	if (!err)
-		err = read_phase(&talk);
+		err = plugin_read_phase(talk.wire, take_command, &talk);
 	if (err)
 		return err;
 	return answer_phase(&talk);

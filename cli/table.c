@@ -1,11 +1,9 @@
 #include "cli/table.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define COLUMNS_MAX 12U
-#define CELL_MAX 1024U
 
 struct table {
 	size_t columns;
@@ -70,17 +68,6 @@ enum err table_put(struct table *table, const char *text)
 	make_clean(cell);
 	table->cells[table->count++] = cell;
 	return OK;
-}
-
-enum err table_printf(struct table *table, const char *format, ...)
-{
-	char text[CELL_MAX];
-	va_list arguments;
-
-	va_start(arguments, format);
-	(void)vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
-	return table_put(table, text);
 }
 
 /* Characters, not bytes: continuation bytes of UTF-8 do not count. */

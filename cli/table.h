@@ -19,7 +19,5 @@ DEFINE_CLEANUP(struct table *, table_free);
 
 /* Adds the next cell, from left to right and line after line; a copy. NULL or "" becomes "-". */
 MUST_CHECK enum err table_put(struct table *table, const char *text);
-MUST_CHECK enum err table_printf(struct table *table, const char *format, ...)
-        __attribute__((format(printf, 2, 3)));
 
 void table_print(const struct table *table, FILE *file);

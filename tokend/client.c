@@ -704,11 +704,6 @@ void clients_request_gone(struct clients *clients, struct user *user)
 	drop_user(clients, user);
 }
 
-const struct frontend *client_frontend(const struct client *client)
-{
-	return client->frontend;
-}
-
 const struct peer *client_peer(const struct client *client)
 {
 	return &client->peer;

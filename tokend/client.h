@@ -40,7 +40,6 @@ void clients_stop_reading(struct clients *clients);
 struct user;
 void clients_request_gone(struct clients *clients, struct user *user);
 
-const struct frontend *client_frontend(const struct client *client);
 const struct peer *client_peer(const struct client *client);
 struct daemon *client_daemon(const struct client *client);
 
