@@ -11,7 +11,7 @@
 #include "common/helper_keys.h"
 
 #define HELPER_RESET_CHECK_SECONDS 10
-#define HELPER_READY_MAX 4U /* answers that leave together */
+#define HELPER_READY_MAX 8U /* answers that leave together */
 #define HELPER_READY_LEN 256U /* a longer one leaves alone */
 
 struct helper {

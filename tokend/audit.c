@@ -10,7 +10,7 @@
  * A group is written with one write() at the end of the last durable line. If that or the sync fails, the file is cut back to there before anything else is written, and the chain goes on
  * from the last durable line: what a reader finds is at every moment a whole chain and at most one unfinished tail.
  *
- * Space is not allocated ahead: measured on ext4, fallocate with KEEP_SIZE changes nothing, because each sync has a new file size to commit all the same.
+ * What is synced is not the log but audit.ahead (audit_ahead.h), which costs less and waits for nobody else's writes; the log itself is synced when that file is full.
  */
 #include "tokend/audit_internal.h"
 
@@ -26,6 +26,7 @@
 
 #include "common/encoding.h"
 #include "formats/audit_record.h"
+#include "tokend/audit_ahead.h"
 #include "tokend/refusals.h"
 #include "tokend/text.h"
 
@@ -33,8 +34,7 @@
 #define TIMER_ACCURACY_US 1000ULL
 #define GROUP_MAX 256U /* records in one write */
 #define LINE_TAIL_MAX 160U /* what closing a line adds: "sequence" and "previous" */
-#define GROUP_WORTH 4U /* records that are worth a sync although more are expected */
-#define GROUP_WAIT_NS 400000L /* how long a smaller group waits for those that are expected */
+#define GROUP_WAIT_NS 400000L /* how long a group waits for more that are expected than it has */
 #define GROUP_BYTES_MAX ((GROUP_MAX + 4U) * AUDIT_LINE_MAX)
 #define THREAD_STACK (256U << 10) /* all of it may be locked memory */
 #define TAIL_WINDOW (64U << 10)
@@ -64,6 +64,8 @@ struct notes {
 	unsigned long long lost; /* records that were answered with ERR_AUDIT and are not in the file */
 	unsigned long long withheld_first, withheld_last; /* records whose results did not leave; 0: none */
 	unsigned long long cut; /* bytes of an unfinished line, found at the start */
+	unsigned long long
+	        restored; /* bytes that the power failure had taken from the log, put back at the start */
 };
 
 struct audit {
@@ -92,8 +94,10 @@ struct audit {
 	int fd;
 	int wake_fd;
 	struct audit_chain chain; /* as of the last durable line */
-	off_t durable; /* bytes of the file that are whole lines on disk */
+	off_t durable; /* bytes of the file that are whole lines, on disk here or ahead */
 	bool torn; /* there may be more than that in it */
+	bool unsure; /* or less: a sync of it failed */
+	struct audit_ahead ahead;
 	struct buf *line;
 	struct buf *group;
 };
@@ -256,8 +260,9 @@ static enum err group_add_note(struct audit *audit, struct audit_chain *chain, c
 
 static enum err group_add_notes(struct audit *audit, struct audit_chain *chain, const struct notes *notes)
 {
-	enum err err = group_add_note(audit, chain, "cut", "bytes", notes->cut, NULL, 0);
+	enum err err = group_add_note(audit, chain, "restored", "bytes", notes->restored, NULL, 0);
 
+	err = err ? err : group_add_note(audit, chain, "cut", "bytes", notes->cut, NULL, 0);
 	err = err ? err : group_add_note(audit, chain, "lost", "records", notes->lost, NULL, 0);
 	return err ? err
 	           : group_add_note(audit, chain, "withheld", "first", notes->withheld_first, "last",
@@ -276,25 +281,28 @@ static enum err group_add_entry(struct audit *audit, struct audit_chain *chain, 
 	return err;
 }
 
-/* Cuts the file back to its last durable line. Until that works nothing is written behind it. */
+/* Brings the file to its last durable line again. Until that works nothing is written behind it. */
 static bool repair(struct audit *audit)
 {
+	if (audit->unsure && !audit_ahead_rewrite(&audit->ahead, audit->fd))
+		return false;
+	if (audit->unsure)
+		audit->unsure = audit->torn = false;
 	if (audit->torn && audit->disk->ftruncate(audit->fd, audit->durable) == 0)
 		audit->torn = false;
 	return !audit->torn;
 }
 
-static bool write_all(const struct audit *audit, struct bytes bytes)
+/* The lines stand at the end of the log; they and all before them are durable when this returns true. */
+static bool make_durable(struct audit *audit, struct bytes lines)
 {
-	while (bytes.len > 0) {
-		ssize_t written = audit->disk->write(audit->fd, bytes.data, bytes.len);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written <= 0)
-			return false;
-		bytes = bytes_of(bytes.data + written, bytes.len - (size_t)written);
+	if (audit_ahead_put(&audit->ahead, audit->durable, lines))
+		return true;
+	if (audit->disk->fdatasync(audit->fd) < 0) {
+		audit->unsure = audit->ahead.used > 0;
+		return false;
 	}
+	audit_ahead_begin_anew(&audit->ahead);
 	return true;
 }
 
@@ -302,7 +310,7 @@ static bool write_all(const struct audit *audit, struct bytes bytes)
 static enum err write_group(struct audit *audit, const struct notes *notes)
 {
 	struct audit_chain chain = audit->chain;
-	size_t len;
+	struct bytes lines;
 	enum err err;
 
 	buf_clear(audit->group);
@@ -311,14 +319,14 @@ static enum err write_group(struct audit *audit, const struct notes *notes)
 		err = group_add_entry(audit, &chain, entry);
 	if (err || !repair(audit))
 		return ERR_AUDIT;
-	len = buf_len(audit->group);
+	lines = buf_bytes(audit->group);
 	audit->torn = true;
-	if (!write_all(audit, buf_bytes(audit->group)) || audit->disk->fdatasync(audit->fd) < 0) {
+	if (!audit_disk_append(audit->disk, audit->fd, lines) || !make_durable(audit, lines)) {
 		(void)repair(audit);
 		return ERR_AUDIT;
 	}
 	audit->torn = false;
-	audit->durable += (off_t)len;
+	audit->durable += (off_t)lines.len;
 	audit->chain = chain;
 	return OK;
 }
@@ -365,14 +373,14 @@ static void work_once(struct audit *audit)
 
 static bool has_notes(const struct notes *notes)
 {
-	return notes->lost || notes->cut || notes->withheld_first;
+	return notes->lost || notes->cut || notes->restored || notes->withheld_first;
 }
 
 static void audit_destroy(struct audit *audit);
 
 /*
  * A sync costs the same for one record as for many, so the first of many clients that ask at once waits a little for the others: without this the writer would sync for each as it comes, and
- * be behind ever after. One client alone never waits.
+ * be behind ever after. It waits until half of them are here: while they are synced the helpers work on the other half. One client alone never waits.
  */
 static void wait_for_more(struct audit *audit)
 {
@@ -382,9 +390,18 @@ static void wait_for_more(struct audit *audit)
 	until.tv_nsec += GROUP_WAIT_NS;
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
-	while (audit->expected > 0 && audit->queued.count < GROUP_WORTH && !audit->stop)
+	while (audit->expected > audit->queued.count && !audit->stop)
 		if (pthread_cond_clockwait(&audit->work, &audit->lock, CLOCK_MONOTONIC, &until) != 0)
 			return;
+}
+
+/* The log by itself is whole from here on. With the lock open, for the disk may hang. */
+static void close_cleanly(struct audit *audit)
+{
+	(void)pthread_mutex_unlock(&audit->lock);
+	if (audit->disk->fdatasync(audit->fd) == 0)
+		audit_ahead_close(&audit->ahead, true);
+	(void)pthread_mutex_lock(&audit->lock);
 }
 
 static void *writer(void *argument)
@@ -403,6 +420,8 @@ static void *writer(void *argument)
 	}
 	if (has_notes(&audit->notes) && !audit->abandoned)
 		work_once(audit);
+	if (!audit->abandoned && !audit->torn && !audit->unsure)
+		close_cleanly(audit);
 	audit->ended = true;
 	abandoned = audit->abandoned;
 	(void)pthread_cond_signal(&audit->end);
@@ -550,7 +569,7 @@ static enum err enqueue(struct audit *audit, struct entry *entry)
 	if (!full) {
 		queue_put(&audit->queued, entry);
 		/* In between, the writer is working or waiting for more, and need not be woken for each. */
-		if (audit->queued.count == 1 || audit->queued.count == GROUP_WORTH || audit->expected == 0)
+		if (audit->queued.count == 1 || audit->queued.count >= audit->expected)
 			(void)pthread_cond_signal(&audit->work);
 	}
 	(void)pthread_mutex_unlock(&audit->lock);
@@ -648,7 +667,7 @@ void audit_expect(struct audit *audit, size_t records)
 {
 	(void)pthread_mutex_lock(&audit->lock);
 	audit->expected = records;
-	if (records == 0 && audit->queued.first)
+	if (audit->queued.first && audit->queued.count >= records)
 		(void)pthread_cond_signal(&audit->work);
 	(void)pthread_mutex_unlock(&audit->lock);
 }
@@ -793,10 +812,15 @@ static enum err read_chain(int fd, off_t end, struct audit_chain *ret_chain)
 /* Finds the end of the log and cuts off what is behind its last whole line: an answer to that record never left. */
 static enum err read_end(struct audit *audit)
 {
-	off_t size = lseek(audit->fd, 0, SEEK_END);
-	off_t end = 0;
-	enum err err = size < 0 ? ERR_SYSTEM : find_end(audit->fd, size, &end);
+	off_t size, end = 0;
+	size_t restored = 0;
+	enum err err = audit_ahead_restore(&audit->ahead, audit->fd, &restored);
 
+	if (err)
+		return err;
+	audit->notes.restored = restored;
+	size = lseek(audit->fd, 0, SEEK_END);
+	err = size < 0 ? ERR_SYSTEM : find_end(audit->fd, size, &end);
 	if (!err && size - end > (end ? (off_t)GROUP_BYTES_MAX : (off_t)AUDIT_LINE_MAX))
 		err = ERR_STATE_DIR; /* no unfinished line is that long */
 	if (!err)
@@ -821,6 +845,7 @@ static void audit_destroy(struct audit *audit)
 	queue_free(&audit->finished);
 	buf_free(audit->line);
 	buf_free(audit->group);
+	audit_ahead_close(&audit->ahead, false);
 	close_fdp(&audit->fd);
 	close_fdp(&audit->wake_fd);
 	(void)pthread_mutex_destroy(&audit->lock);
@@ -891,6 +916,7 @@ static enum err audit_init(struct audit *audit, sd_event *event, int state_direc
 	err = err ? err : buf_new(AUDIT_LINE_MAX, &audit->line);
 	err = err ? err : buf_new(GROUP_BYTES_MAX, &audit->group);
 	err = err ? err : open_file(state_directory, &audit->fd);
+	err = err ? err : audit_ahead_open(&audit->ahead, state_directory, audit->disk);
 	err = err ? err : read_end(audit);
 	err = err ? err : add_sources(audit, event);
 	return err ? err : start_thread(audit);
@@ -909,7 +935,7 @@ enum err audit_new_on(sd_event *event, int state_directory, const struct audit_d
 	queue_init(&audit->queued);
 	queue_init(&audit->writing);
 	queue_init(&audit->finished);
-	audit->fd = audit->wake_fd = -1;
+	audit->fd = audit->wake_fd = audit->ahead.fd = -1;
 	audit->disk = disk;
 	audit->works = true;
 	err = audit_init(audit, event, state_directory);
@@ -924,7 +950,7 @@ enum err audit_new_on(sd_event *event, int state_directory, const struct audit_d
 
 enum err audit_new(sd_event *event, int state_directory, struct audit **ret_audit)
 {
-	static const struct audit_disk disk = { write, fdatasync, ftruncate };
+	static const struct audit_disk disk = { write, pwrite, fdatasync, ftruncate };
 
 	return audit_new_on(event, state_directory, &disk, ret_audit);
 }

@@ -373,15 +373,15 @@ static struct worker *assign_tries(struct request *request)
 	return next;
 }
 
-/* What the token asked now has to do at most; keys that are only sealed it has open after their first use. */
-static unsigned device_operations(const struct request *request)
+/* What the token asked now has to do at most. A sealed key is open after its first use, and a try of it is the processor's work. */
+static unsigned work_of(const struct request *request)
 {
-	unsigned count = 0;
+	unsigned cost = 0;
 
 	for (size_t i = 0; i < request->try_count; i++)
-		count += try_is_due(request, &request->tries[i]) &&
-		         request->tries[i].key->kind == KEY_KIND_P256;
-	return count;
+		if (try_is_due(request, &request->tries[i]))
+			cost += request->tries[i].key->kind == KEY_KIND_P256 ? WORKER_COST_DEVICE : 1;
+	return cost;
 }
 
 static void unwrap_next(struct request *request)
@@ -390,7 +390,7 @@ static void unwrap_next(struct request *request)
 
 	if (worker) {
 		request->worker = worker;
-		request->call.cost = device_operations(request);
+		request->call.cost = work_of(request);
 		worker_submit(worker, &request->call);
 		return;
 	}

@@ -51,7 +51,7 @@ struct worker {
 	uint32_t next_id;
 	struct worker_call *sent, **sent_end;
 	size_t sent_count;
-	size_t sent_cost; /* operations of the device that they may take */
+	size_t sent_cost; /* the work that they may be */
 	uint64_t serves;
 	struct {
 		uint64_t owner, at; /* at: the number of the serve */
@@ -130,7 +130,7 @@ static void mark_loaded(struct worker *worker, const struct key *key)
 
 static unsigned cost_of(const struct worker_call *call)
 {
-	return call->cost ? call->cost : 1;
+	return call->cost ? call->cost : WORKER_COST_DEVICE;
 }
 
 static void finish(struct worker_call *call, enum err err)

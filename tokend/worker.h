@@ -17,7 +17,7 @@
 #include "tokend/worker_call.h"
 
 #define WORKER_SENT_MAX \
-	8U /* operations on their way to a helper: enough that it never waits for us, few enough that a newcomer soon has its turn */
+	16U /* work on its way to a helper (worker_call.h): enough that it never waits for us, few enough that a newcomer soon has its turn */
 #define WORKER_WAITING_MAX 4096U
 
 struct worker;

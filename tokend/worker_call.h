@@ -6,6 +6,10 @@
 
 struct key;
 
+/* What an operation of the device counts for, where a key that the helper tries by itself counts for one: two under way keep a device busy, whose newcomers wait 50 ms for each; the helper's own
+ * work takes 40 us, and it needs more of it at hand not to wait for us. */
+#define WORKER_COST_DEVICE 4U
+
 /* One question, embedded in what asks it. Its owner keeps it alive until done was called: exactly once, possibly from inside worker_submit. */
 struct worker_call {
 	/* Appends the message's fields, after token_message_begin and before token_message_end. */
@@ -21,7 +25,8 @@ struct worker_call {
 	bool once; /* must not be asked again of a new helper when the old one died over it: it spends a try, or makes a key */
 	uint64_t order;
 	uint64_t owner; /* whose it is: owners take turns; 0: the broker's own */
-	unsigned cost; /* operations of the device that it may take; 0 counts as one */
+	unsigned
+	        cost; /* the work that it may be: tries, and WORKER_COST_DEVICE for each operation of the device; 0: one of those */
 	unsigned deadline_ms; /* 0: the configuration's */
 
 	/* the worker's own */

@@ -87,6 +87,15 @@ static ssize_t disk_write(int fd, const void *data, size_t len)
 	return write(fd, data, len);
 }
 
+static ssize_t disk_write_at(int fd, const void *data, size_t len, off_t offset)
+{
+	if (disk.write_errno) {
+		errno = disk.write_errno;
+		return -1;
+	}
+	return pwrite(fd, data, len, offset);
+}
+
 static int disk_sync(int fd)
 {
 	disk.syncs++;
@@ -109,7 +118,7 @@ static int disk_cut(int fd, off_t len)
 	return ftruncate(fd, len);
 }
 
-static const struct audit_disk test_disk = { disk_write, disk_sync, disk_cut };
+static const struct audit_disk test_disk = { disk_write, disk_write_at, disk_sync, disk_cut };
 
 static void disk_reset(void)
 {

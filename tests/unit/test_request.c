@@ -686,7 +686,7 @@ static void test_device_tries(void **state)
 		(void)snprintf(text + len, sizeof(text) - len, "]");
 		ask(&daemon, fd, "Unwrap", text, "BadCiphertext");
 		assert_int_equal(fakes[TOKEN_OTHER].tries, cases[i].tries);
-		assert_int_equal(fakes[TOKEN_OTHER].cost, cases[i].tries);
+		assert_int_equal(fakes[TOKEN_OTHER].cost, cases[i].tries * WORKER_COST_DEVICE);
 	}
 	daemon_end(&daemon);
 }

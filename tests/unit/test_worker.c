@@ -117,7 +117,7 @@ static void lab_end(struct lab *lab)
 	sd_event_unref(lab->event);
 }
 
-/* One call for each letter: capitals cost 16 operations. Who asks is the letter, whatever its case. */
+/* One call for each letter: eight small ones fill a helper, capitals cost more than it ever has room for. Who asks is the letter, whatever its case. */
 static void submit(struct lab *lab, const char *letters, uint64_t order)
 {
 	for (; *letters; letters++) {
@@ -129,7 +129,8 @@ static void submit(struct lab *lab, const char *letters, uint64_t order)
 			                            .op = TOKEN_OP_UNWRAP,
 			                            .order = order,
 			                            .owner = (uint64_t)(*letters | 0x20),
-			                            .cost = *letters < 'a' ? 16 : 1 };
+			                            .cost = *letters < 'a' ? 2 * WORKER_SENT_MAX
+			                                                   : WORKER_SENT_MAX / 8 };
 		worker_submit(lab->worker, &asked->call);
 	}
 }

@@ -1,0 +1,320 @@
+/*
+ * What a power failure leaves of the audit log, played on real files: the log cut at every byte behind what was durable by itself, zeros in place of any part of it, the second file torn at every
+ * byte. What was made durable is in the log afterwards, to the byte, and nothing else is.
+ */
+#include "tokend/audit_ahead.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/buf.h"
+#include "common/file.h"
+#include "formats/audit_record.h"
+#include "tokend/audit_internal.h"
+
+#define LINES 8U
+#define DURABLE_LINES 3U /* in the log before anything is written ahead */
+#define GROUP_LINES 2U
+#define TEXT_MAX 8192U
+
+struct lab {
+	char directory_path[64];
+	int directory;
+	int log;
+	struct audit_ahead ahead;
+	struct buf *text; /* all lines */
+	size_t ends[LINES]; /* where each ends */
+	int sync_errno;
+	unsigned syncs;
+};
+
+static struct lab lab;
+
+/* ---- a disk ---- */
+
+static int disk_sync(int fd)
+{
+	(void)fd;
+	lab.syncs++;
+	errno = lab.sync_errno;
+	return lab.sync_errno ? -1 : 0;
+}
+
+static const struct audit_disk disk = { write, pwrite, disk_sync, ftruncate };
+
+static void append_line(unsigned number, struct audit_chain *chain)
+{
+	CLEANUP(buf_freep) struct buf *line = NULL;
+
+	assert_int_equal(buf_new(AUDIT_LINE_MAX, &line), OK);
+	assert_int_equal(buf_printf(line, "{\"number\":%u,", number), OK);
+	assert_int_equal(audit_chain_close(chain, line), OK);
+	assert_int_equal(buf_put(lab.text, buf_bytes(line)), OK);
+	lab.ends[number] = buf_len(lab.text);
+}
+
+static void write_log(struct bytes content)
+{
+	assert_int_equal(ftruncate(lab.log, 0), 0);
+	assert_int_equal(write(lab.log, content.data, content.len), (ssize_t)content.len);
+}
+
+static struct bytes text_of(size_t from, size_t to)
+{
+	return bytes_of(buf_bytes(lab.text).data + from, to - from);
+}
+
+static size_t anchor(void)
+{
+	return lab.ends[DURABLE_LINES - 1];
+}
+
+static size_t end(void)
+{
+	return lab.ends[LINES - 1];
+}
+
+static bool put_group(unsigned first)
+{
+	unsigned last = first + GROUP_LINES - 1 < LINES ? first + GROUP_LINES - 1 : LINES - 1;
+	size_t from = lab.ends[first - 1];
+
+	return audit_ahead_put(&lab.ahead, (off_t)from, text_of(from, lab.ends[last]));
+}
+
+static int setup(void **state)
+{
+	struct audit_chain chain = { 0 };
+
+	(void)state;
+	lab = (struct lab){ .directory_path = "/tmp/test_audit_ahead.XXXXXX" };
+	assert_non_null(mkdtemp(lab.directory_path));
+	lab.directory = open(lab.directory_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	lab.log = openat(lab.directory, "log", O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(buf_new(TEXT_MAX, &lab.text), OK);
+	for (unsigned i = 0; i < LINES; i++)
+		append_line(i, &chain);
+	assert_int_equal(audit_ahead_open(&lab.ahead, lab.directory, &disk), OK);
+	assert_true(lab.ahead.fd >= 0);
+	for (unsigned first = DURABLE_LINES; first < LINES; first += GROUP_LINES)
+		assert_true(put_group(first));
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	audit_ahead_close(&lab.ahead, false);
+	(void)unlinkat(lab.directory, AUDIT_AHEAD_NAME, AT_REMOVEDIR);
+	(void)unlinkat(lab.directory, AUDIT_AHEAD_NAME, 0);
+	(void)unlinkat(lab.directory, "log", 0);
+	(void)close(lab.log);
+	(void)close(lab.directory);
+	(void)rmdir(lab.directory_path);
+	lab.text = buf_free(lab.text);
+	return 0;
+}
+
+static void assert_log_is(struct bytes content)
+{
+	uint8_t have[TEXT_MAX];
+	ssize_t len = pread(lab.log, have, sizeof(have), 0);
+
+	assert_int_equal(len, (ssize_t)content.len);
+	assert_memory_equal(have, content.data, content.len);
+}
+
+/* As the next start does it. */
+static size_t restore(void)
+{
+	struct audit_ahead again;
+	size_t restored;
+
+	assert_int_equal(audit_ahead_open(&again, lab.directory, &disk), OK);
+	assert_int_equal(audit_ahead_restore(&again, lab.log, &restored), OK);
+	audit_ahead_close(&again, false);
+	return restored;
+}
+
+/* ---- the log ---- */
+
+static void test_cut_anywhere(void **state)
+{
+	(void)state;
+	for (size_t cut = anchor(); cut <= end(); cut++) {
+		write_log(text_of(0, cut));
+		assert_true(restore() >= end() - cut);
+		assert_log_is(text_of(0, end()));
+		assert_int_equal(restore(), 0);
+	}
+	print_message("the log was cut at %zu places\n", end() - anchor() + 1);
+}
+
+static void test_zeros_anywhere(void **state)
+{
+	uint8_t content[TEXT_MAX];
+
+	(void)state;
+	for (size_t at = anchor(); at < end(); at++) {
+		size_t len = end() - at < 64 ? end() - at : 64;
+
+		memcpy(content, buf_bytes(lab.text).data, end());
+		memset(content + at, 0, len);
+		write_log(bytes_of(content, end()));
+		assert_true(restore() > 0);
+		assert_log_is(text_of(0, end()));
+	}
+}
+
+/* Whole lines that reached the log and were never acknowledged stay. */
+static void test_more_than_ahead(void **state)
+{
+	CLEANUP(buf_freep) struct buf *longer = NULL;
+
+	(void)state;
+	assert_int_equal(buf_new(TEXT_MAX, &longer), OK);
+	assert_int_equal(buf_put(longer, buf_bytes(lab.text)), OK);
+	assert_int_equal(buf_put_string(longer, "{\"more\":1}\n"), OK);
+	write_log(buf_bytes(longer));
+	assert_int_equal(restore(), 0);
+	assert_log_is(buf_bytes(longer));
+}
+
+/* A log that was put in its place gets nothing. */
+static void test_other_log(void **state)
+{
+	static const char other[] = "{\"other\":1}\n";
+	size_t before_anchor = lab.ends[DURABLE_LINES - 2];
+
+	(void)state;
+	write_log(bytes_of_string(other));
+	assert_int_equal(restore(), 0);
+	assert_log_is(bytes_of_string(other));
+	write_log(bytes_of(NULL, 0));
+	assert_int_equal(restore(), 0);
+	write_log(text_of(0, before_anchor));
+	assert_int_equal(restore(), 0);
+	assert_log_is(text_of(0, before_anchor));
+}
+
+/* ---- the second file ---- */
+
+static size_t whole_lines(size_t upto)
+{
+	size_t whole = anchor();
+
+	for (unsigned i = DURABLE_LINES; i < LINES; i++)
+		if (lab.ends[i] <= upto)
+			whole = lab.ends[i];
+	return whole;
+}
+
+/* What the last write of it left, whatever that is: whole lines from the first on, and no other. */
+static void test_torn_anywhere(void **state)
+{
+	size_t header_len = lab.ahead.used - (end() - anchor());
+	uint8_t whole[TEXT_MAX];
+
+	(void)state;
+	assert_int_equal(pread(lab.ahead.fd, whole, lab.ahead.used, 0), (ssize_t)lab.ahead.used);
+	for (size_t torn = 0; torn < lab.ahead.used; torn++) {
+		const uint8_t zero = 0;
+		size_t lines = torn < header_len ? anchor() : whole_lines(anchor() + torn - header_len);
+
+		assert_int_equal(pwrite(lab.ahead.fd, &zero, 1, (off_t)torn), 1);
+		write_log(text_of(0, anchor()));
+		assert_int_equal(restore(), lines - anchor());
+		assert_log_is(text_of(0, lines));
+		assert_int_equal(pwrite(lab.ahead.fd, &whole[torn], 1, (off_t)torn), 1);
+	}
+	print_message("the second file was torn at %zu places\n", lab.ahead.used);
+}
+
+/* The lines of an earlier round, behind those of this one, are left alone. */
+static void test_earlier_round(void **state)
+{
+	(void)state;
+	audit_ahead_begin_anew(&lab.ahead);
+	assert_true(
+	        audit_ahead_put(&lab.ahead, (off_t)lab.ends[LINES - 2], text_of(lab.ends[LINES - 2], end())));
+	write_log(text_of(0, lab.ends[LINES - 2]));
+	assert_int_equal(restore(), end() - lab.ends[LINES - 2]);
+	assert_log_is(text_of(0, end()));
+}
+
+static void test_clean_end(void **state)
+{
+	(void)state;
+	audit_ahead_close(&lab.ahead, true);
+	write_log(text_of(0, anchor()));
+	assert_int_equal(restore(), 0);
+	assert_log_is(text_of(0, anchor()));
+}
+
+static void test_no_room(void **state)
+{
+	CLEANUP(freep) uint8_t *large = calloc(1, AUDIT_AHEAD_SIZE);
+	unsigned syncs = lab.syncs;
+
+	(void)state;
+	assert_non_null(large);
+	assert_false(audit_ahead_put(&lab.ahead, (off_t)end(), bytes_of(large, AUDIT_AHEAD_SIZE - 100)));
+	assert_int_equal(lab.syncs, syncs);
+	audit_ahead_begin_anew(&lab.ahead);
+	assert_true(audit_ahead_put(&lab.ahead, (off_t)end(), bytes_of(large, AUDIT_AHEAD_SIZE - 100)));
+	assert_int_equal(lab.syncs, syncs + 1);
+}
+
+/* ---- failures ---- */
+
+static void test_sync_fails(void **state)
+{
+	size_t used = lab.ahead.used;
+
+	(void)state;
+	lab.sync_errno = EIO;
+	assert_false(audit_ahead_put(&lab.ahead, (off_t)end(), text_of(anchor(), lab.ends[DURABLE_LINES])));
+	assert_int_equal(lab.ahead.used, used);
+	/* The system dropped what the log had not synced. */
+	write_log(text_of(0, anchor() + 10));
+	assert_true(audit_ahead_rewrite(&lab.ahead, lab.log));
+	assert_log_is(text_of(0, end()));
+}
+
+static void test_refused_files(void **state)
+{
+	struct audit_ahead again;
+
+	(void)state;
+	assert_int_equal(fchmod(lab.ahead.fd, 0660), 0);
+	assert_int_equal(audit_ahead_open(&again, lab.directory, &disk), ERR_STATE_DIR);
+	audit_ahead_close(&again, false);
+	assert_int_equal(unlinkat(lab.directory, AUDIT_AHEAD_NAME, 0), 0);
+	assert_int_equal(symlinkat("log", lab.directory, AUDIT_AHEAD_NAME), 0);
+	assert_int_equal(audit_ahead_open(&again, lab.directory, &disk), ERR_STATE_DIR);
+	assert_int_equal(unlinkat(lab.directory, AUDIT_AHEAD_NAME, 0), 0);
+	assert_int_equal(mkdirat(lab.directory, AUDIT_AHEAD_NAME, 0700), 0);
+	assert_int_equal(audit_ahead_open(&again, lab.directory, &disk), ERR_STATE_DIR);
+}
+
+int main(void)
+{
+#define ROW(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		ROW(test_cut_anywhere),  ROW(test_zeros_anywhere), ROW(test_more_than_ahead),
+		ROW(test_other_log),     ROW(test_torn_anywhere),  ROW(test_earlier_round),
+		ROW(test_clean_end),     ROW(test_no_room),        ROW(test_sync_fails),
+		ROW(test_refused_files),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

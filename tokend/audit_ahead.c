@@ -1,0 +1,316 @@
+#include "tokend/audit_ahead.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/buf.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "formats/audit_record.h"
+#include "tokend/audit_internal.h"
+#include "tokend/text.h"
+
+#define HEADER "tokend ahead 1 %020llu\n"
+#define HEADER_LEN 36U
+#define CHUNK_LEN 65536U
+#define FILE_MODE 0640
+
+/* ---- bytes and files ---- */
+
+static bool write_at(const struct audit_ahead *ahead, off_t offset, struct bytes bytes)
+{
+	while (bytes.len > 0) {
+		ssize_t written = ahead->disk->pwrite(ahead->fd, bytes.data, bytes.len, offset);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written <= 0)
+			return false;
+		offset += written;
+		bytes = bytes_of(bytes.data + written, bytes.len - (size_t)written);
+	}
+	return true;
+}
+
+bool audit_disk_append(const struct audit_disk *disk, int fd, struct bytes bytes)
+{
+	while (bytes.len > 0) {
+		ssize_t written = disk->write(fd, bytes.data, bytes.len);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written <= 0)
+			return false;
+		bytes = bytes_of(bytes.data + written, bytes.len - (size_t)written);
+	}
+	return true;
+}
+
+/* As much of len bytes as the file has. */
+static enum err read_from(int fd, off_t offset, uint8_t *out, size_t len, size_t *ret_len)
+{
+	size_t have = 0;
+
+	while (have < len) {
+		ssize_t got = pread(fd, out + have, len - have, offset + (off_t)have);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return ERR_SYSTEM;
+		if (got == 0)
+			break;
+		have += (size_t)got;
+	}
+	*ret_len = have;
+	return OK;
+}
+
+/* ---- making the file ---- */
+
+/* Every byte is written once, so that later writes change no more than these bytes. */
+static bool fill(const struct audit_ahead *ahead)
+{
+	static const uint8_t zeros[CHUNK_LEN];
+
+	for (off_t at = 0; at < (off_t)AUDIT_AHEAD_SIZE; at += (off_t)sizeof(zeros))
+		if (!write_at(ahead, at, bytes_of(zeros, sizeof(zeros))))
+			return false;
+	return ftruncate(ahead->fd, AUDIT_AHEAD_SIZE) == 0 && fsync(ahead->fd) == 0;
+}
+
+static bool is_ours(const struct stat *st)
+{
+	return S_ISREG(st->st_mode) && st->st_nlink == 1 && (st->st_mode & 0027) == 0 &&
+	       (st->st_uid == geteuid() || st->st_uid == 0);
+}
+
+static enum err open_file(struct audit_ahead *ahead, int directory)
+{
+	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+	struct stat st;
+
+	ahead->fd = openat(directory, AUDIT_AHEAD_NAME, flags);
+	if (ahead->fd < 0 && errno == ENOENT) {
+		ahead->fd = openat(directory, AUDIT_AHEAD_NAME, flags | O_CREAT | O_EXCL, FILE_MODE);
+		/* umask must not decide who may read it, and a file whose name is not durable is not. */
+		if (ahead->fd >= 0 && (fchmod(ahead->fd, FILE_MODE) < 0 || fsync(directory) < 0))
+			return err_from_errno(errno);
+	}
+	if (ahead->fd < 0)
+		return errno == ELOOP || errno == EISDIR ? ERR_STATE_DIR : err_from_errno(errno);
+	if (fstat(ahead->fd, &st) < 0)
+		return ERR_SYSTEM;
+	if (!is_ours(&st))
+		return ERR_STATE_DIR;
+	if (st.st_size == (off_t)AUDIT_AHEAD_SIZE || fill(ahead))
+		return OK;
+	return ERR_DISK_FULL;
+}
+
+static void give_up(struct audit_ahead *ahead, int directory)
+{
+	close_fdp(&ahead->fd);
+	ahead->fd = -1;
+	(void)unlinkat(directory, AUDIT_AHEAD_NAME, 0);
+}
+
+enum err audit_ahead_open(struct audit_ahead *ahead, int directory, const struct audit_disk *disk)
+{
+	enum err err;
+
+	*ahead = (struct audit_ahead){ .disk = disk, .fd = -1 };
+	err = open_file(ahead, directory);
+	if (!err || err == ERR_STATE_DIR)
+		return err;
+	log_warning("there is no room for %s (%s): every record waits for the log itself, which is slower",
+	            AUDIT_AHEAD_NAME, err_info(err)->text);
+	give_up(ahead, directory);
+	return OK;
+}
+
+/* ---- while it is used ---- */
+
+bool audit_ahead_put(struct audit_ahead *ahead, off_t offset, struct bytes lines)
+{
+	uint8_t first[HEADER_LEN + 1];
+	size_t at = ahead->used ? ahead->used : HEADER_LEN;
+
+	if (ahead->fd < 0 || lines.len > AUDIT_AHEAD_SIZE - at)
+		return false;
+	if (ahead->used == 0) {
+		(void)snprintf((char *)first, sizeof(first), HEADER, (unsigned long long)offset);
+		if (!write_at(ahead, 0, bytes_of(first, HEADER_LEN)))
+			return false;
+		ahead->anchor = offset;
+	}
+	if (!write_at(ahead, (off_t)at, lines) || ahead->disk->fdatasync(ahead->fd) < 0)
+		return false;
+	ahead->used = at + lines.len;
+	return true;
+}
+
+void audit_ahead_begin_anew(struct audit_ahead *ahead)
+{
+	ahead->used = 0;
+}
+
+/* Appends the lines from offset from to offset end of the file to the log. */
+static bool append_lines(const struct audit_ahead *ahead, int log, size_t from, size_t end)
+{
+	CLEANUP(freep) uint8_t *chunk = malloc(CHUNK_LEN);
+	size_t len;
+
+	if (!chunk)
+		return false;
+	for (; from < end; from += len) {
+		size_t wanted = end - from < CHUNK_LEN ? end - from : CHUNK_LEN;
+
+		if (read_from(ahead->fd, (off_t)from, chunk, wanted, &len) || len != wanted ||
+		    !audit_disk_append(ahead->disk, log, bytes_of(chunk, len)))
+			return false;
+	}
+	return true;
+}
+
+bool audit_ahead_rewrite(const struct audit_ahead *ahead, int log)
+{
+	if (ahead->fd < 0 || ahead->used == 0)
+		return true;
+	return ahead->disk->ftruncate(log, ahead->anchor) == 0 &&
+	       append_lines(ahead, log, HEADER_LEN, ahead->used);
+}
+
+void audit_ahead_close(struct audit_ahead *ahead, bool clean)
+{
+	static const uint8_t zeros[HEADER_LEN];
+
+	if (ahead->fd >= 0 && clean && write_at(ahead, 0, bytes_of(zeros, sizeof(zeros))))
+		(void)ahead->disk->fdatasync(ahead->fd);
+	close_fdp(&ahead->fd);
+	ahead->fd = -1;
+}
+
+/* ---- after a start ---- */
+
+/* The anchor of a header; false when there is none. */
+static bool read_header(const uint8_t *data, size_t len, off_t *ret_anchor)
+{
+	char text[HEADER_LEN + 1], again[HEADER_LEN + 1];
+	unsigned long long anchor;
+
+	if (len < HEADER_LEN)
+		return false;
+	memcpy(text, data, HEADER_LEN);
+	text[HEADER_LEN] = '\0';
+	if (sscanf(text, "tokend ahead 1 %20llu", &anchor) != 1 || anchor > (unsigned long long)INT64_MAX)
+		return false;
+	(void)snprintf(again, sizeof(again), HEADER, anchor);
+	*ret_anchor = (off_t)anchor;
+	return strcmp(text, again) == 0;
+}
+
+/* The last line before anchor, as a chain to go on from; an empty chain at the beginning of a log. */
+static enum err chain_at(int log, off_t anchor, struct audit_chain *ret_chain)
+{
+	CLEANUP(freep) uint8_t *window = malloc(AUDIT_LINE_MAX);
+	off_t start = anchor > (off_t)AUDIT_LINE_MAX ? anchor - (off_t)AUDIT_LINE_MAX : 0;
+	size_t len, line_start;
+	enum err err = window ? read_from(log, start, window, (size_t)(anchor - start), &len) : ERR_NOMEM;
+
+	*ret_chain = (struct audit_chain){ 0 };
+	if (err || anchor == 0)
+		return err;
+	if (len != (size_t)(anchor - start) || window[len - 1] != '\n')
+		return ERR_BAD_FILE;
+	for (line_start = len - 1; line_start > 0 && window[line_start - 1] != '\n';)
+		line_start--;
+	return audit_chain_next(ret_chain, bytes_of(window + line_start, len - 1 - line_start)) ==
+	                       AUDIT_FAULT_SYNTAX
+	               ? ERR_BAD_FILE
+	               : OK;
+}
+
+/* How many bytes of lines follow from chain, one after the other. */
+static size_t following(struct audit_chain chain, struct bytes lines)
+{
+	struct bytes rest = lines, line;
+
+	while (rest.len > 0 && memchr(rest.data, '\n', rest.len)) {
+		struct bytes before = rest;
+
+		if (!text_next_line(&rest, &line) || audit_chain_next(&chain, line) != AUDIT_WHOLE)
+			return lines.len - before.len;
+	}
+	return lines.len - rest.len;
+}
+
+/* How much of lines the log has already at anchor, in whole lines. */
+static enum err same_lines(int log, off_t anchor, struct bytes lines, size_t *ret_same)
+{
+	CLEANUP(freep) uint8_t *have = malloc(lines.len ? lines.len : 1);
+	size_t len, same = 0;
+	enum err err = have ? read_from(log, anchor, have, lines.len, &len) : ERR_NOMEM;
+
+	if (err)
+		return err;
+	while (same < len && have[same] == lines.data[same])
+		same++;
+	while (same > 0 && lines.data[same - 1] != '\n')
+		same--;
+	*ret_same = same;
+	return OK;
+}
+
+/* What the log lacks of lines is appended behind what it has of them. */
+static enum err put_back(const struct audit_ahead *ahead, int log, off_t anchor, struct bytes lines,
+                         size_t *ret_restored)
+{
+	size_t same;
+	enum err err = same_lines(log, anchor, lines, &same);
+
+	if (err || same == lines.len)
+		return err;
+	if (ahead->disk->ftruncate(log, anchor + (off_t)same) < 0 ||
+	    !audit_disk_append(ahead->disk, log, bytes_of(lines.data + same, lines.len - same)))
+		return err_from_errno(errno);
+	*ret_restored = lines.len - same;
+	return OK;
+}
+
+/* Puts back what follows from the log's last line before anchor. A log that was put in its place meanwhile, or cut, has none that anything could follow. */
+static enum err restore_from(const struct audit_ahead *ahead, int log, off_t anchor, size_t *ret_restored)
+{
+	CLEANUP(freep) uint8_t *data = malloc(AUDIT_AHEAD_SIZE);
+	struct audit_chain chain;
+	size_t len;
+	enum err err = data ? chain_at(log, anchor, &chain) : ERR_NOMEM;
+
+	if (err)
+		return err == ERR_BAD_FILE ? OK : err;
+	err = read_from(ahead->fd, HEADER_LEN, data, AUDIT_AHEAD_SIZE - HEADER_LEN, &len);
+	return err ? err
+	           : put_back(ahead, log, anchor, bytes_of(data, following(chain, bytes_of(data, len))),
+	                      ret_restored);
+}
+
+/* Synced in any case: the log may stand in the page cache alone, and what is here is about to be written over. */
+enum err audit_ahead_restore(const struct audit_ahead *ahead, int log, size_t *ret_restored)
+{
+	uint8_t header[HEADER_LEN];
+	size_t len = 0;
+	off_t anchor;
+	enum err err = ahead->fd < 0 ? OK : read_from(ahead->fd, 0, header, sizeof(header), &len);
+
+	*ret_restored = 0;
+	if (err || !read_header(header, len, &anchor))
+		return err;
+	err = restore_from(ahead, log, anchor, ret_restored);
+	if (!err && ahead->disk->fdatasync(log) < 0)
+		err = err_from_errno(errno);
+	return err;
+}

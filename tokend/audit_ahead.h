@@ -1,0 +1,54 @@
+/*
+ * Audit ahead
+ *
+ * What makes a record durable in one cheap write. Growing a file costs the file system a commit of its journal with every sync, and with it whatever else the machine has to write; writing over
+ * bytes that are there already costs the write alone. So a group of lines is appended to the log without a sync, and written once more into a second file of fixed size whose bytes were all
+ * written when it was made: that one is synced. When it is full the log itself is synced once, with the group that found no room, and the second file begins anew.
+ *
+ *	audit.log      [ durable by itself        | as the page cache has it ...  ]
+ *	               0                          anchor
+ *	audit.ahead    "tokend ahead 1 ANCHOR\n"  [ the same lines, durable here  ] what was here before
+ *
+ * After the power failed, the log may lack any part of what follows the anchor; audit_ahead_restore puts it back. The lines prove themselves: each has to follow from the one before, the first
+ * from the last line before the anchor. What does not follow is from an earlier round and is left alone.
+ *
+ * It knows lines and files, nothing of threads or of who waits. Without a second file (no room for it when it was to be made) every group is synced in the log itself, which is only slower.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#include "common/bytes.h"
+#include "common/err.h"
+
+struct audit_disk;
+
+#define AUDIT_AHEAD_NAME "audit.ahead"
+#define AUDIT_AHEAD_SIZE (1U << 20)
+
+struct audit_ahead {
+	const struct audit_disk *disk; /* borrowed */
+	int fd; /* -1: there is none */
+	size_t used; /* bytes in use, the header's among them; 0: the next group begins it anew */
+	off_t anchor; /* as the header says it, while used is not 0 */
+};
+
+/* Opens the file in directory, or makes it, mode 0640. Having no room for it is no error. ERR_STATE_DIR when something else stands in its place or others may write to it. */
+MUST_CHECK enum err audit_ahead_open(struct audit_ahead *ahead, int directory, const struct audit_disk *disk);
+
+/* After a start: brings the log (opened with O_APPEND) to what it was known to be. ret_restored: how many bytes were missing from it or other than they should be, 0 nearly always. ERR_SYSTEM or
+ * what the disk says; the log then holds no less than before. */
+MUST_CHECK enum err audit_ahead_restore(const struct audit_ahead *ahead, int log, size_t *ret_restored);
+
+/* Makes lines durable that were appended to the log at offset. False: no room, or the disk did not do it; then the log has to be synced, and audit_ahead_begin_anew told when it was. */
+bool audit_ahead_put(struct audit_ahead *ahead, off_t offset, struct bytes lines);
+
+/* The log is durable: nothing that is here is needed any more. */
+void audit_ahead_begin_anew(struct audit_ahead *ahead);
+
+/* A sync of the log failed, after which the system may have dropped any of what was to be synced: appends it again, from the anchor on. False when the disk does not do that either; to be tried
+ * again before anything else is appended. */
+bool audit_ahead_rewrite(const struct audit_ahead *ahead, int log);
+
+/* The end. clean: the log was synced, and a log that is put in its place meanwhile is not to get lines from here. */
+void audit_ahead_close(struct audit_ahead *ahead, bool clean);
