@@ -10,6 +10,10 @@
  * A group is written with one write() at the end of the last durable line. If that or the sync fails, the file is cut back to there before anything else is written, and the chain goes on
  * from the last durable line: what a reader finds is at every moment a whole chain and at most one unfinished tail.
  *
+ * A record that will probably be needed in a moment can be foreseen (audit_foresee): while the helper still works on the request, the writer makes its line durable ahead of the log. If the record
+ * that then comes says the same, the line is appended to the log and was paid for already; if it says anything else, or another record comes first, the line never was: it is not in the log, and
+ * what is written next is written over it.
+ *
  * What is synced is not the log but audit.ahead (audit_ahead.h), which costs less and waits for nobody else's writes; the log itself is synced when that file is full.
  */
 #include "tokend/audit_internal.h"
@@ -68,6 +72,25 @@ struct notes {
 	        restored; /* bytes that the power failure had taken from the log, put back at the start */
 };
 
+/*
+ * The one record that is foreseen:
+ *
+ *	nothing --(audit_foresee)--> asked --(writer)--> syncing --> durable --(writer, once claimed)--> nothing
+ *
+ * Claimed: the record came and says the same; its entry waits in writing. Void: something else came while it was syncing. The line, closed, is the writer's.
+ */
+enum foreseen_state { FORESEEN_NOTHING, FORESEEN_ASKED, FORESEEN_SYNCING, FORESEEN_DURABLE };
+
+struct foreseen {
+	enum foreseen_state state;
+	bool claimed, is_void;
+	bool came_true; /* the last one did: after a wrong guess nothing is prepared until one would have been right */
+	bool awaited; /* the next record is compared with it */
+	size_t len; /* of open */
+	uint8_t open[AUDIT_LINE_MAX]; /* the line without what closes it */
+	struct audit_chain after; /* the writer's: the chain with it */
+};
+
 struct audit {
 	/* the event loop's */
 	sd_event_source *wake_source;
@@ -87,6 +110,7 @@ struct audit {
 	size_t expected; /* records that will probably be here in a moment */
 	bool stop, ended, abandoned, works;
 	unsigned long long count;
+	struct foreseen foreseen;
 
 	/* the writer's; set up before it runs */
 	pthread_t thread;
@@ -100,6 +124,7 @@ struct audit {
 	struct audit_ahead ahead;
 	struct buf *line;
 	struct buf *group;
+	struct buf *foreseen_line; /* closed */
 };
 
 /* ---- small things ---- */
@@ -122,6 +147,15 @@ static void queue_put(struct queue *queue, struct entry *entry)
 	entry->next = NULL;
 	*queue->last = entry;
 	queue->last = &entry->next;
+	queue->count++;
+}
+
+static void queue_put_first(struct queue *queue, struct entry *entry)
+{
+	entry->next = queue->first;
+	if (!queue->first)
+		queue->last = &entry->next;
+	queue->first = entry;
 	queue->count++;
 }
 
@@ -296,8 +330,10 @@ static bool repair(struct audit *audit)
 /* The lines stand at the end of the log; they and all before them are durable when this returns true. */
 static bool make_durable(struct audit *audit, struct bytes lines)
 {
-	if (audit_ahead_put(&audit->ahead, audit->durable, lines))
+	if (audit_ahead_try(&audit->ahead, audit->durable, lines)) {
+		audit_ahead_keep(&audit->ahead, lines.len);
 		return true;
+	}
 	if (audit->disk->fdatasync(audit->fd) < 0) {
 		audit->unsure = audit->ahead.used > 0;
 		return false;
@@ -345,11 +381,25 @@ static void note_entry(struct notes *notes, const struct entry *entry, enum err 
 	notes->withheld_last = entry->sequence;
 }
 
+/* Hands back what was written, or was not. */
+static void finish_writing(struct audit *audit, enum err err)
+{
+	const uint64_t one = 1;
+
+	for (struct entry *entry; (entry = queue_take(&audit->writing));) {
+		note_entry(&audit->notes, entry, err);
+		entry->err = err;
+		queue_put(&audit->finished, entry);
+	}
+	audit->works = err == OK;
+	audit->count = audit->chain.sequence;
+	(void)!write(audit->wake_fd, &one, sizeof(one));
+}
+
 /* Takes a group, writes it with the lock open, and hands it back. */
 static void work_once(struct audit *audit)
 {
 	const struct notes notes = audit->notes;
-	const uint64_t one = 1;
 	enum err err;
 
 	while (audit->queued.first && audit->writing.count < GROUP_MAX)
@@ -361,14 +411,7 @@ static void work_once(struct audit *audit)
 		/* What was lost while the lock was open stays for the next group. */
 		audit->notes = (struct notes){ .lost = audit->notes.lost - notes.lost };
 	}
-	for (struct entry *entry; (entry = queue_take(&audit->writing));) {
-		note_entry(&audit->notes, entry, err);
-		entry->err = err;
-		queue_put(&audit->finished, entry);
-	}
-	audit->works = err == OK;
-	audit->count = audit->chain.sequence;
-	(void)!write(audit->wake_fd, &one, sizeof(one));
+	finish_writing(audit, err);
 }
 
 static bool has_notes(const struct notes *notes)
@@ -395,6 +438,100 @@ static void wait_for_more(struct audit *audit)
 			return;
 }
 
+/* ---- the writer's part of what is foreseen ---- */
+
+/* Closes the line and makes it durable ahead of the log, with the lock open. */
+static bool foreseen_sync(struct audit *audit)
+{
+	struct foreseen *foreseen = &audit->foreseen;
+	enum err err;
+
+	buf_clear(audit->foreseen_line);
+	foreseen->after = audit->chain;
+	err = buf_put(audit->foreseen_line, bytes_of(foreseen->open, foreseen->len));
+	if (!err)
+		err = audit_chain_close(&foreseen->after, audit->foreseen_line);
+	return !err && audit_ahead_try(&audit->ahead, audit->durable, buf_bytes(audit->foreseen_line));
+}
+
+/* It never was. Whoever had claimed it goes the usual way, before all others. */
+static void foreseen_drop(struct audit *audit)
+{
+	struct foreseen *foreseen = &audit->foreseen;
+	struct entry *entry;
+
+	foreseen->is_void = !foreseen->claimed;
+	(void)pthread_mutex_unlock(&audit->lock);
+	audit_ahead_scrub(&audit->ahead);
+	(void)pthread_mutex_lock(&audit->lock);
+	entry = foreseen->claimed ? queue_take(&audit->writing) : NULL;
+	if (entry)
+		queue_put_first(&audit->queued, entry);
+	foreseen->state = FORESEEN_NOTHING;
+	foreseen->claimed = foreseen->is_void = foreseen->came_true = false;
+}
+
+static void foreseen_prepare(struct audit *audit)
+{
+	bool durable;
+
+	audit->foreseen.state = FORESEEN_SYNCING;
+	(void)pthread_mutex_unlock(&audit->lock);
+	durable = foreseen_sync(audit);
+	(void)pthread_mutex_lock(&audit->lock);
+	audit->foreseen.state = FORESEEN_DURABLE;
+	if (!durable)
+		foreseen_drop(audit);
+}
+
+/* With the lock open: into the log, behind its last durable line. */
+static enum err foreseen_append(struct audit *audit)
+{
+	struct bytes line = buf_bytes(audit->foreseen_line);
+
+	audit->torn = true;
+	if (!audit_disk_append(audit->disk, audit->fd, line)) {
+		(void)repair(audit);
+		return ERR_AUDIT;
+	}
+	audit->torn = false;
+	audit->durable += (off_t)line.len;
+	audit->chain = audit->foreseen.after;
+	audit_ahead_keep(&audit->ahead, line.len);
+	return OK;
+}
+
+/* The line is durable and its record has come, which waits in writing. */
+static void foreseen_commit(struct audit *audit)
+{
+	struct entry *entry = audit->writing.first;
+	enum err err;
+
+	(void)pthread_mutex_unlock(&audit->lock);
+	err = foreseen_append(audit);
+	(void)pthread_mutex_lock(&audit->lock);
+	audit->foreseen.state = FORESEEN_NOTHING;
+	audit->foreseen.claimed = false;
+	entry->sequence = audit->chain.sequence;
+	finish_writing(audit, err);
+}
+
+/* Is there anything to be done for it? Does it. */
+static bool foreseen_work(struct audit *audit)
+{
+	const struct foreseen *foreseen = &audit->foreseen;
+
+	if (foreseen->state == FORESEEN_ASKED)
+		foreseen_prepare(audit);
+	else if (foreseen->state == FORESEEN_DURABLE && foreseen->claimed)
+		foreseen_commit(audit);
+	else if (foreseen->state == FORESEEN_DURABLE && foreseen->is_void)
+		foreseen_drop(audit);
+	else
+		return false;
+	return true;
+}
+
 /* The log by itself is whole from here on. With the lock open, for the disk may hang. */
 static void close_cleanly(struct audit *audit)
 {
@@ -411,12 +548,16 @@ static void *writer(void *argument)
 
 	(void)pthread_mutex_lock(&audit->lock);
 	for (;;) {
-		while (!audit->queued.first && !audit->stop)
-			(void)pthread_cond_wait(&audit->work, &audit->lock);
-		if (!audit->queued.first)
+		if (foreseen_work(audit))
+			continue;
+		if (audit->queued.first) {
+			wait_for_more(audit);
+			work_once(audit);
+			continue;
+		}
+		if (audit->stop)
 			break;
-		wait_for_more(audit);
-		work_once(audit);
+		(void)pthread_cond_wait(&audit->work, &audit->lock);
 	}
 	if (has_notes(&audit->notes) && !audit->abandoned)
 		work_once(audit);
@@ -546,6 +687,87 @@ static int on_timer(sd_event_source *source, uint64_t when, void *context)
 	return err ? -EIO : 0;
 }
 
+/* ---- the event loop's part of what is foreseen ---- */
+
+/* What a line says, without when. */
+static struct bytes without_time(struct bytes line)
+{
+	const uint8_t *comma = memchr(line.data, ',', line.len);
+	size_t time_len = comma ? (size_t)(comma - line.data) : line.len;
+
+	return bytes_of(line.data + time_len, line.len - time_len);
+}
+
+/* With the lock: does entry say what was foreseen? Then it needs no group. */
+static bool foreseen_claim(struct audit *audit, struct entry *entry)
+{
+	struct foreseen *foreseen = &audit->foreseen;
+
+	if (!foreseen->awaited || foreseen->is_void ||
+	    !bytes_equal(without_time(bytes_of(entry->line, entry->len)),
+	                 without_time(bytes_of(foreseen->open, foreseen->len))))
+		return false;
+	foreseen->awaited = false;
+	foreseen->came_true = true;
+	if (foreseen->state == FORESEEN_NOTHING)
+		return false;
+	foreseen->claimed = true;
+	queue_put(&audit->writing, entry);
+	(void)pthread_cond_signal(&audit->work);
+	return true;
+}
+
+/* With the lock: another record comes before it, or instead of it. */
+static void foreseen_avoid(struct audit *audit)
+{
+	struct foreseen *foreseen = &audit->foreseen;
+
+	if (!foreseen->awaited)
+		return;
+	foreseen->awaited = false;
+	foreseen->came_true = false;
+	if (foreseen->state == FORESEEN_ASKED)
+		foreseen->state = FORESEEN_NOTHING;
+	foreseen->is_void = foreseen->state != FORESEEN_NOTHING;
+	(void)pthread_cond_signal(&audit->work);
+}
+
+/* Only while nothing else is under way: what many do at once is cheap anyway, and the chain has one end. */
+static bool foreseen_possible(const struct audit *audit)
+{
+	return audit->foreseen.state == FORESEEN_NOTHING && audit->works && !audit->queued.first &&
+	       !audit->writing.first && !audit->finished.first && !has_notes(&audit->notes) && !audit->stop;
+}
+
+void audit_foresee(struct audit *audit, const struct audit_record *record)
+{
+	struct foreseen *foreseen = &audit->foreseen;
+	struct bytes line;
+
+	buf_clear(audit->scratch);
+	if (put_record(audit->scratch, record))
+		return;
+	line = buf_bytes(audit->scratch);
+	(void)pthread_mutex_lock(&audit->lock);
+	if (line.len <= sizeof(foreseen->open) && foreseen_possible(audit)) {
+		memcpy(foreseen->open, line.data, line.len);
+		foreseen->len = line.len;
+		foreseen->awaited = true;
+		if (foreseen->came_true) {
+			foreseen->state = FORESEEN_ASKED;
+			(void)pthread_cond_signal(&audit->work);
+		}
+	}
+	(void)pthread_mutex_unlock(&audit->lock);
+}
+
+void audit_unforesee(struct audit *audit)
+{
+	(void)pthread_mutex_lock(&audit->lock);
+	foreseen_avoid(audit);
+	(void)pthread_mutex_unlock(&audit->lock);
+}
+
 /* An entry of the line that scratch holds. */
 static enum err entry_new(const struct audit *audit, struct entry **ret_entry)
 {
@@ -566,7 +788,8 @@ static enum err enqueue(struct audit *audit, struct entry *entry)
 
 	(void)pthread_mutex_lock(&audit->lock);
 	full = audit->queued.count + audit->writing.count + audit->finished.count >= AUDIT_QUEUE_MAX;
-	if (!full) {
+	if (!full && !foreseen_claim(audit, entry)) {
+		foreseen_avoid(audit);
 		queue_put(&audit->queued, entry);
 		/* In between, the writer is working or waiting for more, and need not be woken for each. */
 		if (audit->queued.count == 1 || audit->queued.count >= audit->expected)
@@ -845,6 +1068,7 @@ static void audit_destroy(struct audit *audit)
 	queue_free(&audit->finished);
 	buf_free(audit->line);
 	buf_free(audit->group);
+	buf_free(audit->foreseen_line);
 	audit_ahead_close(&audit->ahead, false);
 	close_fdp(&audit->fd);
 	close_fdp(&audit->wake_fd);
@@ -915,6 +1139,7 @@ static enum err audit_init(struct audit *audit, sd_event *event, int state_direc
 
 	err = err ? err : buf_new(AUDIT_LINE_MAX, &audit->line);
 	err = err ? err : buf_new(GROUP_BYTES_MAX, &audit->group);
+	err = err ? err : buf_new(AUDIT_LINE_MAX, &audit->foreseen_line);
 	err = err ? err : open_file(state_directory, &audit->fd);
 	err = err ? err : audit_ahead_open(&audit->ahead, state_directory, audit->disk);
 	err = err ? err : read_end(audit);
@@ -937,7 +1162,7 @@ enum err audit_new_on(sd_event *event, int state_directory, const struct audit_d
 	queue_init(&audit->finished);
 	audit->fd = audit->wake_fd = audit->ahead.fd = -1;
 	audit->disk = disk;
-	audit->works = true;
+	audit->works = audit->foreseen.came_true = true;
 	err = audit_init(audit, event, state_directory);
 	if (err) {
 		loop_done(audit);

@@ -57,6 +57,12 @@ DEFINE_CLEANUP(struct audit *, audit_free);
 MUST_CHECK enum err audit_write(struct audit *audit, const struct audit_record *record, audit_done done,
                                 void *context);
 
+/* This record will probably be queued next: it is made durable already, if nothing else is under way. Nothing of it is in the log unless audit_write is called with the same, but for the time. */
+void audit_foresee(struct audit *audit, const struct audit_record *record);
+
+/* No record comes of what was foreseen. */
+void audit_unforesee(struct audit *audit);
+
 /* Is a refusal of uid to be written? If not it was counted, and need not be waited for. */
 bool audit_admits_refusal(struct audit *audit, uid_t uid);
 

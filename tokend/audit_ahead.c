@@ -135,7 +135,7 @@ enum err audit_ahead_open(struct audit_ahead *ahead, int directory, const struct
 
 /* ---- while it is used ---- */
 
-bool audit_ahead_put(struct audit_ahead *ahead, off_t offset, struct bytes lines)
+bool audit_ahead_try(struct audit_ahead *ahead, off_t offset, struct bytes lines)
 {
 	uint8_t first[HEADER_LEN + 1];
 	size_t at = ahead->used ? ahead->used : HEADER_LEN;
@@ -148,10 +148,20 @@ bool audit_ahead_put(struct audit_ahead *ahead, off_t offset, struct bytes lines
 			return false;
 		ahead->anchor = offset;
 	}
-	if (!write_at(ahead, (off_t)at, lines) || ahead->disk->fdatasync(ahead->fd) < 0)
-		return false;
-	ahead->used = at + lines.len;
-	return true;
+	return write_at(ahead, (off_t)at, lines) && ahead->disk->fdatasync(ahead->fd) == 0;
+}
+
+void audit_ahead_keep(struct audit_ahead *ahead, size_t len)
+{
+	ahead->used = (ahead->used ? ahead->used : HEADER_LEN) + len;
+}
+
+void audit_ahead_scrub(const struct audit_ahead *ahead)
+{
+	static const uint8_t zero;
+
+	if (ahead->fd >= 0)
+		(void)write_at(ahead, (off_t)(ahead->used ? ahead->used : HEADER_LEN), bytes_of(&zero, 1));
 }
 
 void audit_ahead_begin_anew(struct audit_ahead *ahead)

@@ -40,8 +40,13 @@ MUST_CHECK enum err audit_ahead_open(struct audit_ahead *ahead, int directory, c
  * what the disk says; the log then holds no less than before. */
 MUST_CHECK enum err audit_ahead_restore(const struct audit_ahead *ahead, int log, size_t *ret_restored);
 
-/* Makes lines durable that were appended to the log at offset. False: no room, or the disk did not do it; then the log has to be synced, and audit_ahead_begin_anew told when it was. */
-bool audit_ahead_put(struct audit_ahead *ahead, off_t offset, struct bytes lines);
+/* Makes lines durable that stand in the log at offset, or are going to. False: no room, or the disk did not do it; then the log has to be synced, and audit_ahead_begin_anew told when it was.
+ * Until audit_ahead_keep is called with their length, the next lines are written over these. */
+bool audit_ahead_try(struct audit_ahead *ahead, off_t offset, struct bytes lines);
+void audit_ahead_keep(struct audit_ahead *ahead, size_t len);
+
+/* What was tried last is not wanted: after a power failure it would be taken for what was kept. As good as the system's next write of it. */
+void audit_ahead_scrub(const struct audit_ahead *ahead);
 
 /* The log is durable: nothing that is here is needed any more. */
 void audit_ahead_begin_anew(struct audit_ahead *ahead);

@@ -80,10 +80,15 @@ void request_answer_locally(struct request *request, enum err err)
 
 /* ---- policy, then keyring ---- */
 
+static void rule_text(const char *file, unsigned line, size_t text_len, char *text)
+{
+	(void)snprintf(text, text_len, "%s:%u", file, line);
+}
+
 void request_note_rule(struct request *request, const char *file, unsigned line)
 {
 	if (file)
-		(void)snprintf(request->rule, sizeof(request->rule), "%s:%u", file, line);
+		rule_text(file, line, sizeof(request->rule), request->rule);
 }
 
 static const struct key *find_named(const struct request *request)
@@ -276,6 +281,8 @@ static void answer(struct request *request)
 	struct daemon *daemon = request->daemon;
 
 	request->finished = true;
+	if (request->foreseen)
+		audit_unforesee(daemon->audit);
 	if (request->err && !request->hint[0])
 		(void)snprintf(request->hint, sizeof(request->hint), "%s", usual_hint(request->err));
 	if (request->client)
@@ -287,9 +294,10 @@ static void answer(struct request *request)
 
 static void audited(void *context, enum err err);
 
-static enum err write_record(struct request *request, const char *operation)
+/* What the log is to say of it; borrowed from request. */
+static struct audit_record record_of(const struct request *request, const char *operation)
 {
-	const struct audit_record record = {
+	return (struct audit_record){
 		.frontend = request->via,
 		.operation = operation,
 		.peer = &request->peer,
@@ -301,6 +309,29 @@ static enum err write_record(struct request *request, const char *operation)
 		.rule = request->rule[0] ? request->rule : NULL,
 		.result = request->err,
 	};
+}
+
+/* Alone, and asking one key of one token: what the log will say of it is nearly sure, and can be made durable while the token works. */
+void request_foresee(struct request *request, const struct request_try *try)
+{
+	struct audit_record record = record_of(request, operation_text(request));
+	char rule[sizeof(request->rule)];
+
+	if (request->daemon->in_flight != 1)
+		return;
+	record.key = &try->key->id;
+	record.key_name = try->key->name;
+	if (try->rule_file) {
+		rule_text(try->rule_file, try->rule_line, sizeof(rule), rule);
+		record.rule = rule;
+	}
+	audit_foresee(request->daemon->audit, &record);
+	request->foreseen = true;
+}
+
+static enum err write_record(struct request *request, const char *operation)
+{
+	const struct audit_record record = record_of(request, operation);
 
 	audit_expect(request->daemon->audit, request->worker ? worker_in_flight(request->worker) : 0);
 	return audit_write(request->daemon->audit, &record, audited, request);

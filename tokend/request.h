@@ -127,6 +127,7 @@ struct request {
 	bool silent; /* no answer is wanted */
 	bool submitted; /* counted by the daemon */
 	bool finished;
+	bool foreseen; /* its record is being made durable already */
 
 	/* asked */
 	enum request_kind kind;

@@ -21,6 +21,9 @@ void request_explain(struct request *request);
 /* Audits what is to be audited, and then answers. */
 void request_finish(struct request *request, enum err err);
 
+/* Its result is nearly sure, with this one try: the record of it is made durable while the token works. */
+void request_foresee(struct request *request, const struct request_try *try);
+
 /* Its client hung up before anything was done for it: neither released nor refused, so not audited. */
 void request_forget(struct request *request);
 

@@ -391,6 +391,8 @@ static void unwrap_next(struct request *request)
 	if (worker) {
 		request->worker = worker;
 		request->call.cost = work_of(request);
+		if (request->try_count == 1)
+			request_foresee(request, &request->tries[0]);
 		worker_submit(worker, &request->call);
 		return;
 	}

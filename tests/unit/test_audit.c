@@ -153,18 +153,24 @@ static void on_done(void *context, enum err err)
 	answer->answered_ms = now_ms();
 }
 
-static void ask(struct audit *audit, struct answer *answer, const char *name)
+static struct audit_record record_for(const char *name)
 {
 	static const struct key_id id = { { 0xab, 0xcd } };
-	struct peer peer = { .uid = 1000, .gid = 100, .pid = 7, .unit = "x.service" };
-	struct audit_record record = { .frontend = "age",
-		                       .operation = "unwrap",
-		                       .peer = &peer,
-		                       .key_name = name,
-		                       .key = &id,
-		                       .token_uri = "tpm:tabrmd",
-		                       .rule = "10.conf:3",
-		                       .result = OK };
+	static const struct peer peer = { .uid = 1000, .gid = 100, .pid = 7, .unit = "x.service" };
+
+	return (struct audit_record){ .frontend = "age",
+		                      .operation = "unwrap",
+		                      .peer = &peer,
+		                      .key_name = name,
+		                      .key = &id,
+		                      .token_uri = "tpm:tabrmd",
+		                      .rule = "10.conf:3",
+		                      .result = OK };
+}
+
+static void ask(struct audit *audit, struct answer *answer, const char *name)
+{
+	const struct audit_record record = record_for(name);
 
 	*answer = (struct answer){ .asked_ms = now_ms() };
 	assert_int_equal(audit_write(audit, &record, on_done, answer), OK);
@@ -466,6 +472,162 @@ static void test_after_the_loop(void **state)
 	assert_int_equal(answer.calls, 1);
 	assert_int_equal(answer.err, OK);
 	assert_log(1, 0);
+}
+
+/* ---- what is foreseen ---- */
+
+/* The writer has time for it before whatever comes next. */
+static void foresee(struct audit *audit, const char *name, unsigned wait_us)
+{
+	const struct audit_record record = record_for(name);
+
+	audit_foresee(audit, &record);
+	(void)usleep(wait_us);
+}
+
+/* However far it got when the record came: one sync, one line, which is there when the answer leaves. */
+static void test_foreseen(void **state)
+{
+	static const unsigned waits[] = { 0, 20, 50, 100, 200, 5000, 0, 20 };
+	struct audit *audit = open_audit();
+	struct answer answer;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(waits) / sizeof(waits[0]); i++) {
+		foresee(audit, "host", waits[i]);
+		ask(audit, &answer, "host");
+		run_until(&answer);
+		assert_int_equal(answer.err, OK);
+		assert_int_equal(disk.syncs, i + 1);
+		assert_log(i + 1, 0);
+	}
+	assert_int_equal(audit_count(audit), sizeof(waits) / sizeof(waits[0]));
+	audit_free(audit);
+	assert_log(sizeof(waits) / sizeof(waits[0]), 0);
+}
+
+/* What did not come true is nowhere, not even after a power failure, and is not tried again until it would have. */
+static void test_foreseen_wrongly(void **state)
+{
+	static const unsigned waits[] = { 0, 50, 100, 5000 };
+	struct audit *audit;
+	struct answer answer;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(waits) / sizeof(waits[0]); i++) {
+		(void)unlinkat(directory_fd, AUDIT_FILE_NAME, 0);
+		audit = open_audit();
+		foresee(audit, "host", waits[i]);
+		ask(audit, &answer, "other");
+		run_until(&answer);
+		assert_int_equal(answer.err, OK);
+		assert_log(1, 0);
+		assert_null(strstr(found.text, "\"host\""));
+		disk.syncs = 0;
+		foresee(audit, "host", 5000);
+		assert_int_equal(disk.syncs, 0);
+		ask(audit, &answer, "host");
+		run_until(&answer);
+		assert_log(2, 0);
+		foresee(audit, "host", 5000);
+		assert_int_equal(disk.syncs, 2);
+		audit_unforesee(audit);
+		audit_free(audit);
+		assert_log(2, 0);
+	}
+}
+
+/* Both files as a power failure leaves them while the daemon runs, opened as the next start does it. */
+static void assert_after_power_failure(unsigned lines)
+{
+	char command[512];
+	int running = directory_fd;
+	struct audit *again;
+
+	(void)snprintf(command, sizeof(command), "mkdir %s/copy && cp -p %s/audit.* %s/copy", directory,
+	               directory, directory);
+	assert_int_equal(system(command), 0);
+	directory_fd = openat(running, "copy", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(audit_new(event, directory_fd, &again), OK);
+	audit_free(again);
+	read_log();
+	assert_int_equal(found.faults, 0);
+	assert_int_equal(found.lines - found.notes, lines);
+	(void)close(directory_fd);
+	directory_fd = running;
+	(void)snprintf(command, sizeof(command), "rm -rf %s/copy", directory);
+	assert_int_equal(system(command), 0);
+}
+
+static void test_foreseen_and_power_failure(void **state)
+{
+	struct audit *audit = open_audit();
+	struct answer answer;
+
+	(void)state;
+	assert_int_equal(ask_and_wait(audit), OK);
+	foresee(audit, "host", 5000);
+	/* The control: what is durable ahead of the log would be found. */
+	assert_after_power_failure(2);
+	audit_unforesee(audit);
+	(void)usleep(5000);
+	assert_after_power_failure(1);
+	ask(audit, &answer, "host");
+	run_until(&answer);
+	assert_after_power_failure(2);
+	audit_free(audit);
+	assert_log(2, 0);
+}
+
+/* A disk that refuses what is foreseen refuses nothing yet; one that refuses the log does; each recovers. */
+static void test_foreseen_on_bad_disks(void **state)
+{
+	struct audit *audit = open_audit();
+	struct answer answer;
+
+	(void)state;
+	disk.sync_errno = EIO;
+	foresee(audit, "host", 5000);
+	disk.sync_errno = 0;
+	ask(audit, &answer, "host");
+	run_until(&answer);
+	assert_int_equal(answer.err, OK);
+	foresee(audit, "host", 0);
+	ask(audit, &answer, "host");
+	run_until(&answer);
+	foresee(audit, "host", 5000);
+	disk.write_errno = ENOSPC;
+	ask(audit, &answer, "host");
+	run_until(&answer);
+	assert_int_equal(answer.err, ERR_AUDIT);
+	assert_false(audit_works(audit));
+	disk_reset();
+	assert_int_equal(ask_and_wait(audit), OK);
+	audit_free(audit);
+	assert_log(4, 1);
+}
+
+static void test_foreseen_hangs(void **state)
+{
+	struct audit *audit = open_audit();
+	struct answer answer;
+
+	(void)state;
+	disk.hangs = true;
+	foresee(audit, "host", 1000);
+	assert_int_equal(ask_and_wait(audit), ERR_AUDIT);
+	assert_int_equal(ask_and_wait(audit), ERR_AUDIT);
+	disk.hangs = false;
+	(void)usleep(5000);
+	ask(audit, &answer, "host");
+	run_until(&answer);
+	assert_int_equal(answer.err, OK);
+	audit_free(audit);
+	/* The one that was late, a note that it was withheld, the one that was lost, and the last. */
+	read_log();
+	assert_int_equal(found.faults, 0);
+	assert_int_equal(found.lines - found.notes, 2);
+	assert_non_null(strstr(found.text, "\"withheld\""));
 }
 
 /* ---- a disk that is not well ---- */
@@ -885,6 +1047,11 @@ int main(void)
 		TEST(test_changed_last_line),
 		TEST(test_refused_files),
 		TEST(test_two_writers),
+		TEST(test_foreseen),
+		TEST(test_foreseen_wrongly),
+		TEST(test_foreseen_and_power_failure),
+		TEST(test_foreseen_on_bad_disks),
+		TEST(test_foreseen_hangs),
 		TEST(test_full_disk),
 		TEST(test_cost),
 	};
