@@ -31,6 +31,7 @@ struct helper {
 	size_t ready_len[HELPER_READY_MAX];
 	size_t ready_count;
 	enum err answers_failed; /* sticks */
+	unsigned waits; /* for a question, since the device was opened */
 };
 
 typedef enum err (*helper_action)(struct helper *helper, void *context);

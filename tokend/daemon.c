@@ -10,6 +10,7 @@
 
 #include "common/confine.h"
 #include "common/control.h"
+#include "common/give_back.h"
 #include "common/log.h"
 #include "common/secret.h"
 #include "tokend/sandbox.h"
@@ -558,6 +559,7 @@ int daemon_run(struct daemon_start *start)
 		log_info("%zu keys, %zu tokens, %zu rules; ready", keyring_count(daemon->keyring),
 		         daemon->worker_count, policy_rule_count(daemon->policy));
 		(void)sd_notify(0, "READY=1");
+		give_back_text();
 		status = sd_event_loop(daemon->event);
 	}
 	daemon_done(daemon);

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "common/give_back.h"
 #include "common/log.h"
 #include "common/secret.h"
 #include "tokend/daemon.h"
@@ -435,6 +436,7 @@ int supervisor_run(const struct options *options, const struct config *config)
 	if (err)
 		return err_info(err)->exit_code;
 	listener_close_sockets(start.sockets);
+	give_back_text();
 	serve(&supervisor);
 	end_helpers(&supervisor);
 	if (supervisor.own_sockets)
