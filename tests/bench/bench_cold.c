@@ -177,18 +177,22 @@ static double run_tokend(char **restart, const struct token_stanza *stanza)
 	return time;
 }
 
-static void compare(char **restart, const struct token_stanza *stanza, struct device *device,
-                    struct figure *figure)
+struct bench {
+	char **restart;
+	struct token_stanza stanza;
+	struct device device;
+};
+
+static double run_subject(void *context)
 {
-	(void)run_tokend(restart, stanza);
-	(void)run_device(device);
-	for (size_t i = 0; i < figure->runs; i++) {
-		if (i % 2 == 0)
-			figure->subject[i] = run_tokend(restart, stanza);
-		figure->floor_values[i] = run_device(device);
-		if (i % 2 == 1)
-			figure->subject[i] = run_tokend(restart, stanza);
-	}
+	const struct bench *bench = context;
+
+	return run_tokend(bench->restart, &bench->stanza);
+}
+
+static double run_floor(void *context)
+{
+	return run_device(&((struct bench *)context)->device);
 }
 
 int main(int argc, char **argv)
@@ -196,9 +200,8 @@ int main(int argc, char **argv)
 	static struct figure figure = { .what = "first p256 unwrap after the start, through the socket",
 		                        .unit = "ms",
 		                        .floor = "bare ReadPublic, Load, ZGen, Flush" };
-	static struct device device;
+	static struct bench bench;
 	struct recipient recipient;
-	struct token_stanza stanza;
 	struct bytes what;
 
 	if (argc < 6) {
@@ -206,14 +209,14 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	figure.id = argv[1];
-	figure.runs = (size_t)strtoul(argv[4], NULL, 10);
-	if (figure.runs < 1 || figure.runs > FIGURE_RUNS_MAX || secret_client_init() ||
-	    recipient_parse(bytes_of_string(argv[2]), &recipient, &what))
+	figure.runs = figure_runs(argv[4]);
+	if (secret_client_init() || recipient_parse(bytes_of_string(argv[2]), &recipient, &what))
 		bench_die("the command line", ERR_USAGE);
-	bench_stanza(&recipient, &stanza);
-	device.name = argv[3];
-	prepare_device(&device);
-	compare(argv + 5, &stanza, &device, &figure);
+	bench_stanza(&recipient, &bench.stanza);
+	bench.restart = argv + 5;
+	bench.device.name = argv[3];
+	prepare_device(&bench.device);
+	figure_compare(&figure, run_subject, run_floor, &bench);
 	figure_print(&figure);
 	return 0;
 }

@@ -95,17 +95,19 @@ static double run_device(struct device *device)
 	return (double)done / (figure_now() - start);
 }
 
-static void compare(struct socket_client *client, struct device *device, struct figure *figure)
+struct bench {
+	struct socket_client *client;
+	struct device device;
+};
+
+static double run_subject(void *context)
 {
-	(void)socket_client_run(client, BLOCK_SECONDS);
-	(void)run_device(device);
-	for (size_t i = 0; i < figure->runs; i++) {
-		if (i % 2 == 0)
-			figure->subject[i] = socket_client_run(client, BLOCK_SECONDS);
-		figure->floor_values[i] = run_device(device);
-		if (i % 2 == 1)
-			figure->subject[i] = socket_client_run(client, BLOCK_SECONDS);
-	}
+	return socket_client_run(((struct bench *)context)->client, BLOCK_SECONDS);
+}
+
+static double run_floor(void *context)
+{
+	return run_device(&((struct bench *)context)->device);
 }
 
 int main(int argc, char **argv)
@@ -115,8 +117,7 @@ int main(int argc, char **argv)
 		                        .floor = "bare TPM2_ECDH_ZGen" };
 	struct recipient recipient;
 	struct token_stanza stanza;
-	struct socket_client *client;
-	struct device device;
+	struct bench bench;
 	struct bytes what;
 
 	if (argc != 5) {
@@ -124,16 +125,15 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	figure.id = argv[1];
-	figure.runs = (size_t)strtoul(argv[4], NULL, 10);
-	if (figure.runs < 1 || figure.runs > FIGURE_RUNS_MAX || secret_client_init() ||
-	    recipient_parse(bytes_of_string(argv[2]), &recipient, &what))
+	figure.runs = figure_runs(argv[4]);
+	if (secret_client_init() || recipient_parse(bytes_of_string(argv[2]), &recipient, &what))
 		bench_die("the command line", ERR_USAGE);
 	bench_stanza(&recipient, &stanza);
-	client = socket_client_new(1, &stanza);
-	open_device(&device, argv[3]);
-	compare(client, &device, &figure);
+	bench.client = socket_client_new(1, &stanza);
+	open_device(&bench.device, argv[3]);
+	figure_compare(&figure, run_subject, run_floor, &bench);
 	figure_print(&figure);
-	close_device(&device);
-	(void)socket_client_free(client);
+	close_device(&bench.device);
+	(void)socket_client_free(bench.client);
 	return 0;
 }

@@ -57,45 +57,45 @@ static double milliseconds_of(char **command)
 	die(command[0], "did not end with 0");
 }
 
-static void compare(struct figure *figure, char **subject, char **floor)
+struct commands {
+	char **subject, **floor;
+};
+
+static double run_subject(void *context)
 {
-	for (size_t i = 0; i < WARM_UP; i++) {
-		(void)milliseconds_of(subject);
-		(void)milliseconds_of(floor);
-	}
-	for (size_t i = 0; i < figure->runs; i++) {
-		if (i % 2 == 0)
-			figure->subject[i] = milliseconds_of(subject);
-		figure->floor_values[i] = milliseconds_of(floor);
-		if (i % 2 == 1)
-			figure->subject[i] = milliseconds_of(subject);
-	}
+	return milliseconds_of(((const struct commands *)context)->subject);
+}
+
+static double run_floor(void *context)
+{
+	return milliseconds_of(((const struct commands *)context)->floor);
 }
 
 int main(int argc, char **argv)
 {
 	static struct figure figure = { .unit = "ms" };
-	char **subject = argv + 5;
-	char **floor = subject;
+	struct commands commands = { argv + 5, argv + 5 };
 
-	while (floor < argv + argc && strcmp(*floor, "--") != 0)
-		floor++;
-	if (argc < 8 || floor == subject || floor + 1 >= argv + argc) {
+	while (commands.floor < argv + argc && strcmp(*commands.floor, "--") != 0)
+		commands.floor++;
+	if (argc < 8 || commands.floor == commands.subject || commands.floor + 1 >= argv + argc) {
 		(void)fprintf(stderr,
 		              "usage: bench_process ID WHAT FLOOR-NAME RUNS SUBJECT... -- FLOOR...\n");
 		return 2;
 	}
-	*floor++ = NULL;
+	*commands.floor++ = NULL;
 	figure.id = argv[1];
 	figure.what = argv[2];
 	figure.floor = argv[3];
-	figure.runs = (size_t)strtoul(argv[4], NULL, 10);
-	if (figure.runs < 1 || figure.runs > FIGURE_RUNS_MAX)
-		die("runs", "1 to 10000");
+	figure.runs = figure_runs(argv[4]);
 	if (posix_spawn_file_actions_init(&quiet) ||
 	    posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0))
 		die("posix_spawn", "no memory");
-	compare(&figure, subject, floor);
+	for (size_t i = 1; i < WARM_UP; i++) {
+		(void)run_subject(&commands);
+		(void)run_floor(&commands);
+	}
+	figure_compare(&figure, run_subject, run_floor, &commands);
 	figure_print(&figure);
 	if (repeated)
 		(void)fprintf(stderr, "bench: %u runs failed and were repeated\n", repeated);

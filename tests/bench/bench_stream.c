@@ -7,15 +7,14 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "formats/age_stream.h"
+#include "tests/bench/figure.h"
 
 #define TOTAL_LEN (256UL << 20)
 #define SEALED_CHUNK_LEN (AGE_CHUNK_LEN + AGE_CHUNK_TAG_LEN)
 #define CHUNKS (TOTAL_LEN / AGE_CHUNK_LEN)
 #define SEALED_LEN (AGE_NONCE_LEN + CHUNKS * SEALED_CHUNK_LEN)
-#define PAIRS_MAX 1000U
 
 static struct {
 	struct secret *file_key;
@@ -28,14 +27,6 @@ static void die(const char *what)
 {
 	(void)fprintf(stderr, "bench_stream: %s failed\n", what);
 	exit(1);
-}
-
-static double now(void)
-{
-	struct timespec time;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
 static enum err count(void *context, struct bytes bytes)
@@ -95,55 +86,48 @@ static void run_openssl(bool encrypting)
 
 static double seconds_of(bool subject, bool encrypting)
 {
-	double start = now();
+	double start = figure_now();
 
 	if (subject)
 		run_stream(encrypting, count, NULL);
 	else
 		run_openssl(encrypting);
-	return now() - start;
+	return figure_now() - start;
 }
 
-static int by_value(const void *a, const void *b)
+static double gigabytes_a_second(bool subject, bool encrypting)
 {
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
+	return (double)TOTAL_LEN / 1e9 / seconds_of(subject, encrypting);
 }
 
-static double at_fraction(double *values, size_t n, double fraction)
+static double run_subject(void *context)
 {
-	qsort(values, n, sizeof(*values), by_value);
-	return values[(size_t)(fraction * (double)(n - 1))];
+	return gigabytes_a_second(true, *(const bool *)context);
 }
 
-static void compare(bool encrypting, size_t pairs)
+static double run_floor(void *context)
 {
-	static double ratios[PAIRS_MAX], subject[PAIRS_MAX], floor[PAIRS_MAX];
+	return gigabytes_a_second(false, *(const bool *)context);
+}
 
-	for (size_t i = 0; i < pairs; i++) {
-		bool subject_first = i % 2 == 0;
-		double first = seconds_of(subject_first, encrypting),
-		       second = seconds_of(!subject_first, encrypting);
+static void compare(bool encrypting, size_t runs)
+{
+	static struct figure figure = { .id = "P7",
+		                        .unit = "GB/s",
+		                        .floor = "OpenSSL ChaCha20-Poly1305, one thread" };
 
-		subject[i] = (double)TOTAL_LEN / 1e9 / (subject_first ? first : second);
-		floor[i] = (double)TOTAL_LEN / 1e9 / (subject_first ? second : first);
-		ratios[i] = subject[i] / floor[i];
-	}
-	(void)printf("{\"id\":\"%s\",\"what\":\"%s 256 MiB in memory: age_stream / OpenSSL on one "
-	             "thread\",\"value\":%.2f,\"unit\":\"GB/s\","
-	             "\"floor\":\"OpenSSL ChaCha20-Poly1305, one "
-	             "thread\",\"floor_value\":%.2f,\"ratio\":%.2f,\"low\":%.2f,\"runs\":%zu}\n",
-	             encrypting ? "bulk-seal" : "bulk-open", encrypting ? "seal" : "open",
-	             at_fraction(subject, pairs, 0.5), at_fraction(floor, pairs, 0.5),
-	             at_fraction(ratios, pairs, 0.5), at_fraction(ratios, pairs, 0.1), pairs);
+	figure.what = encrypting ? "seal 256 MiB in memory: age_stream / OpenSSL on one thread"
+	                         : "open 256 MiB in memory: age_stream / OpenSSL on one thread";
+	figure.runs = runs;
+	figure_compare(&figure, run_subject, run_floor, &encrypting);
+	figure_print(&figure);
 }
 
 int main(int argc, char **argv)
 {
-	size_t pairs = argc > 1 ? (size_t)atoi(argv[1]) : 20, at = 0;
+	size_t runs = figure_runs(argc > 1 ? argv[1] : "20"), at = 0;
 
-	if (pairs < 1 || pairs > PAIRS_MAX || secret_client_init() || secret_new(16, &bench.file_key))
+	if (secret_client_init() || secret_new(16, &bench.file_key))
 		die("start");
 	bench.plain = calloc(1, TOTAL_LEN);
 	bench.sealed = malloc(SEALED_LEN);
@@ -152,8 +136,8 @@ int main(int argc, char **argv)
 	run_stream(true, keep, &at);
 	if (at != SEALED_LEN)
 		die("sealing");
-	compare(false, pairs);
-	compare(true, pairs);
+	compare(false, runs);
+	compare(true, runs);
 	free(bench.plain);
 	free(bench.sealed);
 	secret_free(bench.file_key);

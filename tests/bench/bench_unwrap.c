@@ -1,6 +1,7 @@
 /*
- * Unwrapping an x25519 key's stanza through tokend's control socket beside unwrapping in this process: bench_unwrap ID KEY-FILE CLIENTS BLOCKS. KEY-FILE is an
- * age key file (AGE-SECRET-KEY-1...) that tokend has a sealed copy of. Blocks of both take turns.
+ * Unwrapping an x25519 key's stanza through tokend's control socket beside unwrapping in this process: bench_unwrap ID KEY-FILE CLIENTS BLOCKS [FLOOR RUNTIME-DIRECTORY]. KEY-FILE is an age key
+ * file (AGE-SECRET-KEY-1...) that tokend has a sealed copy of. Blocks of both take turns. With a RUNTIME-DIRECTORY it is another tokend, and not this process, that is the floor. CLIENTS 0: one
+ * client, and what is measured are the microseconds of each unwrap.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,8 @@ struct bench {
 	struct identity identity;
 	struct token_stanza stanza;
 	struct socket_client *client;
+	struct socket_client *other; /* of the other tokend; NULL: there is none */
+	double seconds; /* of a block; 0: one call */
 };
 
 static void read_identity(const char *path, struct identity *identity)
@@ -47,67 +50,95 @@ static void make_stanza(struct bench *bench)
 	bench_stanza(&recipient, &bench->stanza);
 }
 
-/* Unwraps a second. */
-static double run_in_process(const struct bench *bench)
+static void unwrap(const struct bench *bench)
 {
+	struct secret *file_key = NULL;
+	enum err err = x25519_unwrap(bench->identity.private_key, bench->identity.public_key,
+	                             bench->stanza.share, bench->stanza.body, &file_key);
+
+	if (err)
+		bench_die("unwrapping", err);
+	(void)secret_free(file_key);
+}
+
+/* Unwraps a second, or what one of them took. */
+static double figure_of(const struct bench *bench, double per_second)
+{
+	return bench->seconds > 0 ? per_second : 1e6 / per_second;
+}
+
+static double run_floor(void *context)
+{
+	struct bench *bench = context;
 	double start = figure_now();
 	size_t done = 0;
 
+	if (bench->other)
+		return figure_of(bench, socket_client_run(bench->other, bench->seconds));
 	do {
-		struct secret *file_key = NULL;
-		enum err err = x25519_unwrap(bench->identity.private_key, bench->identity.public_key,
-		                             bench->stanza.share, bench->stanza.body, &file_key);
-
-		if (err)
-			bench_die("unwrapping", err);
-		(void)secret_free(file_key);
+		unwrap(bench);
 		done++;
-	} while (figure_now() < start + BLOCK_SECONDS);
-	return (double)done / (figure_now() - start);
+	} while (figure_now() < start + bench->seconds);
+	return figure_of(bench, (double)done / (figure_now() - start));
 }
 
-static void compare(struct bench *bench, struct figure *figure)
+static double run_subject(void *context)
 {
-	(void)socket_client_run(bench->client, BLOCK_SECONDS);
-	(void)run_in_process(bench);
-	for (size_t i = 0; i < figure->runs; i++) {
-		if (i % 2 == 0)
-			figure->subject[i] = socket_client_run(bench->client, BLOCK_SECONDS);
-		figure->floor_values[i] = run_in_process(bench);
-		if (i % 2 == 1)
-			figure->subject[i] = socket_client_run(bench->client, BLOCK_SECONDS);
-	}
+	struct bench *bench = context;
+
+	return figure_of(bench, socket_client_run(bench->client, bench->seconds));
+}
+
+static void print_added(const struct figure *figure)
+{
+	(void)printf("{\"id\":\"%s\",\"what\":\"added to an unwrap by all that is around it, 1 client: "
+	             "p50\",\"value\":%.1f,\"unit\":\"us\",\"runs\":%zu}\n",
+	             figure->id,
+	             figure_median(figure->subject, figure->runs) -
+	                     figure_median(figure->floor_values, figure->runs),
+	             figure->runs);
 }
 
 int main(int argc, char **argv)
 {
 	static struct bench bench;
-	static struct figure figure = { .unit = "unwraps/s", .floor = "x25519_unwrap in one process" };
-	char what[64];
+	static struct figure figure = { .floor = "x25519_unwrap in one process" };
+	char what[96];
 	size_t clients;
 	enum err err;
 
-	if (argc != 5) {
-		(void)fprintf(stderr, "usage: bench_unwrap ID KEY-FILE CLIENTS BLOCKS\n");
+	if (argc != 5 && argc != 7) {
+		(void)fprintf(stderr,
+		              "usage: bench_unwrap ID KEY-FILE CLIENTS BLOCKS [FLOOR RUNTIME-DIRECTORY]\n");
 		return 2;
 	}
 	clients = (size_t)strtoul(argv[3], NULL, 10);
+	bench.seconds = clients ? BLOCK_SECONDS : 0;
 	figure.id = argv[1];
 	figure.what = what;
-	figure.runs = (size_t)strtoul(argv[4], NULL, 10);
-	if (figure.runs < 1 || figure.runs > FIGURE_RUNS_MAX)
-		bench_die("so many blocks", ERR_USAGE);
-	(void)snprintf(what, sizeof(what), "x25519 unwrap through the socket, %zu client%s", clients,
-	               clients == 1 ? "" : "s");
+	figure.runs = figure_runs(argv[4]);
+	figure.unit = clients ? "unwraps/s" : "us";
+	(void)snprintf(what, sizeof(what), "x25519 unwrap through the socket, %zu client%s",
+	               clients ? clients : 1, clients > 1 ? "s" : "");
 	err = secret_client_init();
 	if (err)
 		bench_die("start", err);
 	read_identity(argv[2], &bench.identity);
 	make_stanza(&bench);
-	bench.client = socket_client_new(clients, &bench.stanza);
-	compare(&bench, &figure);
+	bench.client = socket_client_new(clients ? clients : 1, &bench.stanza);
+	if (argc == 7) {
+		figure.floor = argv[5];
+		if (setenv("TOKEND_RUNTIME_DIR", argv[6], 1) < 0)
+			bench_die("the environment", ERR_NOMEM);
+		bench.other = socket_client_new(clients ? clients : 1, &bench.stanza);
+	}
+	figure_compare(&figure, run_subject, run_floor, &bench);
 	figure_print(&figure);
+	if (!clients)
+		print_added(&figure);
 	(void)socket_client_free(bench.client);
+	if (bench.other)
+		(void)socket_client_free(bench.other);
 	identity_done(&bench.identity);
 	return 0;
 }

@@ -31,7 +31,7 @@ static double at_fraction(double *values, size_t n, double fraction)
 	return values[(size_t)(fraction * (double)(n - 1) + 0.5)];
 }
 
-static double median_of(const double *values, size_t n)
+double figure_median(const double *values, size_t n)
 {
 	static double sorted[FIGURE_RUNS_MAX];
 
@@ -57,10 +57,33 @@ static void bootstrap(const double *ratios, size_t n, double *ret_low, double *r
 	for (size_t i = 0; i < RESAMPLES; i++) {
 		for (size_t k = 0; k < n; k++)
 			sample[k] = ratios[next_index(&seed, n)];
-		medians[i] = median_of(sample, n);
+		medians[i] = figure_median(sample, n);
 	}
 	*ret_low = at_fraction(medians, RESAMPLES, 0.025);
 	*ret_high = at_fraction(medians, RESAMPLES, 0.975);
+}
+
+void figure_compare(struct figure *figure, figure_measure subject, figure_measure floor, void *context)
+{
+	(void)subject(context);
+	(void)floor(context);
+	for (size_t i = 0; i < figure->runs; i++) {
+		if (i % 2 == 0)
+			figure->subject[i] = subject(context);
+		figure->floor_values[i] = floor(context);
+		if (i % 2 == 1)
+			figure->subject[i] = subject(context);
+	}
+}
+
+size_t figure_runs(const char *text)
+{
+	unsigned long runs = strtoul(text, NULL, 10);
+
+	if (runs >= 1 && runs <= FIGURE_RUNS_MAX)
+		return runs;
+	(void)fprintf(stderr, "bench: %s is no number of runs from 1 to %u\n", text, FIGURE_RUNS_MAX);
+	exit(2);
 }
 
 void figure_print(const struct figure *figure)
@@ -74,8 +97,8 @@ void figure_print(const struct figure *figure)
 	bootstrap(ratios, figure->runs, &low, &high);
 	(void)printf("{\"id\":\"%s\",\"what\":\"%s\",\"value\":%.4g,\"unit\":\"%s\",\"floor\":\"%s\","
 	             "\"floor_value\":%.4g,\"ratio\":%.3f,\"low\":%.3f,\"high\":%.3f,\"runs\":%zu}\n",
-	             figure->id, figure->what, median_of(figure->subject, figure->runs), figure->unit,
-	             figure->floor, median_of(figure->floor_values, figure->runs),
-	             median_of(ratios, figure->runs), low, high, figure->runs);
+	             figure->id, figure->what, figure_median(figure->subject, figure->runs), figure->unit,
+	             figure->floor, figure_median(figure->floor_values, figure->runs),
+	             figure_median(ratios, figure->runs), low, high, figure->runs);
 	(void)fflush(stdout);
 }
