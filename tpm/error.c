@@ -7,6 +7,7 @@
 #define FORMAT_1 0x80U
 #define FORMAT_1_CODE 0xbfU
 #define CODE_MASK 0xfffU
+#define OF_A_PARAMETER 0x40U
 
 struct row {
 	TSS2_RC code; /* without the number, where it has one */
@@ -88,8 +89,17 @@ bool tpm_error_is(TSS2_RC rc, TSS2_RC code)
 	       without_number(rc & CODE_MASK) == without_number(code & CODE_MASK);
 }
 
+/* A value that is none, and no parameter's: of a handle, of an object or a session, that we were once given for one. */
+static bool is_no_handle(TSS2_RC code)
+{
+	return code & FORMAT_1 && !(code & OF_A_PARAMETER) &&
+	       without_number(code) == without_number(TPM2_RC_VALUE);
+}
+
 static enum err answer_error(TSS2_RC code)
 {
+	if (is_no_handle(code))
+		return ERR_NO_TOKEN;
 	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++)
 		if (without_number(code) == without_number(answers[i].code))
 			return answers[i].err;
