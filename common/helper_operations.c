@@ -158,6 +158,7 @@ static enum err key_unseal(struct helper *helper, struct helper_key *key)
 
 struct create_action {
 	struct token_create create;
+	struct token_parent trusted[TOKEN_TRUSTED_MAX];
 	struct token_blob blob;
 	uint8_t point[P256_POINT_LEN];
 };
@@ -178,6 +179,20 @@ static enum err create_check(enum key_kind kind, enum key_class class, const str
 	if (class == KEY_CLASS_BOOT && pin)
 		return ERR_USAGE;
 	return kind == KEY_KIND_P256 && import ? ERR_USAGE : OK;
+}
+
+/* As many as the message may have, and of no more than their greatest length: it was parsed. */
+static void trusted_read(const struct token_message *question, struct create_action *action)
+{
+	size_t cursor = 0, count = 0;
+	struct bytes name;
+
+	while (token_message_next(question, TOKEN_FIELD_TRUSTED_PARENT, &cursor, &name)) {
+		memcpy(action->trusted[count].name, name.data, name.len);
+		action->trusted[count++].len = name.len;
+	}
+	action->create.trusted = action->trusted;
+	action->create.trusted_count = count;
 }
 
 static enum err random_key(struct secret **ret_key)
@@ -228,6 +243,7 @@ static enum err operate_create(struct helper *helper, const struct token_message
 	action.create.id = &id;
 	action.create.pin = pin;
 	action.create.sealed = sealed;
+	trusted_read(question, &action);
 	if (!err)
 		err = helper_device_do(helper, create_on_device, &action);
 	return err ? err : create_answer(helper, &action);

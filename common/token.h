@@ -44,6 +44,13 @@ struct token_status {
 	char serial[64];
 };
 
+/* The Name of a device's key that keys are made under. */
+#define TOKEN_TRUSTED_MAX 8U
+struct token_parent {
+	size_t len;
+	uint8_t name[TOKEN_PARENT_NAME_MAX];
+};
+
 /* One key to be made. */
 struct token_create {
 	const struct key_id *id; /* borrowed; goes into what the PIN becomes on the device */
@@ -51,6 +58,8 @@ struct token_create {
 	const struct secret *pin; /* borrowed; NULL: no PIN, so the device does not count its failures */
 	const struct secret
 	        *sealed; /* borrowed; 32 bytes to seal, for kinds x25519 and symmetric; NULL for p256 */
+	const struct token_parent *trusted; /* borrowed; when there are any, no other parent will do */
+	size_t trusted_count;
 };
 
 /* One key to be made usable again. */
@@ -96,7 +105,8 @@ struct token_ops {
 	/* May a PIN that is not known to be right be tried? ERR_PIN_LOCKED when the device's last tries would be spent. */
 	MUST_CHECK enum err (*may_try_pin)(struct token *token);
 
-	/* Makes a p256 key, or seals 32 bytes. ret_point: the public key, for p256 only. */
+	/* Makes a p256 key, or seals 32 bytes. ret_point: the public key, for p256 only. ERR_TOKEN_STATE when there is none of the trusted parents:
+	 * then nothing secret was sent. */
 	MUST_CHECK enum err (*create)(struct token *token, const struct token_create *create,
 	                              struct token_blob *ret_blob, uint8_t ret_point[P256_POINT_LEN]);
 

@@ -41,6 +41,7 @@ static const struct rule rules[TOKEN_FIELD_COUNT] = {
 	[TOKEN_FIELD_COMMANDS] = { 4, 4, 1, ANY_BYTE },
 	[TOKEN_FIELD_MANUFACTURER] = { 0, 63, 1, PRINTABLE },
 	[TOKEN_FIELD_SERIAL] = { 0, 63, 1, PRINTABLE },
+	[TOKEN_FIELD_TRUSTED_PARENT] = { 1, TOKEN_PARENT_NAME_MAX, TOKEN_TRUSTED_MAX, ANY_BYTE },
 };
 
 /* PUBLIC is the one field of two lengths. */

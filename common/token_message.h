@@ -15,6 +15,7 @@
  * HELLO    -                                                           BOX_KEY
  * STATUS   -                                                           STATUS fields
  * CREATE   KEY_ID KIND CLASS [SEALED_PIN] [SEALED_KEY]                 PUBLIC (65-byte point, 32-byte X25519 key; none for symmetric) BLOB_*
+ *          [TRUSTED_PARENT...]
  * LOAD     KEY_ID KIND CLASS BLOB_* [PUBLIC]                           -            keeps the blob; touches the device at first use only
  * UNLOAD   KEY_ID                                                      -
  * UNLOCK   KEY_ID SEALED_PIN                                           -            proves the PIN on the device, then keeps the key open
@@ -34,6 +35,9 @@
  * UNWRAP that it opened. A wrong PIN leaves an open key open. LOAD of what is loaded already changes nothing. CREATE and UNLOCK answer
  * ERR_BAD_MESSAGE for what was not sealed to this helper's BOX_KEY (it was started anew: ask HELLO again), ERR_PIN_NEEDED when the class wants a
  * PIN and none came, ERR_USAGE for a PIN where there is none, of a wrong length, or a key that is not 32 bytes. STATUS of an absent device is OK and says so.
+ *
+ * TRUSTED_PARENT is a BLOB_PARENT_NAME of a key that there is already. When any is given, a new key is made under one of those parents or not at all (ERR_TOKEN_STATE): what is
+ * sealed must not go to a device that merely stands where ours stood.
  */
 #pragma once
 
@@ -87,6 +91,7 @@ enum token_field {
 	TOKEN_FIELD_COMMANDS, /* 4 */
 	TOKEN_FIELD_MANUFACTURER, /* <= 63, printable ASCII */
 	TOKEN_FIELD_SERIAL, /* <= 63, printable ASCII */
+	TOKEN_FIELD_TRUSTED_PARENT, /* <= 66, repeated <= TOKEN_TRUSTED_MAX */
 	TOKEN_FIELD_COUNT,
 };
 

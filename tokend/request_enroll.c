@@ -107,6 +107,43 @@ static enum err take_key(struct request *request, const struct token_message *me
 
 /* ---- asking the token ---- */
 
+struct trusted {
+	const struct token_blob *parents[TOKEN_TRUSTED_MAX]; /* borrowed; each of another Name */
+	size_t count;
+};
+
+static void trusted_add(struct trusted *trusted, const struct token_blob *blob)
+{
+	const struct bytes name = bytes_of(blob->parent_name, blob->parent_name_len);
+
+	for (size_t i = 0; i < trusted->count; i++)
+		if (bytes_equal(name, bytes_of(trusted->parents[i]->parent_name,
+		                               trusted->parents[i]->parent_name_len)))
+			return;
+	if (name.len && trusted->count < TOKEN_TRUSTED_MAX)
+		trusted->parents[trusted->count++] = blob;
+}
+
+/* The parents of all keys that this token has already: it is known by them, and what is to be sealed is not for another one. */
+static enum err put_trusted(const struct keyring *keyring, const char *uri, struct buf *packet)
+{
+	struct trusted trusted = { .count = 0 };
+	enum err err = OK;
+
+	for (size_t i = 0; i < keyring_count(keyring); i++) {
+		const struct key *key = keyring_at(keyring, i);
+
+		for (size_t slot = 0; slot < key->slot_count; slot++)
+			if (strcmp(key->slots[slot]->token_uri, uri) == 0)
+				trusted_add(&trusted, &key->slots[slot]->blob);
+	}
+	for (size_t i = 0; !err && i < trusted.count; i++)
+		err = token_message_put(
+		        packet, TOKEN_FIELD_TRUSTED_PARENT,
+		        bytes_of(trusted.parents[i]->parent_name, trusted.parents[i]->parent_name_len));
+	return err;
+}
+
 static enum err build(struct worker_call *call, struct buf *packet)
 {
 	const struct request *request = (const struct request *)call;
@@ -123,6 +160,8 @@ static enum err build(struct worker_call *call, struct buf *packet)
 	if (!err && request->sealed_key_len)
 		err = token_message_put(packet, TOKEN_FIELD_SEALED_KEY,
 		                        bytes_of(request->sealed_key, request->sealed_key_len));
+	if (!err)
+		err = put_trusted(request->daemon->keyring, worker_uri(request->worker), packet);
 	return err;
 }
 
@@ -145,6 +184,12 @@ static void done(struct worker_call *call, enum err err, const struct token_mess
 	if (err == ERR_BAD_MESSAGE)
 		request_refuse(request, ERR_USAGE, "the same command again",
 		               "the PIN or key was sealed to a helper that has been started anew since");
+	else if (err == ERR_TOKEN_STATE)
+		request_refuse(
+		        request, err, "tokenctl tokens",
+		        "%s makes no key: it is not the device that the other keys there were made on, "
+		        "or its state forbids it",
+		        worker_uri(request->worker));
 	else if (err == ERR_NO_TOKEN)
 		request_refuse(request, err, "tokenctl tokens", "the token %s is not there",
 		               worker_uri(request->worker));

@@ -121,9 +121,13 @@ static bool has_slot_error(TSS2_RC rc)
 
 enum err tpm_with_slot(struct token *token, tpm_command command, void *context)
 {
-	TSS2_RC rc = command(token, context);
+	TSS2_RC rc;
 	bool swept = false;
 
+	/* Whatever a command on a broken context brought would be lost to whoever asked for it. */
+	if (token->broken)
+		return ERR_NO_TOKEN;
+	rc = command(token, context);
 	while (tpm_error(rc) == ERR_TOKEN_FULL && !token->broken) {
 		struct tpm_object *oldest = has_slot_error(rc) ? longest_unused(token) : NULL;
 		enum err err = oldest ? evict(token, oldest) : OK;
@@ -136,6 +140,8 @@ enum err tpm_with_slot(struct token *token, tpm_command command, void *context)
 		if (!oldest)
 			tpm_sweep(token);
 		swept = swept || !oldest;
+		if (token->broken)
+			return ERR_NO_TOKEN;
 		rc = command(token, context);
 	}
 	return token->broken ? ERR_NO_TOKEN : tpm_check(token, rc);

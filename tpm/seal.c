@@ -92,9 +92,10 @@ static TSS2_RC create_command(struct token *token, void *context)
 	static const TPML_PCR_SELECTION no_pcr = { 0 };
 	struct creation *creation = context;
 
-	return Esys_Create(token->esys, creation->parent->object.tr, creation->session, ESYS_TR_NONE,
-	                   ESYS_TR_NONE, creation->sensitive, creation->template, &no_data, &no_pcr,
-	                   &creation->private_area, &creation->public_area, NULL, NULL, NULL);
+	return tpm_session_result(
+	        token, Esys_Create(token->esys, creation->parent->object.tr, creation->session, ESYS_TR_NONE,
+	                           ESYS_TR_NONE, creation->sensitive, creation->template, &no_data, &no_pcr,
+	                           &creation->private_area, &creation->public_area, NULL, NULL, NULL));
 }
 
 static enum err blob_fill(const struct creation *creation, uint32_t parent_handle,
@@ -158,7 +159,7 @@ enum err tpm_create(struct token *token, const struct token_create *create, stru
 {
 	struct tpm_parent *parent = NULL;
 	uint32_t handle = 0;
-	enum err err = tpm_parent_for_new(token, &parent, &handle);
+	enum err err = tpm_parent_for_new(token, create, &parent, &handle);
 
 	if (!err)
 		err = create_under(token, parent, handle, create, ret_blob, ret_point);
@@ -210,8 +211,9 @@ static TSS2_RC load_command(struct token *token, void *context)
 {
 	struct loading *loading = context;
 
-	return Esys_Load(token->esys, loading->parent->object.tr, loading->session, ESYS_TR_NONE,
-	                 ESYS_TR_NONE, &loading->private_area, &loading->public_area, &loading->tr);
+	return tpm_session_result(token, Esys_Load(token->esys, loading->parent->object.tr, loading->session,
+	                                           ESYS_TR_NONE, ESYS_TR_NONE, &loading->private_area,
+	                                           &loading->public_area, &loading->tr));
 }
 
 static enum err load_under(struct token *token, struct loading *loading, struct token_key *key)
@@ -276,6 +278,9 @@ enum err tpm_load(struct token *token, const struct token_load *load, struct tok
 	tpm_parent_release(loading->parent);
 	if (!token->broken)
 		tpm_sweep_arrived(token, &key->object.name);
+	/* An error that the device did not say, but somebody on the way, leaves the object where it is. */
+	if (err)
+		tpm_sweep_note(token, &key->object.name);
 	if (!err)
 		*ret_key = TAKE(key);
 	return err;
@@ -336,8 +341,12 @@ static enum err session_restart(struct token *token, const struct token_key *key
 static enum err use_begin(struct token *token, struct token_key *key, const struct secret *pin,
                           TPMA_SESSION attributes, ESYS_TR *ret_session)
 {
-	enum err err = session_restart(token, key);
+	enum err err;
 
+	/* In a session whose ends disagree every HMAC is wrong. To the device that would be one more wrong PIN, and to whoever typed it as well. */
+	if (key->has_pin && token->session_doubtful)
+		tpm_session_flush(token);
+	err = session_restart(token, key);
 	if (!err)
 		err = tpm_object_ready(token, &key->object);
 	if (!err)
@@ -381,8 +390,9 @@ enum err tpm_ecdh(struct token *token, struct token_key *key, const struct secre
 	enum err err = use_begin(token, key, pin, PROTECT_BOTH, &session);
 
 	if (!err)
-		err = tpm_check(token, Esys_ECDH_ZGen(token->esys, key->object.tr, session, ESYS_TR_NONE,
-		                                      ESYS_TR_NONE, &in, &out));
+		err = tpm_check(token, tpm_session_result(token, Esys_ECDH_ZGen(token->esys, key->object.tr,
+		                                                                session, ESYS_TR_NONE,
+		                                                                ESYS_TR_NONE, &in, &out)));
 	if (!err)
 		err = x_copy(out, ret_x);
 	if (out)
@@ -407,8 +417,9 @@ enum err tpm_unseal(struct token *token, struct token_key *key, const struct sec
 	enum err err = use_begin(token, key, pin, TPMA_SESSION_ENCRYPT, &session);
 
 	if (!err)
-		err = tpm_check(token, Esys_Unseal(token->esys, key->object.tr, session, ESYS_TR_NONE,
-		                                   ESYS_TR_NONE, &data));
+		err = tpm_check(token,
+		                tpm_session_result(token, Esys_Unseal(token->esys, key->object.tr, session,
+		                                                      ESYS_TR_NONE, ESYS_TR_NONE, &data)));
 	if (!err)
 		err = data_copy(data, ret_sealed);
 	if (data)

@@ -14,25 +14,32 @@ static TSS2_RC start(struct token *token, void *context)
 		.mode.aes = TPM2_ALG_CFB,
 	};
 	struct start *request = context;
+	uint32_t before = shim_commands(token->shim);
+	TSS2_RC rc = Esys_StartAuthSession(token->esys, request->salt_key, ESYS_TR_NONE, ESYS_TR_NONE,
+	                                   ESYS_TR_NONE, ESYS_TR_NONE, NULL, TPM2_SE_HMAC, &aes_128_cfb,
+	                                   TPM2_ALG_SHA256, &request->session);
 
-	return Esys_StartAuthSession(token->esys, request->salt_key, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
-	                             ESYS_TR_NONE, NULL, TPM2_SE_HMAC, &aes_128_cfb, TPM2_ALG_SHA256,
-	                             &request->session);
+	token->sweep.sessions_sent += shim_commands(token->shim) - before;
+	return rc;
 }
 
 static enum err session_start(struct token *token, struct tpm_parent *parent)
 {
 	struct start request = { parent->object.tr, ESYS_TR_NONE };
+	TPM2_HANDLE handle;
 	enum err err = tpm_sweep_before_session(token);
 
 	if (err)
 		return err;
-	token->sweep.session_sent = true;
 	err = tpm_with_slot(token, start, &request);
 	if (err)
 		return err;
 	token->session = request.session;
-	return tpm_check(token, Esys_TR_GetTpmHandle(token->esys, request.session, &token->sweep.session));
+	token->session_doubtful = false;
+	err = tpm_check(token, Esys_TR_GetTpmHandle(token->esys, request.session, &handle));
+	if (!err)
+		tpm_sweep_session_arrived(token, handle);
+	return err;
 }
 
 /*
@@ -55,6 +62,12 @@ enum err tpm_session(struct token *token, struct tpm_parent *parent, TPMA_SESSIO
 	return err;
 }
 
+TSS2_RC tpm_session_result(struct token *token, TSS2_RC rc)
+{
+	token->session_doubtful = rc != TSS2_RC_SUCCESS;
+	return rc;
+}
+
 void tpm_session_flush(struct token *token)
 {
 	bool flushed = token->session != ESYS_TR_NONE && token->esys && !token->broken &&
@@ -63,6 +76,6 @@ void tpm_session_flush(struct token *token)
 	token->session = ESYS_TR_NONE;
 	if (flushed) {
 		token->sweep.session = 0;
-		token->sweep.session_sent = false;
+		token->sweep.sessions_sent -= token->sweep.sessions_sent > 0;
 	}
 }

@@ -44,21 +44,27 @@ static bool name_is(const struct tpm_parent *parent, struct bytes name)
 
 /* ---- the persistent one ---- */
 
+/* A persistent object takes a slot even to be read. That there is none is an answer, and leaves *context as it is. */
+static TSS2_RC read_persistent(struct token *token, void *context)
+{
+	TSS2_RC rc = Esys_TR_FromTPMPublic(token->esys, TPM_SRK_HANDLE, ESYS_TR_NONE, ESYS_TR_NONE,
+	                                   ESYS_TR_NONE, context);
+
+	return tpm_error_is(rc, TPM2_RC_HANDLE) ? TSS2_RC_SUCCESS : rc;
+}
+
 /* ERR_TOKEN_STATE when there is none. */
 static enum err persistent_find(struct token *token)
 {
 	struct tpm_parent *parent = &token->persistent;
 	ESYS_TR tr = ESYS_TR_NONE;
-	TSS2_RC rc;
 	enum err err;
 
 	if (parent->known)
 		return OK;
-	rc = Esys_TR_FromTPMPublic(token->esys, TPM_SRK_HANDLE, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
-	                           &tr);
-	if (tpm_error_is(rc, TPM2_RC_HANDLE))
+	err = tpm_with_slot(token, read_persistent, &tr);
+	if (!err && tr == ESYS_TR_NONE)
 		return ERR_TOKEN_STATE;
-	err = tpm_check(token, rc);
 	if (!err)
 		err = parent_name(token, tr, &parent->name);
 	if (err)
@@ -91,14 +97,18 @@ bool tpm_name_of(const TPMT_PUBLIC *area, TPM2B_NAME *ret_name)
 	return crypto_hash_sha256(ret_name->name + 2, marshalled, len) == 0;
 }
 
+static TSS2_RC read_again(struct token *token, void *context)
+{
+	return Esys_ReadPublic(token->esys, token->persistent.object.tr, ESYS_TR_NONE, ESYS_TR_NONE,
+	                       ESYS_TR_NONE, context, NULL, NULL);
+}
+
 /* Can what stands at the handle be the parent of our keys? It is read again for that, so it must have the Name that was computed before. */
 static enum err persistent_suitable(struct token *token, bool *ret_suitable)
 {
 	TPM2B_PUBLIC *public_area = NULL;
 	TPM2B_NAME name = { 0 };
-	enum err err =
-	        tpm_check(token, Esys_ReadPublic(token->esys, token->persistent.object.tr, ESYS_TR_NONE,
-	                                         ESYS_TR_NONE, ESYS_TR_NONE, &public_area, NULL, NULL));
+	enum err err = tpm_with_slot(token, read_again, &public_area);
 
 	if (err)
 		return err;
@@ -131,14 +141,19 @@ static enum err transient_make(struct token *token)
 {
 	struct tpm_parent *parent = &token->transient;
 	ESYS_TR tr = ESYS_TR_NONE;
+	bool lost_before;
 	enum err err = tpm_objects_shrink(token, TPM_OBJECTS_MAX - 1);
 
-	if (!err)
-		err = tpm_with_slot(token, create_primary, &tr);
+	if (err)
+		return err;
+	lost_before = tpm_sweep_primary_sent(token);
+	err = tpm_with_slot(token, create_primary, &tr);
 	if (err)
 		return err;
 	tpm_object_loaded(token, &parent->object, tr);
 	err = parent_name(token, tr, &parent->name);
+	if (!err)
+		tpm_sweep_primary_arrived(token, lost_before, &parent->name);
 	parent->known = !err;
 	return err;
 }
@@ -147,6 +162,26 @@ static enum err transient_ready(struct token *token)
 {
 	return token->transient.known ? tpm_object_ready(token, &token->transient.object)
 	                              : transient_make(token);
+}
+
+/* ---- which of them is believed ---- */
+
+static bool trusted(const struct token_create *create, const struct tpm_parent *parent)
+{
+	for (size_t i = 0; i < create->trusted_count; i++)
+		if (name_is(parent, bytes_of(create->trusted[i].name, create->trusted[i].len)))
+			return true;
+	return create->trusted_count == 0;
+}
+
+/* What has another Name than it should is read anew the next time: it may have been a lie on the bus, and that may be over. */
+static void parent_forget(struct token *token, struct tpm_parent *parent)
+{
+	if (parent == &token->transient)
+		tpm_object_drop(token, &parent->object);
+	else if (parent->object.tr != ESYS_TR_NONE && !token->broken)
+		(void)Esys_TR_Close(token->esys, &parent->object.tr);
+	*parent = (struct tpm_parent){ .object.tr = ESYS_TR_NONE };
 }
 
 /* ---- what the others ask for ---- */
@@ -162,8 +197,10 @@ enum err tpm_parent_of(struct token *token, uint32_t handle, struct bytes name,
 	err = parent == &token->persistent ? persistent_find(token) : transient_ready(token);
 	if (err)
 		return err;
-	if (!name_is(parent, name))
+	if (!name_is(parent, name)) {
+		parent_forget(token, parent);
 		return ERR_TOKEN_STATE;
+	}
 	parent->object.pinned = true;
 	*ret_parent = parent;
 	return OK;
@@ -183,13 +220,14 @@ static void transient_persist(struct token *token)
 		(void)tpm_check(token, rc);
 }
 
-static enum err persistent_make(struct token *token)
+static enum err persistent_make(struct token *token, const struct token_create *create)
 {
 	enum err err = transient_ready(token);
 
 	if (err)
 		return err;
-	transient_persist(token);
+	if (trusted(create, &token->transient))
+		transient_persist(token);
 	if (token->broken)
 		return ERR_NO_TOKEN;
 	err = persistent_find(token);
@@ -200,17 +238,25 @@ static enum err persistent_make(struct token *token)
 	return err == ERR_TOKEN_STATE ? OK : err;
 }
 
-enum err tpm_parent_for_new(struct token *token, struct tpm_parent **ret_parent, uint32_t *ret_handle)
+enum err tpm_parent_for_new(struct token *token, const struct token_create *create,
+                            struct tpm_parent **ret_parent, uint32_t *ret_handle)
 {
 	bool suitable = false;
 	enum err err = persistent_find(token);
 
 	if (err == ERR_TOKEN_STATE)
-		err = persistent_make(token);
+		err = persistent_make(token, create);
 	if (!err && token->persistent.known)
 		err = persistent_suitable(token, &suitable);
+	suitable = suitable && trusted(create, &token->persistent);
+	if (!err && token->persistent.known && !suitable)
+		parent_forget(token, &token->persistent);
 	if (!err && !suitable)
 		err = transient_ready(token);
+	if (!err && !suitable && !trusted(create, &token->transient)) {
+		parent_forget(token, &token->transient);
+		err = ERR_TOKEN_STATE;
+	}
 	if (err)
 		return err;
 	*ret_parent = suitable ? &token->persistent : &token->transient;

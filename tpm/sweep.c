@@ -2,7 +2,7 @@
  * On a TPM that no resource manager stands before, what we lost hold of fills its few slots until it is reset: an answer that did not arrive carried
  * the handle of something that is loaded now. So losses are remembered by what can be recognised again. An object has a Name, and an object with the
  * Name of one of our keys is ours, whatever its handle. A session has nothing; but when one was lost, the sessions before the next is started are
- * listed, and a single new one that is found after another loss is ours. If there is any doubt it stays.
+ * listed, and new ones that are found after another loss are ours, if there are no more than were asked for. If there is any doubt they stay.
  */
 #include "tpm/error.h"
 #include "tpm/token.h"
@@ -46,6 +46,21 @@ void tpm_sweep_arrived(struct token *token, const TPM2B_NAME *name)
 		token->sweep.in_flight.size = 0;
 }
 
+bool tpm_sweep_primary_sent(struct token *token)
+{
+	bool lost_before = token->sweep.primary_lost;
+
+	token->sweep.primary_lost = true;
+	return lost_before;
+}
+
+void tpm_sweep_primary_arrived(struct token *token, bool lost_before, const TPM2B_NAME *name)
+{
+	if (lost_before)
+		tpm_sweep_note(token, name);
+	token->sweep.primary_lost = false;
+}
+
 void tpm_sweep_before_close(struct token *token)
 {
 	struct tpm_sweep *sweep = &token->sweep;
@@ -80,20 +95,6 @@ static enum err handles(struct token *token, TPM2_HANDLE first, TPM2_HANDLE *ret
 	memcpy(ret_handles, data->data.handles.handle, *ret_count * sizeof(*ret_handles));
 	Esys_Free(data);
 	return OK;
-}
-
-enum err tpm_sweep_before_session(struct token *token)
-{
-	struct tpm_sweep *sweep = &token->sweep;
-	enum err err = OK;
-
-	sweep->sessions_listed = false;
-	sweep->session = 0;
-	if (!sweep->broken_before)
-		return OK;
-	err = handles(token, FIRST_SESSION, sweep->sessions, TPM_SWEEP_SESSIONS, &sweep->session_count);
-	sweep->sessions_listed = !err;
-	return err;
 }
 
 /* ---- objects ---- */
@@ -151,43 +152,82 @@ static bool listed(const struct tpm_sweep *sweep, TPM2_HANDLE handle)
 	return false;
 }
 
-/* The one that came since the others were listed; where they were not listed, the one that the TPM named. 0: none, or more than one. */
-static TPM2_HANDLE session_lost(const struct tpm_sweep *sweep, const TPM2_HANDLE *found, size_t count)
+/* Those that came since the others were listed; where they were not listed, the one that the TPM named. Not the one that is in use. */
+static size_t sessions_lost(const struct token *token, TPM2_HANDLE *handles, size_t count)
 {
-	TPM2_HANDLE lost = 0;
+	const struct tpm_sweep *sweep = &token->sweep;
+	size_t lost = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (sweep->sessions_listed ? listed(sweep, found[i]) : found[i] != sweep->session)
+		bool named = handles[i] == sweep->session;
+
+		if (named && token->session != ESYS_TR_NONE)
 			continue;
-		if (lost)
-			return 0;
-		lost = found[i];
+		if (sweep->sessions_listed ? !listed(sweep, handles[i]) : named)
+			handles[lost++] = handles[i];
 	}
 	return lost;
 }
 
-static enum err session_sweep(struct token *token)
+static enum err session_flush(struct token *token, TPM2_HANDLE handle)
+{
+	ESYS_TR tr = ESYS_TR_NONE;
+	enum err err = tpm_check(token, Esys_TR_FromTPMPublic(token->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE,
+	                                                      ESYS_TR_NONE, &tr));
+
+	return err ? err : tpm_check(token, Esys_FlushContext(token->esys, tr));
+}
+
+/* More than were asked for cannot all be ours, and nobody knows which are: then they stay. */
+static enum err sessions_sweep(struct token *token)
 {
 	struct tpm_sweep *sweep = &token->sweep;
-	TPM2_HANDLE found[TPM_SWEEP_SESSIONS], lost;
+	TPM2_HANDLE found[TPM_SWEEP_SESSIONS];
+	const uint32_t in_use = token->session != ESYS_TR_NONE;
 	size_t count = 0;
-	ESYS_TR tr = ESYS_TR_NONE;
-	enum err err = OK;
+	enum err err;
 
-	if (!sweep->session_sent || token->session != ESYS_TR_NONE)
+	if (sweep->sessions_sent <= in_use)
 		return OK;
 	err = handles(token, FIRST_SESSION, found, TPM_SWEEP_SESSIONS, &count);
-	lost = err ? 0 : session_lost(sweep, found, count);
-	if (lost)
-		err = tpm_check(token, Esys_TR_FromTPMPublic(token->esys, lost, ESYS_TR_NONE, ESYS_TR_NONE,
-		                                             ESYS_TR_NONE, &tr));
-	if (!err && lost)
-		err = tpm_check(token, Esys_FlushContext(token->esys, tr));
-	if (!err) {
-		sweep->session = 0;
-		sweep->session_sent = false;
-	}
+	if (err)
+		return err;
+	count = sessions_lost(token, found, count);
+	for (size_t i = 0; !err && count <= sweep->sessions_sent - in_use && i < count; i++)
+		err = session_flush(token, found[i]);
+	if (!err)
+		sweep->sessions_sent = in_use;
 	return err;
+}
+
+/* One that was lost and could not be swept yet must not be taken for somebody else's from now on: that is tried once more first. */
+enum err tpm_sweep_before_session(struct token *token)
+{
+	struct tpm_sweep *sweep = &token->sweep;
+	enum err err;
+
+	if (!sweep->broken_before && sweep->sessions_sent == 0)
+		return OK;
+	err = sessions_sweep(token);
+	if (err)
+		return err;
+	sweep->sessions_listed = false;
+	sweep->session = 0;
+	err = handles(token, FIRST_SESSION, sweep->sessions, TPM_SWEEP_SESSIONS, &sweep->session_count);
+	sweep->sessions_listed = !err;
+	return err;
+}
+
+/* What is ours now was nobody's before, whatever the list said. When it was asked for more than once, there may be more than one. */
+void tpm_sweep_session_arrived(struct token *token, TPM2_HANDLE handle)
+{
+	struct tpm_sweep *sweep = &token->sweep;
+
+	sweep->session = handle;
+	for (size_t i = 0; i < sweep->session_count; i++)
+		if (sweep->sessions[i] == handle)
+			sweep->sessions[i] = 0;
+	sweep->wanted = sweep->wanted || sweep->sessions_sent > 1;
 }
 
 void tpm_sweep(struct token *token)
@@ -198,9 +238,9 @@ void tpm_sweep(struct token *token)
 
 	/* A reset has swept already, and sessions that are there now are others'. */
 	if (reset)
-		sweep->session_sent = false;
+		sweep->sessions_sent = 0;
 	else
-		err = session_sweep(token);
+		err = sessions_sweep(token);
 	if (!err)
 		err = objects_sweep(token);
 	/* What could not be done is done when the connection has been opened once more. */

@@ -63,8 +63,10 @@ struct tpm_sweep {
 	TPM2B_NAME names[TPM_SWEEP_NAMES]; /* of objects of ours */
 	size_t name_count;
 	TPM2B_NAME in_flight; /* of the object that is being loaded; empty: none is */
+	bool primary_lost; /* a transient parent was asked for and did not arrive; its Name is the TPM's to say */
 	TPM2_HANDLE session; /* ours, as the TPM named it; 0: none */
-	bool session_sent; /* one was asked for, so there may be one */
+	uint32_t
+	        sessions_sent; /* how often one was asked for, ESYS's own repetitions included: so many may be ours */
 	bool sessions_listed;
 	TPM2_HANDLE sessions[TPM_SWEEP_SESSIONS]; /* of others, from before */
 	size_t session_count;
@@ -78,6 +80,7 @@ struct token {
 	struct shim *shim;
 	ESYS_CONTEXT *esys;
 	ESYS_TR session; /* ESYS_TR_NONE: not started */
+	bool session_doubtful; /* its last command got an error, which anybody on the bus could have made */
 	struct tpm_parent persistent;
 	struct tpm_parent transient;
 	struct tpm_object *loaded;
@@ -114,8 +117,13 @@ void tpm_sweep_note(struct token *token, const TPM2B_NAME *name);
 /* An object of this Name is about to be loaded, and was. Until then one that stands on the TPM is a lost one. */
 void tpm_sweep_sent(struct token *token, const TPM2B_NAME *name);
 void tpm_sweep_arrived(struct token *token, const TPM2B_NAME *name);
+/* A transient parent is about to be asked for, and arrived: made anew it has the same Name as one that was lost. */
+bool tpm_sweep_primary_sent(struct token *token);
+void tpm_sweep_primary_arrived(struct token *token, bool lost_before, const TPM2B_NAME *name);
 /* Before our session is started: whose are there already? Only after the first loss, so that a first unwrap costs no command for it. */
 MUST_CHECK enum err tpm_sweep_before_session(struct token *token);
+/* After sent commands one arrived, with this handle. */
+void tpm_sweep_session_arrived(struct token *token, TPM2_HANDLE handle);
 /* The connection is about to be closed with these loaded. */
 void tpm_sweep_before_close(struct token *token);
 /* Flushes what is ours and was lost; nothing that might be somebody else's. */
@@ -127,6 +135,8 @@ void tpm_sweep(struct token *token);
 MUST_CHECK enum err tpm_session(struct token *token, struct tpm_parent *parent, TPMA_SESSION attributes,
                                 ESYS_TR *ret_session);
 void tpm_session_flush(struct token *token);
+/* Passes on what a command in the session got: only success proves that both ends still agree on the session's nonces. */
+TSS2_RC tpm_session_result(struct token *token, TSS2_RC rc);
 
 /* object.c */
 
@@ -149,9 +159,10 @@ void tpm_objects_forget(struct token *token);
 /* The parent at handle, ready for a command and kept loaded until it is released, if its Name is name: ERR_TOKEN_STATE when not. */
 MUST_CHECK enum err tpm_parent_of(struct token *token, uint32_t handle, struct bytes name,
                                   struct tpm_parent **ret_parent);
-/* The parent for new keys: the persistent one if it is suitable, a new persistent one if there is none, else a transient one. */
-MUST_CHECK enum err tpm_parent_for_new(struct token *token, struct tpm_parent **ret_parent,
-                                       uint32_t *ret_handle);
+/* The parent for a new key: the persistent one if it is suitable, a new persistent one if there is none, else a transient one. ERR_TOKEN_STATE when
+ * that is none of those that are trusted. */
+MUST_CHECK enum err tpm_parent_for_new(struct token *token, const struct token_create *create,
+                                       struct tpm_parent **ret_parent, uint32_t *ret_handle);
 /* Computes the Name of a public area whose nameAlg is SHA-256. */
 bool tpm_name_of(const TPMT_PUBLIC *area, TPM2B_NAME *ret_name);
 void tpm_parent_release(struct tpm_parent *parent);

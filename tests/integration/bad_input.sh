@@ -285,6 +285,8 @@ part_tpm() {
 	lab_tokend_start "$work"
 	refused 6 'made on another TPM, or this one was cleared' 'tokenctl tokens' tokenctl decrypt -o out host.age
 	refused 6 'made on another TPM, or this one was cleared' 'tokenctl tokens' tokenctl decrypt -o out legacy.age
+	refused 6 'not the device that the other keys there were made on' 'tokenctl tokens' tokenctl enroll --name new
+	[ -z "$(lab_tpm "$work" tpm2_getcap handles-persistent)" ] || lab_fail "a key was put on a TPM that is not ours"
 	lab_tokend_stop "$work"
 	lab_tpm_stop "$work"
 	rm -r tpm

@@ -116,6 +116,7 @@ static void test_lengths(void **state)
 		{ TOKEN_FIELD_BLOB_PRIVATE_AREA, 1024 },
 		{ TOKEN_FIELD_MANUFACTURER, 63 },
 		{ TOKEN_FIELD_SERIAL, 63 },
+		{ TOKEN_FIELD_TRUSTED_PARENT, 66 },
 	};
 	CLEANUP(buf_freep) struct buf *packet = NULL;
 	uint8_t value[1025];
