@@ -177,6 +177,10 @@ enum err client_create(struct helper_client *client, enum key_kind kind, enum ke
 		memcpy(key.import, import, SEALED_LEN);
 		client_put_sealed(client, TOKEN_FIELD_SEALED_KEY, bytes_of(import, SEALED_LEN));
 	}
+	if (client->trusted)
+		client_put(
+		        client, TOKEN_FIELD_TRUSTED_PARENT,
+		        bytes_of(client->trusted->blob.parent_name, client->trusted->blob.parent_name_len));
 	err = client_ask(client, &answer);
 	if (err)
 		return err;

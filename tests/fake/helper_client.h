@@ -17,6 +17,8 @@ struct helper_client {
 	uint32_t id;
 	uint8_t box_key[TOKEN_BOX_KEY_LEN];
 	struct buf *packet;
+	const struct test_key
+	        *trusted; /* borrowed; its parent is the one that new keys are to have; NULL: any */
 	uint8_t answer[TOKEN_MESSAGE_MAX];
 };
 

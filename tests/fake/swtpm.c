@@ -216,10 +216,48 @@ uint32_t swtpm_take_session(const struct swtpm *swtpm)
 	               : 0;
 }
 
-void swtpm_flush(const struct swtpm *swtpm, uint32_t handle)
+int swtpm_try_flush(const struct swtpm *swtpm, uint32_t handle)
 {
 	char hex[64];
 
 	(void)snprintf(hex, sizeof(hex), "8001 00000165 %08x", handle);
-	must(swtpm_command(swtpm, hex, NULL, NULL) == 0, "TPM2_FlushContext");
+	return swtpm_command(swtpm, hex, NULL, NULL) == 0;
+}
+
+void swtpm_flush(const struct swtpm *swtpm, uint32_t handle)
+{
+	must(swtpm_try_flush(swtpm, handle), "TPM2_FlushContext");
+}
+
+#define NO_AUTHORISATION "00000009 40000009 0000 00 0000"
+
+void swtpm_evict_srk(const struct swtpm *swtpm)
+{
+	must(swtpm_command(swtpm, "8002 00000120 40000001 81000001 " NO_AUTHORISATION " 81000001", NULL,
+	                   NULL) == 0,
+	     "TPM2_EvictControl");
+}
+
+/* A P-256 key: fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, sign. */
+void swtpm_occupy_srk(const struct swtpm *swtpm)
+{
+	uint8_t answer[ANSWER_MAX];
+	char hex[160];
+
+	must(swtpm_command(swtpm,
+	                   "8002 00000131 40000001 " NO_AUTHORISATION
+	                   " 0004 0000 0000 0016 0023 000b 00040072 0000 0010 0010 0003 0010 0000 0000 0000 "
+	                   "00000000",
+	                   answer, NULL) == 0,
+	     "TPM2_CreatePrimary");
+	(void)snprintf(hex, sizeof(hex), "8002 00000120 40000001 %08x " NO_AUTHORISATION " 81000001",
+	               u32_at(answer + 10));
+	must(swtpm_command(swtpm, hex, NULL, NULL) == 0, "TPM2_EvictControl");
+	swtpm_flush(swtpm, u32_at(answer + 10));
+}
+
+void swtpm_forgive(const struct swtpm *swtpm)
+{
+	must(swtpm_command(swtpm, "8002 00000139 4000000a " NO_AUTHORISATION, NULL, NULL) == 0,
+	     "TPM2_DictionaryAttackLockReset");
 }

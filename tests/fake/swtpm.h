@@ -43,3 +43,11 @@ uint32_t swtpm_first_object(const struct swtpm *swtpm);
 uint32_t swtpm_take_object(const struct swtpm *swtpm);
 uint32_t swtpm_take_session(const struct swtpm *swtpm);
 void swtpm_flush(const struct swtpm *swtpm, uint32_t handle);
+int swtpm_try_flush(const struct swtpm *swtpm, uint32_t handle); /* 0: there is no such thing */
+
+/* Puts a key that signs, and can be nobody's parent, where the storage root key is wanted; or takes away what is there. */
+void swtpm_occupy_srk(const struct swtpm *swtpm);
+void swtpm_evict_srk(const struct swtpm *swtpm);
+
+/* Forgets wrong PINs, as the owner of the TPM may. */
+void swtpm_forgive(const struct swtpm *swtpm);

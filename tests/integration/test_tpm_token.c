@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <tss2/tss2_esys.h>
-#include <tss2/tss2_tctildr.h>
 
 #include "tests/fake/helper_client.h"
 #include "tests/fake/swtpm.h"
@@ -542,40 +540,6 @@ static void test_bad_blob(void **state)
 }
 
 /* Something else stands where the storage root key is wanted: it is left alone, and the parent is made each time. */
-static void occupy_srk(const struct swtpm *swtpm)
-{
-	TPM2B_PUBLIC signing = {
-		.publicArea = { .type = TPM2_ALG_ECC,
-		                .nameAlg = TPM2_ALG_SHA256,
-		                .objectAttributes = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
-		                                    TPMA_OBJECT_SENSITIVEDATAORIGIN |
-		                                    TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_SIGN_ENCRYPT }
-	};
-	static const TPM2B_SENSITIVE_CREATE no_secret = { 0 };
-	static const TPM2B_DATA no_data = { 0 };
-	static const TPML_PCR_SELECTION no_pcr = { 0 };
-	TSS2_TCTI_CONTEXT *tcti = NULL;
-	ESYS_CONTEXT *esys = NULL;
-	ESYS_TR primary, persistent;
-
-	signing.publicArea.parameters.eccDetail.symmetric.algorithm = TPM2_ALG_NULL;
-	signing.publicArea.parameters.eccDetail.scheme.scheme = TPM2_ALG_NULL;
-	signing.publicArea.parameters.eccDetail.kdf.scheme = TPM2_ALG_NULL;
-	signing.publicArea.parameters.eccDetail.curveID = TPM2_ECC_NIST_P256;
-	assert_int_equal(Tss2_TctiLdr_Initialize(swtpm->uri + 4, &tcti), 0);
-	assert_int_equal(Esys_Initialize(&esys, tcti, NULL), 0);
-	assert_int_equal(Esys_CreatePrimary(esys, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE,
-	                                    ESYS_TR_NONE, &no_secret, &signing, &no_data, &no_pcr, &primary,
-	                                    NULL, NULL, NULL, NULL),
-	                 0);
-	assert_int_equal(Esys_EvictControl(esys, ESYS_TR_RH_OWNER, primary, ESYS_TR_PASSWORD, ESYS_TR_NONE,
-	                                   ESYS_TR_NONE, 0x81000001, &persistent),
-	                 0);
-	assert_int_equal(Esys_FlushContext(esys, primary), 0);
-	Esys_Finalize(&esys);
-	Tss2_TctiLdr_Finalize(&tcti);
-}
-
 static void test_srk_occupied(void **state)
 {
 	struct bench *bench = *state;
@@ -583,7 +547,7 @@ static void test_srk_occupied(void **state)
 	size_t before_len, after_len;
 	struct test_key keys[3];
 
-	occupy_srk(&bench->swtpm);
+	swtpm_occupy_srk(&bench->swtpm);
 	assert_int_equal(swtpm_command(&bench->swtpm, "8001 00000173 81000001", before, &before_len), 0);
 	for (size_t i = 0; i < 3; i++) {
 		make(bench, i == 1 ? KEY_KIND_X25519 : KEY_KIND_P256, KEY_CLASS_BOOT, NULL, &keys[i]);
