@@ -16,6 +16,10 @@ endif()
 if(TOKEND_FUZZ)
   target_compile_options(flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
+if(TOKEND_COVERAGE)
+  target_compile_options(flags INTERFACE -fprofile-instr-generate -fcoverage-mapping)
+  target_link_options(flags INTERFACE -fprofile-instr-generate)
+endif()
 if(TOKEND_HARDEN)
   target_compile_options(flags INTERFACE
     -fPIE -D_FORTIFY_SOURCE=2 -fstack-clash-protection -fcf-protection=full -ftrivial-auto-var-init=zero

@@ -1,6 +1,6 @@
 # tokend_unit_test(NAME LIBRARIES...): tests/unit/NAME.c, a table of cmocka rows, under the label "unit".
 # tokend_fuzz_target(NAME LIBRARIES...): tests/fuzz/NAME.c with LLVMFuzzerTestOneInput. Under the preset "fuzz" it is a libFuzzer
-# program; everywhere else it replays its committed corpus (tests/fuzz/corpus/NAME/) as a test under the label "fuzz".
+# program, with tests/fuzz/NAME_mutator.c if there is one; everywhere else it replays its committed corpus (tests/fuzz/corpus/NAME/) as a test under the label "fuzz".
 function(tokend_unit_test name)
   add_executable(${name} ${CMAKE_SOURCE_DIR}/tests/unit/${name}.c)
   target_link_libraries(${name} PRIVATE flags ${ARGN} PkgConfig::CMOCKA)
@@ -11,14 +11,19 @@ function(tokend_unit_test name)
 endfunction()
 
 function(tokend_fuzz_target name)
+  set(mutator ${CMAKE_SOURCE_DIR}/tests/fuzz/${name}_mutator.c)
   if(TOKEND_FUZZ)
     add_executable(${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/${name}.c)
+    if(EXISTS ${mutator})
+      target_sources(${name} PRIVATE ${mutator})
+    endif()
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   else()
     add_executable(${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/${name}.c ${CMAKE_SOURCE_DIR}/tests/fuzz/replay.c)
     add_test(NAME fuzz.${name} COMMAND ${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
-    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 300)
+    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 300 ENVIRONMENT "TSS2_LOG=all+none")
   endif()
   target_link_libraries(${name} PRIVATE flags ${ARGN})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  add_dependencies(fuzz_targets ${name})
 endfunction()

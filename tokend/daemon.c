@@ -15,7 +15,7 @@
 #include "common/secret.h"
 #include "tokend/sandbox.h"
 #include "tokend/startup.h"
-#include "tokend/supervisor.h"
+#include "tokend/supervisor_message.h"
 
 #define USEC_PER_SECOND 1000000U
 #define STOP_DEADLINE_USEC (4U * USEC_PER_SECOND)
@@ -167,19 +167,19 @@ static int on_supervisor(sd_event_source *source, int fd, uint32_t events, void 
 {
 	struct daemon *daemon = context;
 	struct supervisor_message message;
-	int socket = -1;
+	CLEANUP(close_fdp) int socket = -1;
 	enum err err = supervisor_receive(fd, &message, &socket);
 
 	(void)source;
 	(void)events;
 	if (err == ERR_AGAIN)
 		return 0;
-	if (err || message.op != SUPERVISOR_STARTED || message.helper >= daemon->worker_count) {
+	if (err || !supervisor_message_is(&message, SUPERVISOR_STARTED, daemon->worker_count)) {
 		log_error("the supervisor is gone");
 		return sd_event_exit(daemon->event, 1);
 	}
 	log_debug("the helper of %s is process %u", daemon->worker_uris[message.helper], message.pid);
-	worker_started(daemon->workers[message.helper], message.err ? -1 : socket);
+	worker_started(daemon->workers[message.helper], message.err ? -1 : TAKE_FD(socket));
 	return 0;
 }
 

@@ -19,6 +19,7 @@
 #include "tokend/daemon.h"
 #include "tokend/listener.h"
 #include "tokend/startup.h"
+#include "tokend/supervisor_message.h"
 
 #define HELPER_SOCKET 3
 #define HELPER_END_MS 2000
@@ -37,52 +38,6 @@ struct supervisor {
 	gid_t helper_gid;
 	bool own_sockets; /* to be removed at the end */
 };
-
-enum err supervisor_send(int channel, const struct supervisor_message *message, int fd)
-{
-	struct iovec part = { .iov_base = (struct supervisor_message *)(uintptr_t)message,
-		              .iov_len = sizeof(*message) };
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct msghdr packet = { .msg_iov = &part, .msg_iovlen = 1 };
-
-	if (fd >= 0) {
-		packet.msg_control = control.space;
-		packet.msg_controllen = sizeof(control.space);
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-	}
-	return sendmsg(channel, &packet, MSG_NOSIGNAL) < 0 ? ERR_SYSTEM : OK;
-}
-
-enum err supervisor_receive(int channel, struct supervisor_message *ret_message, int *ret_fd)
-{
-	struct supervisor_message message;
-	struct iovec part = { .iov_base = &message, .iov_len = sizeof(message) };
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct msghdr packet = { .msg_iov = &part,
-		                 .msg_iovlen = 1,
-		                 .msg_control = control.space,
-		                 .msg_controllen = sizeof(control.space) };
-	ssize_t got = recvmsg(channel, &packet, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-
-	if (got < 0)
-		return errno == EAGAIN || errno == EINTR ? ERR_AGAIN : ERR_NO_DAEMON;
-	if (got != (ssize_t)sizeof(message))
-		return ERR_NO_DAEMON;
-	*ret_fd = -1;
-	if (packet.msg_controllen >= CMSG_LEN(sizeof(int)) && control.header.cmsg_type == SCM_RIGHTS)
-		memcpy(ret_fd, CMSG_DATA(&control.header), sizeof(int));
-	*ret_message = message;
-	return OK;
-}
 
 /* ---- helpers ---- */
 
@@ -193,7 +148,7 @@ static enum err broker_asks(struct supervisor *supervisor)
 
 	if (err)
 		return err == ERR_AGAIN ? OK : err;
-	if (message.op != SUPERVISOR_START || message.helper >= supervisor->config->token_count)
+	if (!supervisor_message_is(&message, SUPERVISOR_START, supervisor->config->token_count))
 		return ERR_BAD_MESSAGE;
 	helper_kill(supervisor, message.helper);
 	message.op = SUPERVISOR_STARTED;
