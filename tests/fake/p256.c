@@ -43,6 +43,11 @@ void p256_make(uint8_t ret_scalar[P256_SCALAR_LEN], uint8_t ret_point[P256_POINT
 	must(multiply(ret_scalar, NULL, ret_point));
 }
 
+void p256_public(const uint8_t scalar[P256_SCALAR_LEN], uint8_t ret_point[P256_POINT_LEN])
+{
+	must(multiply(scalar, NULL, ret_point));
+}
+
 bool p256_ecdh(const uint8_t scalar[P256_SCALAR_LEN], const uint8_t point[P256_POINT_LEN], uint8_t ret_x[32])
 {
 	uint8_t product[P256_POINT_LEN];

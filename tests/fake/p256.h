@@ -8,5 +8,8 @@
 /* A random key pair. */
 void p256_make(uint8_t ret_scalar[P256_SCALAR_LEN], uint8_t ret_point[P256_POINT_LEN]);
 
+/* The public half of a private key. */
+void p256_public(const uint8_t scalar[P256_SCALAR_LEN], uint8_t ret_point[P256_POINT_LEN]);
+
 /* X coordinate of scalar * point; false when point is none of the curve. */
 bool p256_ecdh(const uint8_t scalar[P256_SCALAR_LEN], const uint8_t point[P256_POINT_LEN], uint8_t ret_x[32]);

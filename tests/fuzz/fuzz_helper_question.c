@@ -124,13 +124,8 @@ static struct token_ops ops_with_events(void)
 
 /* ---- what the broker sends ---- */
 
-/* Of the key whose private half is 32 bytes of 0x42, as the seeds load it. */
-static const uint8_t p256_public[P256_POINT_LEN] = {
-	0x04, 0x3a, 0xd3, 0x86, 0x1a, 0x95, 0x62, 0x13, 0x92, 0x51, 0x6b, 0xb5, 0x93, 0xef, 0x05, 0x58, 0x3e,
-	0xd2, 0xe5, 0x86, 0x6f, 0x5c, 0xb6, 0x26, 0x0a, 0x30, 0x17, 0x23, 0x7f, 0xd8, 0x9b, 0x90, 0xaf, 0xd0,
-	0x96, 0x1c, 0x7e, 0x37, 0x07, 0x5a, 0x67, 0x91, 0xa3, 0x9c, 0x61, 0xf5, 0x62, 0x95, 0xb0, 0x2b, 0x6d,
-	0x26, 0x56, 0x7b, 0x61, 0x5e, 0x60, 0xaa, 0x41, 0xee, 0x1c, 0x8e, 0x83, 0x38, 0x8d
-};
+/* The private half of the keys that the seeds load. */
+#define SECRET_BYTE 0x42
 
 static void make_x25519(uint8_t share[static X25519_LEN], uint8_t body[static WRAPPED_LEN])
 {
@@ -139,7 +134,7 @@ static void make_x25519(uint8_t share[static X25519_LEN], uint8_t body[static WR
 	uint8_t public_key[X25519_LEN];
 
 	check(!secret_new(SEALED_LEN, &private_key) && !secret_new(FILE_KEY_LEN, &file_key));
-	memset(secret_fill(private_key), 0x42, SEALED_LEN);
+	memset(secret_fill(private_key), SECRET_BYTE, SEALED_LEN);
 	x25519_public(private_key, public_key);
 	check(x25519_wrap(public_key, file_key, share, body) == OK);
 }
@@ -148,12 +143,24 @@ static void make_p256(uint8_t share[static P256_POINT_LEN], uint8_t body[static 
 {
 	CLEANUP(secret_freep) struct secret *x = NULL;
 	CLEANUP(secret_freep) struct secret *file_key = NULL;
-	uint8_t scalar[P256_SCALAR_LEN];
+	uint8_t scalar[P256_SCALAR_LEN], recipient[P256_POINT_LEN];
 
+	memset(scalar, SECRET_BYTE, sizeof(scalar));
+	p256_public(scalar, recipient);
 	check(!secret_new(32, &x) && !secret_new(FILE_KEY_LEN, &file_key));
 	p256_make(scalar, share);
-	check(p256_ecdh(scalar, p256_public, secret_fill(x)));
-	check(p256tag_wrap(x, share, p256_public, file_key, body) == OK);
+	check(p256_ecdh(scalar, recipient, secret_fill(x)));
+	check(p256tag_wrap(x, share, recipient, file_key, body) == OK);
+}
+
+/* As a hostile sender writes one: token_message_put would refuse what no message may hold. */
+static enum err put_field(struct buf *packet, uint16_t number, struct bytes value)
+{
+	enum err err = buf_put_u16(packet, number);
+
+	if (!err)
+		err = buf_put_u16(packet, (uint16_t)value.len);
+	return err ? err : buf_put(packet, value);
 }
 
 static enum err put_stanza(struct buf *packet, struct bytes value)
@@ -162,16 +169,16 @@ static enum err put_stanza(struct buf *packet, struct bytes value)
 
 	if (value.len != sizeof(stanza) ||
 	    memcmp(value.data + 1 + P256_POINT_LEN, WRAP_MARK, strlen(WRAP_MARK)) != 0)
-		return token_message_put(packet, TOKEN_FIELD_STANZA, value);
+		return put_field(packet, TOKEN_FIELD_STANZA, value);
 	memcpy(stanza, value.data, sizeof(stanza));
 	if (stanza[0] == KEY_KIND_P256)
 		make_p256(stanza + 1, stanza + 1 + P256_POINT_LEN);
 	else
 		make_x25519(stanza + 1, stanza + 1 + P256_POINT_LEN);
-	return token_message_put(packet, TOKEN_FIELD_STANZA, bytes_of(stanza, sizeof(stanza)));
+	return put_field(packet, TOKEN_FIELD_STANZA, bytes_of(stanza, sizeof(stanza)));
 }
 
-static enum err put_sealed(struct buf *packet, enum token_field field, struct bytes value)
+static enum err put_sealed(struct buf *packet, uint16_t field, struct bytes value)
 {
 	size_t mark = strlen(SEAL_MARK);
 	unsigned char public_key[crypto_box_PUBLICKEYBYTES], secret_key[crypto_box_SECRETKEYBYTES];
@@ -179,10 +186,10 @@ static enum err put_sealed(struct buf *packet, enum token_field field, struct by
 
 	if (value.len < mark || memcmp(value.data, SEAL_MARK, mark) != 0 ||
 	    value.len - mark + crypto_box_SEALBYTES > sizeof(sealed))
-		return token_message_put(packet, field, value);
+		return put_field(packet, field, value);
 	check(__wrap_crypto_box_keypair(public_key, secret_key) == 0);
 	check(crypto_box_seal(sealed, value.data + mark, value.len - mark, public_key) == 0);
-	return token_message_put(packet, field, bytes_of(sealed, value.len - mark + crypto_box_SEALBYTES));
+	return put_field(packet, field, bytes_of(sealed, value.len - mark + crypto_box_SEALBYTES));
 }
 
 /* spec: op (1 byte), and fields as in a message. */
@@ -201,9 +208,9 @@ static enum err make_packet(struct bytes spec, uint32_t id, struct buf *packet)
 		if (number == TOKEN_FIELD_STANZA)
 			err = put_stanza(packet, value);
 		else if (number == TOKEN_FIELD_SEALED_PIN || number == TOKEN_FIELD_SEALED_KEY)
-			err = put_sealed(packet, (enum token_field)number, value);
+			err = put_sealed(packet, number, value);
 		else
-			err = token_message_put(packet, (enum token_field)number, value);
+			err = put_field(packet, number, value);
 	}
 	return err ? err : token_message_end(packet);
 }
