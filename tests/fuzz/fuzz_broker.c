@@ -1,5 +1,5 @@
 /*
- * The broker with hostile clients before it and a hostile helper behind: real front-end, client, policy, keyring, audit and worker, from bytes to bytes. An input is the policy (1 byte), how the client cuts what it
+ * The broker with hostile clients before it and a hostile helper behind: real front-end, client, policy, keyring, audit and worker, from bytes to bytes. An input is the policy and whether the client leaves early and tokens get little time (1 byte), how the client cuts what it
  * says (1), the length of what it says (2) and that, then the helper's answers: how each is made (1 byte), its length (2), the bytes. An answer is an honest one, or the input's: with a right header,
  * with no right header, or the helper's end. When the input is used up the helper is honest. Whatever happens: the client is answered in order with messages that the client's own parser takes, as many as it
  * asked for at most; nothing is under way when it is over, and no secret is left.
@@ -26,8 +26,11 @@ void __wrap_log_line(enum log_level level, const char *format, ...);
 #define RUNS_PER_STATE 2000U /* then the audit log is begun anew, for it grows */
 #define ANSWERS_MAX 64U
 #define DEADLINE_MS 60000U
+#define DEADLINE_SHORT_MS 2U
+#define LEAVES_EARLY 0x40U
+#define LITTLE_TIME 0x80U
 
-enum { ANSWER_HONEST, ANSWER_FIELDS, ANSWER_PACKET, ANSWER_END, ANSWER_WAYS };
+enum { ANSWER_HONEST, ANSWER_FIELDS, ANSWER_PACKET, ANSWER_END, ANSWER_NONE, ANSWER_WAYS };
 
 static const char *const uris[TOKENS] = { "tpm:swtpm:path=/one", "tpm:swtpm:path=/two" };
 static const char *const policies[] = {
@@ -70,6 +73,7 @@ struct helper {
 static struct helper helpers[TOKENS];
 static struct reader answers;
 static size_t answered;
+static bool patient;
 
 static void ask_for_helper(void *context, size_t index)
 {
@@ -173,7 +177,8 @@ static void send_answer(struct helper *helper, const struct token_message *quest
 {
 	CLEANUP(buf_freep) struct buf *packet = NULL;
 	bool left = answers.rest.len > 0 && answered++ < ANSWERS_MAX;
-	uint8_t way = left ? reader_u8(&answers) % ANSWER_WAYS : ANSWER_HONEST;
+	/* Nobody waits a minute here for one that says nothing. */
+	uint8_t way = left ? reader_u8(&answers) % (patient ? ANSWER_NONE : ANSWER_WAYS) : ANSWER_HONEST;
 	struct bytes spec = { NULL, 0 };
 	enum err err;
 
@@ -181,6 +186,11 @@ static void send_answer(struct helper *helper, const struct token_message *quest
 		helper_end(helper);
 		return;
 	}
+	/* A status has a deadline of its own, which is too long for here. */
+	if (way == ANSWER_NONE && question->op == TOKEN_OP_STATUS)
+		way = ANSWER_HONEST;
+	if (way == ANSWER_NONE)
+		return;
 	if (way != ANSWER_HONEST)
 		spec = reader_take(&answers, reader_u16(&answers));
 	check(buf_new(2 * TOKEN_MESSAGE_MAX, &packet) == OK);
@@ -319,7 +329,7 @@ static void state_ready(void)
 	state_begin();
 }
 
-static void daemon_begin(struct daemon *daemon, const char *policy)
+static void daemon_begin(struct daemon *daemon, const char *policy, unsigned deadline_ms)
 {
 	*daemon = (struct daemon){ .options = &options, .channel = -1 };
 	daemon->config.session_seconds = 900;
@@ -338,6 +348,7 @@ static void daemon_begin(struct daemon *daemon, const char *policy)
 		helpers[i] = (struct helper){ .fd = -1 };
 		check(worker_new(daemon->event, &settings, &helpers[i].worker) == OK);
 		daemon->workers[daemon->worker_count++] = helpers[i].worker;
+		worker_set_deadline(helpers[i].worker, deadline_ms);
 		worker_start(helpers[i].worker);
 		(void)helper_begin(&helpers[i]);
 	}
@@ -425,7 +436,7 @@ static void run(struct daemon *daemon, struct talk *talk)
 	}
 }
 
-static void converse(struct daemon *daemon, struct bytes said, uint8_t cut)
+static void converse(struct daemon *daemon, struct bytes said, uint8_t cut, bool leaves_early)
 {
 	struct talk talk = { .left = said, .step = cut ? (size_t)cut * 16U : said.len + 1 };
 	int pair[2];
@@ -434,7 +445,13 @@ static void converse(struct daemon *daemon, struct bytes said, uint8_t cut)
 	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
 	talk.fd = pair[0];
 	clients_add(daemon->clients, &control_frontend, pair[1]);
-	run(daemon, &talk);
+	if (leaves_early) {
+		(void)say(&talk);
+		(void)sd_event_run(daemon->event, 0);
+		(void)sd_event_run(daemon->event, 0);
+	} else {
+		run(daemon, &talk);
+	}
 	buf_free(talk.heard);
 	(void)close(talk.fd);
 	run(daemon, NULL);
@@ -443,8 +460,8 @@ static void converse(struct daemon *daemon, struct bytes said, uint8_t cut)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct reader input = reader_of(bytes_of(data, len));
-	const char *policy = policies[reader_u8(&input) % (sizeof(policies) / sizeof(policies[0]))];
-	uint8_t cut = reader_u8(&input);
+	uint8_t how = reader_u8(&input), cut = reader_u8(&input);
+	const char *policy = policies[how % LEAVES_EARLY % (sizeof(policies) / sizeof(policies[0]))];
 	struct bytes said = reader_take(&input, reader_u16(&input));
 	struct daemon daemon;
 	size_t live;
@@ -455,9 +472,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	live = secret_stats().live;
 	answers = input;
 	answered = 0;
-	daemon_begin(&daemon, policy);
+	patient = !(how & LITTLE_TIME);
+	daemon_begin(&daemon, policy, how & LITTLE_TIME ? DEADLINE_SHORT_MS : DEADLINE_MS);
 	run(&daemon, NULL);
-	converse(&daemon, said, cut);
+	converse(&daemon, said, cut, how & LEAVES_EARLY);
 	check(daemon.in_flight == 0);
 	daemon_end(&daemon);
 	check(secret_stats().live == live);

@@ -1,8 +1,10 @@
 /*
- * A hostile daemon, as the clients hear it: the input is how the client asks (1 byte) and all that the daemon will ever say. Calls are made as the command line and the plugin make them, on a real socket,
+ * A hostile daemon, as the clients hear it: the input is how the client asks (1 byte), what the world does to the connection (1 byte), and all that the daemon will ever say. Calls are made as the command line and the plugin make them, on a real socket,
  * and what they make of the answers is put into tables and sentences. A file key that comes out has its length, and an error has a sentence.
  */
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -14,6 +16,12 @@
 #include "cli/plugin_daemon.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+int __real_connect(int fd, const struct sockaddr *address, socklen_t len);
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t len);
+int __real_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
+int __real_poll(struct pollfd *fds, nfds_t count, int timeout);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout);
 
 enum {
 	KEYS,
@@ -28,12 +36,55 @@ enum {
 	WAYS
 };
 
+/* What the world does: nothing, or one of these. */
+enum {
+	WORLD_STRANGER = 1,
+	WORLD_SILENT,
+	WORLD_INTERRUPTS,
+	WORLD_ENDS,
+	WORLD_HANGS_UP,
+	WORLD_REFUSES,
+	WORLDS = 16
+};
+
 static int listener = -1;
+static unsigned world;
 
 static void check(bool good)
 {
 	if (!good)
 		abort();
+}
+
+static const int refusals[] = { ENOENT, ECONNREFUSED, EACCES, EPERM, EAGAIN, ENOTDIR, ENFILE };
+
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t len)
+{
+	if (world < WORLD_REFUSES)
+		return __real_connect(fd, address, len);
+	errno = refusals[(world - WORLD_REFUSES) % (sizeof(refusals) / sizeof(refusals[0]))];
+	return -1;
+}
+
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+	int result = __real_getsockopt(fd, level, name, value, len);
+
+	if (result == 0 && name == SO_PEERCRED && world == WORLD_STRANGER)
+		((struct ucred *)value)->uid = geteuid() + 1;
+	return result;
+}
+
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout)
+{
+	if (world == WORLD_SILENT)
+		return 0;
+	if (world == WORLD_INTERRUPTS) {
+		world = 0;
+		errno = EINTR;
+		return -1;
+	}
+	return __real_poll(fds, count, timeout);
 }
 
 static void init_once(void)
@@ -48,9 +99,9 @@ static void init_once(void)
 	(void)snprintf(directory, sizeof(directory), "/tmp/fuzz_daemon_reply.XXXXXX");
 	check(mkdtemp(directory) && setenv("TOKEND_RUNTIME_DIR", directory, 1) == 0);
 	control_path(address.sun_path, sizeof(address.sun_path));
-	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	check(listener >= 0 && bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0);
-	check(listen(listener, 1) == 0);
+	check(listen(listener, 4) == 0);
 }
 
 static void remove_socket(void)
@@ -62,19 +113,34 @@ static void remove_socket(void)
 	(void)rmdir(getenv("TOKEND_RUNTIME_DIR"));
 }
 
-/* A connection on whose other end everything has been said. Returns that end. */
+/* A connection on whose other end everything has been said. Returns that end; -1 when there is none. */
 static int connect_daemon(struct daemon *daemon, struct bytes said)
 {
 	uid_t stranger;
 	int fd, room = 4 << 20;
 
+	/* Then the call connects by itself, or fails to. */
+	if (world == WORLD_STRANGER || world >= WORLD_REFUSES)
+		return -1;
 	check(control_connect(&daemon->control, &stranger) == OK);
 	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	check(fd >= 0);
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	(void)send(fd, said.data, said.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-	(void)shutdown(fd, SHUT_WR);
-	return fd;
+	if (world == WORLD_ENDS)
+		close_fdp(&fd);
+	else
+		(void)shutdown(fd, world == WORLD_HANGS_UP ? SHUT_RDWR : SHUT_WR);
+	return world == WORLD_ENDS ? -1 : fd;
+}
+
+/* What was left in the queue by a client that did not like who listens. */
+static void forget_connections(void)
+{
+	int fd;
+
+	while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+		(void)close(fd);
 }
 
 /* ---- what the command line does ---- */
@@ -250,19 +316,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct problem problem = { 0 };
 	int fd, kept;
 
-	if (len < 1)
+	if (len < 2)
 		return 0;
 	if (listener < 0) {
 		init_once();
 		check(atexit(remove_socket) == 0);
 	}
-	fd = connect_daemon(&plugin.daemon, bytes_of(data + 1, len - 1));
+	world = data[1] % WORLDS;
+	fd = connect_daemon(&plugin.daemon, bytes_of(data + 2, len - 2));
 	if (data[0] & 0x80)
 		problem_hint(&problem, "brief");
 	kept = silence();
 	run((data[0] & 0x7f) % WAYS, &plugin, &problem);
 	speak_again(kept);
 	plugin_daemon_done(&plugin);
-	(void)close(fd);
+	close_fdp(&fd);
+	forget_connections();
+	world = 0;
 	return 0;
 }
