@@ -178,7 +178,8 @@ static void send_answer(struct helper *helper, const struct token_message *quest
 	CLEANUP(buf_freep) struct buf *packet = NULL;
 	bool left = answers.rest.len > 0 && answered++ < ANSWERS_MAX;
 	/* Nobody waits a minute here for one that says nothing. */
-	uint8_t way = left ? reader_u8(&answers) % (patient ? ANSWER_NONE : ANSWER_WAYS) : ANSWER_HONEST;
+	unsigned ways = patient ? ANSWER_NONE : ANSWER_WAYS;
+	unsigned way = left ? reader_u8(&answers) % ways : ANSWER_HONEST;
 	struct bytes spec = { NULL, 0 };
 	enum err err;
 
