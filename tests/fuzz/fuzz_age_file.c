@@ -72,6 +72,35 @@ static enum err run(struct bytes input, size_t piece, struct buf *out)
 	return err ? err : age_reader_finish(reader);
 }
 
+/* The input as what is in a file: written, in pieces, with armor or without, it reads as itself. */
+static void check_written(struct bytes plain, uint8_t how)
+{
+	struct recipient recipient = { .kind = RECIPIENT_X25519 };
+	CLEANUP(age_writer_freep) struct age_writer *writer = NULL;
+	CLEANUP(buf_freep) struct buf *file = NULL;
+	CLEANUP(buf_freep) struct buf *again = NULL;
+	size_t half = plain.len / 2, room;
+	uint8_t *space;
+
+	memcpy(recipient.public_key, identities[0].public_key, X25519_LEN);
+	check(!buf_new(OUT_MAX, &file) && !buf_new(OUT_MAX, &again));
+	check(age_writer_new(&recipient, 0, false, collect, file, &writer) == ERR_USAGE);
+	check(!age_writer_new(&recipient, 1, how & 1, collect, file, &writer));
+	check(!age_writer_push(writer, bytes_of(plain.data, half)));
+	while (half < plain.len) {
+		size_t len = plain.len - half;
+
+		space = age_writer_space(writer, &room);
+		len = len < room ? len : room;
+		check(space && len > 0);
+		memcpy(space, plain.data + half, len);
+		check(!age_writer_commit(writer, len));
+		half += len;
+	}
+	check(!age_writer_finish(writer));
+	check(!run(buf_bytes(file), how + 1U, again) && bytes_equal(buf_bytes(again), plain));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	CLEANUP(buf_freep) struct buf *whole = NULL;
@@ -85,5 +114,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	err = run(bytes_of(data + 1, len - 1), len, whole);
 	check(run(bytes_of(data + 1, len - 1), data[0] + 1U, cut) == err);
 	check(bytes_equal(buf_bytes(whole), buf_bytes(cut)));
+	check_written(bytes_of(data + 1, len - 1), data[0]);
 	return 0;
 }

@@ -61,9 +61,53 @@ static void check_identity(struct bytes line)
 	identity_done(&identity);
 }
 
+/* What is wrapped to a recipient opens with its identity, and with no other. */
+static void check_wrapped(const struct recipient *recipient, const struct identity *identity)
+{
+	CLEANUP(secret_freep) struct secret *file_key = NULL;
+	CLEANUP(secret_freep) struct secret *opened = NULL;
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	CLEANUP(age_header_freep) struct age_header *header = NULL;
+	size_t header_len;
+
+	check(!secret_new(FILE_KEY_LEN, &file_key) && !buf_new(AGE_HEADER_MAX, &text));
+	check(!age_header_begin(text) && !recipient_wrap(recipient, file_key, text) &&
+	      !age_header_finish(text, file_key));
+	check(!age_header_parse(buf_bytes(text), &header, &header_len));
+	check(!identity_unwrap(identity, header, 1, &opened) && secret_len(opened) == FILE_KEY_LEN);
+	check(bytes_equal(secret_reveal(opened), secret_reveal(file_key)));
+}
+
+static void check_passphrase(struct bytes passphrase)
+{
+	struct recipient recipient = { .kind = RECIPIENT_PASSPHRASE, .work_factor = 1 };
+	struct identity identity = { .kind = IDENTITY_PASSPHRASE };
+
+	check(!secret_new_from(passphrase, &recipient.passphrase) &&
+	      !secret_new_from(passphrase, &identity.private_key));
+	check_wrapped(&recipient, &identity);
+	recipient_done(&recipient);
+	identity_done(&identity);
+}
+
+static void check_fresh(void)
+{
+	struct identity identity;
+	struct recipient recipient = { .kind = RECIPIENT_X25519 };
+
+	check(!identity_new_x25519(&identity));
+	memcpy(recipient.public_key, identity.public_key, sizeof(identity.public_key));
+	check_wrapped(&recipient, &identity);
+	identity_done(&identity);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	init_once();
+	if (len > 0 && len < 64) {
+		check_passphrase(bytes_of(data, len));
+		check_fresh();
+	}
 	check_recipient(bytes_of(data, len));
 	check_identity(bytes_of(data, len));
 	return 0;

@@ -24,14 +24,16 @@ static void check(bool good)
 		abort();
 }
 
-/* The lowest that is free: the same before and after means that as many are open. */
-static int lowest_free(int like)
+/* The last of a few new ones: the same before and after means that no other was left open among them. */
+static int highest_new(int like)
 {
-	int fd = dup(like);
+	int fds[2 * DESCRIPTORS];
 
-	check(fd >= 0);
-	(void)close(fd);
-	return fd;
+	for (size_t i = 0; i < 2 * DESCRIPTORS; i++)
+		check((fds[i] = dup(like)) >= 0);
+	for (size_t i = 0; i < 2 * DESCRIPTORS; i++)
+		(void)close(fds[i]);
+	return fds[2 * DESCRIPTORS - 1];
 }
 
 static void send_packet(int fd, size_t descriptors, struct bytes packet)
@@ -75,7 +77,7 @@ static void send_again(const struct supervisor_message *message, int fd)
 static void one_packet(int ours, int theirs, size_t descriptors, struct bytes packet)
 {
 	struct supervisor_message message;
-	int fd = -1, before = lowest_free(ours);
+	int fd = -1, before = highest_new(ours);
 	enum err err;
 
 	send_packet(theirs, descriptors, packet);
@@ -89,7 +91,7 @@ static void one_packet(int ours, int theirs, size_t descriptors, struct bytes pa
 		send_again(&message, fd);
 	}
 	close_fdp(&fd);
-	check(lowest_free(ours) == before);
+	check(highest_new(ours) == before);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

@@ -154,6 +154,14 @@ static void change_answer(void)
 	}
 }
 
+/* Any but success. */
+static TSS2_RC tcti_error(struct reader *reader)
+{
+	uint32_t code = reader_u32(reader) & 0xffff;
+
+	return code ? code : TSS2_BASE_RC_IO_ERROR;
+}
+
 static TSS2_RC transmit(TSS2_TCTI_CONTEXT *tcti, size_t len, const uint8_t *data)
 {
 	(void)tcti;
@@ -176,7 +184,7 @@ static TSS2_RC receive(TSS2_TCTI_CONTEXT *tcti, size_t *len, uint8_t *data, int3
 		if (way == CHANGE_RESET)
 			soft_tpm_reset(&tpm);
 		if (way == CHANGE_TCTI)
-			return TSS2_TCTI_RC_LAYER | (reader_u32(&reader) & 0xffff) | 1;
+			return TSS2_TCTI_RC_LAYER | (tcti_error(&reader));
 		memcpy(before, answer, answer_len);
 		before_len = answer_len;
 		answer_len = soft_tpm_answer(&tpm, bytes_of(command, command_len), answer);
@@ -306,6 +314,19 @@ static void use(struct token *token, struct key *key, const char *with)
 		use_sealed(token, key, pin);
 }
 
+/* What ESYS never calls is refused. */
+static void check_refusals(struct token *token)
+{
+	TSS2_TCTI_CONTEXT *tcti = shim_tcti(token->shim);
+	TPM2_HANDLE handle = 0;
+	size_t count = 0;
+
+	check(Tss2_Tcti_Cancel(tcti) != 0 && Tss2_Tcti_GetPollHandles(tcti, NULL, &count) != 0);
+	check(Tss2_Tcti_SetLocality(tcti, 0) != 0 && Tss2_Tcti_MakeSticky(tcti, &handle, 1) != 0);
+	check(Tss2_Tcti_Transmit(tcti, 1, (const uint8_t *)"x") != 0);
+	(void)shim_last_command(token->shim);
+}
+
 /* As the helper does it when the device was lost. */
 static bool reopen(struct token *token)
 {
@@ -371,6 +392,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct reader input = reader_of(bytes_of(data, len));
 	struct bytes operations = reader_take(&input, reader_u8(&input) % (OPERATIONS_MAX + 1));
 	struct token *token = NULL;
+	struct token_sandbox sandbox;
 	bool good = true;
 	size_t live;
 
@@ -380,8 +402,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	check(setenv("TSS2_LOG", "all+none", 1) == 0 && secret_client_init() == OK);
 	live = secret_stats().live;
 	begin(&input);
+	check(tpm_token_ops.prepare("none:", &sandbox) != OK && tpm_token_ops.open("none:", &token) != OK);
 	if (tpm_token_ops.open("swtpm:path=/tpm", &token) != OK)
 		return 0;
+	check_refusals(token);
 	for (size_t i = 0; good && i < operations.len; i++)
 		good = operate(token, operations.data[i]);
 	for (size_t i = 0; i < KEYS; i++)
