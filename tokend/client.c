@@ -4,7 +4,8 @@
  *
  *	waiting --(something to read)--> ready, in its user's queue --(its user's turn, and it is the first)--> read, answered --> waiting
  *
- * Users take turns, one read of one connection each; after TURNS_AT_ONCE of them the event loop goes on to the listener, the helpers and the log. A user at the ceiling of his requests
+ * Users take turns, one message of one connection each, and whoever had his last turn longest ago is next: who comes now and then does not wait for those who always want something.
+ * After TURNS_AT_ONCE of them the event loop goes on to the listener, the helpers and the log. A user at the ceiling of his requests
  * takes no turns until one of them is finished; his connections stay where they are. A connection that hung up is dropped wherever it is, with all that it still had to say.
  */
 #include "tokend/client.h"
@@ -27,6 +28,8 @@
 #define REPLY_KEPT_MAX 65536U /* a longer answer's memory is given back */
 #define USEC_PER_SECOND 1000000U
 #define TURNS_AT_ONCE 2U
+#define MESSAGES_AT_ONCE \
+	1U /* in a turn: each step of whoever is served meanwhile waits for TURNS_AT_ONCE times so many */
 #define EVENTS_AT_ONCE 256
 
 struct user {
@@ -39,6 +42,7 @@ struct user {
 	struct client *oldest, *newest; /* all of them, in the order of their last activity */
 	struct client *ready_first, *ready_last;
 	struct user *next_turn;
+	uint64_t last_turn; /* its number; 0: none yet */
 	bool has_turn; /* in the queue for turns */
 };
 
@@ -71,7 +75,9 @@ struct client {
 struct clients {
 	struct daemon *daemon; /* borrowed */
 	struct user *users;
-	struct user *turn_first, *turn_last; /* those with ready connections */
+	struct user *turn_first,
+	        *turn_last; /* those with ready connections, in the order of their last turns */
+	uint64_t turns;
 	struct client *dead;
 	size_t count;
 	int epoll;
@@ -188,12 +194,20 @@ static void set_more(struct clients *clients, bool more)
 /* Gives user a place in the queue for turns, if he has use for one. */
 static void want_turn(struct clients *clients, struct user *user)
 {
+	struct user **at = &clients->turn_first;
+
 	if (user->has_turn || !user->ready_first || user->requests >= REQUESTS_PER_UID_MAX)
 		return;
 	user->has_turn = true;
-	user->next_turn = NULL;
-	*(clients->turn_last ? &clients->turn_last->next_turn : &clients->turn_first) = user;
-	clients->turn_last = user;
+	/* Mostly he just had one, and is the last. */
+	if (clients->turn_last && clients->turn_last->last_turn <= user->last_turn)
+		at = &clients->turn_last->next_turn;
+	while (*at && (*at)->last_turn <= user->last_turn)
+		at = &(*at)->next_turn;
+	user->next_turn = *at;
+	*at = user;
+	if (!user->next_turn)
+		clients->turn_last = user;
 	if (!clients->in_turns)
 		set_more(clients, true);
 }
@@ -208,6 +222,7 @@ static struct user *take_turn(struct clients *clients)
 	if (!clients->turn_first)
 		clients->turn_last = NULL;
 	user->has_turn = false;
+	user->last_turn = ++clients->turns;
 	return user;
 }
 
@@ -351,6 +366,9 @@ static void wait_on(struct client *client)
 		return;
 	if (client->held && has_room(client))
 		make_ready(client);
+	/* Whoever pipelines is heard hanging up also while he waits for a turn. */
+	if (client->ready && client->held)
+		arm(client, 0);
 	if (!client->ready)
 		arm(client,
 		    (has_room(client) ? (uint32_t)EPOLLIN : 0) | (client->out ? (uint32_t)EPOLLOUT : 0));
@@ -494,13 +512,13 @@ static void write_rest(struct client *client)
 
 /* ---- questions ---- */
 
-/* Lets the front-end take messages from data while there is room for their answers; returns what is left. */
+/* Lets the front-end take messages from data, so many for each turn, while there is room for their answers; returns what is left. */
 static struct bytes take_messages(struct client *client, struct bytes data)
 {
 	enum err err = OK;
 
 	client->processing = true;
-	while (!err && data.len > 0 && may_take(client)) {
+	for (unsigned i = 0; i < MESSAGES_AT_ONCE && !err && data.len > 0 && may_take(client); i++) {
 		size_t taken = 0;
 
 		err = client->frontend->input(client, data, &taken);

@@ -14,7 +14,9 @@
 #include "tokend/startup.h"
 
 #define BACKLOG 2048 /* who comes last waits for all of them, whoever they are */
-#define ACCEPT_USEC 2000U /* connections are taken for so long before others get their turn */
+#define ACCEPT_USEC \
+	500U /* connections are taken for so long before others get their turn, or as long as these took it */
+#define ACCEPT_USEC_MAX 5000U
 #define PAUSE_USEC 200000U /* after a failure to accept that only time mends */
 
 static size_t frontend_index(const char *name)
@@ -142,6 +144,7 @@ struct socket_source {
 	int fd;
 	sd_event_source *source;
 	sd_event_source *pause;
+	uint64_t looked_at; /* when connections were taken last */
 };
 
 struct listener {
@@ -180,25 +183,42 @@ static uint64_t now_usec(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-static int on_connection(sd_event_source *source, int fd, uint32_t events, void *context)
+/* Half of the time, if it must be: else whoever comes and goes fast enough could fill the queue, and a newcomer would be behind all of it. */
+static uint64_t accept_usec(const struct socket_source *from, uint64_t now)
 {
-	struct socket_source *from = context;
+	uint64_t others = now - from->looked_at;
 
-	uint64_t end = now_usec() + ACCEPT_USEC;
+	if (others < ACCEPT_USEC)
+		return ACCEPT_USEC;
+	return others < ACCEPT_USEC_MAX ? others : ACCEPT_USEC_MAX;
+}
 
-	(void)source;
-	(void)events;
+static void accept_all(struct socket_source *from, int fd, uint64_t end)
+{
 	/* All that wait, if possible: who is behind somebody's thousand connections that are closed already is to get past them at once. */
 	do {
 		int connection = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-		if (connection >= 0)
+		if (connection >= 0) {
 			from->listener->accepted(from->listener->context, from->frontend, connection);
-		else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-			return pause_accepting(from), 0;
-		else if (errno != ECONNABORTED && errno != EINTR)
-			return 0;
+		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+			pause_accepting(from);
+			return;
+		} else if (errno != ECONNABORTED && errno != EINTR) {
+			return;
+		}
 	} while (now_usec() < end);
+}
+
+static int on_connection(sd_event_source *source, int fd, uint32_t events, void *context)
+{
+	struct socket_source *from = context;
+	uint64_t now = now_usec();
+
+	(void)source;
+	(void)events;
+	accept_all(from, fd, now + accept_usec(from, now));
+	from->looked_at = now_usec();
 	return 0;
 }
 

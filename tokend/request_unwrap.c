@@ -10,6 +10,8 @@
 /* Of p256 keys in one request: each is an operation of the device, which may take it 50 ms that others wait. */
 #define DEVICE_TRIES_MAX 16U
 
+#define SHARE_MAX (2 * WORKER_COST_DEVICE) /* work of one request that the token is given at a time */
+
 static void unwrap_next(struct request *request);
 
 /* ---- which keys, which stanzas ---- */
@@ -357,10 +359,20 @@ static void refuse_locked(struct request *request)
 	request_refuse(request, ERR_PIN_NEEDED, hint, "the key %s is locked and needs its PIN", key->name);
 }
 
-/* The token to ask next: that of the first try that is left. What else it may try goes along. */
+/* What a try is to the token at most. A sealed key is open after its first use, and a try of it is the processor's work. */
+static unsigned cost_of(const struct request_try *try)
+{
+	return try->key->kind == KEY_KIND_P256 ? WORKER_COST_DEVICE : 1;
+}
+
+/*
+ * The token to ask next: that of the first try that is left. What else it may try goes along, but no more than a share: the rest has to wait for another turn, for others do not wait for
+ * all that somebody may ask at once.
+ */
 static struct worker *assign_tries(struct request *request)
 {
 	struct worker *next = NULL;
+	unsigned cost = 0;
 
 	for (size_t i = 0; i < request->try_count; i++) {
 		struct request_try *try = &request->tries[i];
@@ -369,18 +381,23 @@ static struct worker *assign_tries(struct request *request)
 			continue;
 		try->worker = request_worker(request, try->key, request->failed_workers);
 		next = next ? next : try->worker;
+		if (try->worker != next)
+			continue;
+		cost += cost_of(try);
+		if (cost > SHARE_MAX)
+			try->worker = NULL;
 	}
 	return next;
 }
 
-/* What the token asked now has to do at most. A sealed key is open after its first use, and a try of it is the processor's work. */
+/* What the token asked now has to do at most. */
 static unsigned work_of(const struct request *request)
 {
 	unsigned cost = 0;
 
 	for (size_t i = 0; i < request->try_count; i++)
 		if (try_is_due(request, &request->tries[i]))
-			cost += request->tries[i].key->kind == KEY_KIND_P256 ? WORKER_COST_DEVICE : 1;
+			cost += cost_of(&request->tries[i]);
 	return cost;
 }
 

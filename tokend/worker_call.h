@@ -8,7 +8,7 @@ struct key;
 
 /* What an operation of the device counts for, where a key that the helper tries by itself counts for one: two under way keep a device busy, whose newcomers wait 50 ms for each; the helper's own
  * work takes 40 us, and it needs more of it at hand not to wait for us. */
-#define WORKER_COST_DEVICE 4U
+#define WORKER_COST_DEVICE 8U
 
 /* One question, embedded in what asks it. Its owner keeps it alive until done was called: exactly once, possibly from inside worker_submit. */
 struct worker_call {
