@@ -212,15 +212,16 @@ lab_tpm_kill() {
 
 # ---- a proxy before the TPM: counts commands, and misbehaves when told ----
 
-# lab_proxy_start D: then lab_proxy_uri D is what tokend is given.
+# lab_proxy_start D [OPTION]...: then lab_proxy_uri D is what tokend is given.
 lab_proxy_start() {
 	local directory=$1 socket
+	shift
 	socket=$(lab_tpm_socket "$directory")
 	echo pass >"$directory/proxy.mode"
 	: >"$directory/proxy.commands"
 	rm -f "$(lab_proxy_socket "$directory")" "$(lab_proxy_socket "$directory").ctrl"
 	lab_spawn "$directory/proxy.pid" "$directory/proxy.log" python3 "$LAB_TOOLS/tpm-proxy" --listen "$(lab_proxy_socket "$directory")" \
-		--to "$socket" --mode "$directory/proxy.mode" --commands "$directory/proxy.commands"
+		--to "$socket" --mode "$directory/proxy.mode" --commands "$directory/proxy.commands" "$@"
 	lab_wait_for 20 test -S "$(lab_proxy_socket "$directory").ctrl"
 }
 
