@@ -311,14 +311,42 @@ static enum err auth_set(struct token *token, const struct token_key *key, const
 	return tpm_check(token, Esys_TR_SetAuth(token->esys, key->object.tr, value));
 }
 
+static TPM2B_ECC_POINT point_of(const uint8_t point[static P256_POINT_LEN])
+{
+	TPM2B_ECC_POINT result = { .point = { .x.size = COORDINATE_LEN, .y.size = COORDINATE_LEN } };
+
+	memcpy(result.point.x.buffer, point + 1, COORDINATE_LEN);
+	memcpy(result.point.y.buffer, point + 1 + COORDINATE_LEN, COORDINATE_LEN);
+	return result;
+}
+
+/* The session keeps the authorisation value of its last command behind its own key, until the next command writes another there. So it is given one, with a value that is
+ * none and of the same length; the shim keeps that command from the device. */
+static void session_forget_auth(struct token *token, const struct token_key *key)
+{
+	static const uint8_t no_point[P256_POINT_LEN];
+	const TPM2B_ECC_POINT in = point_of(no_point);
+	TPM2B_ECC_POINT *out = NULL;
+
+	if (token->session == ESYS_TR_NONE || token->broken)
+		return;
+	shim_keep_next(token->shim);
+	(void)Esys_ECDH_ZGen(token->esys, key->object.tr, token->session, ESYS_TR_NONE, ESYS_TR_NONE, &in,
+	                     &out);
+	Esys_Free(out);
+}
+
 /* ESYS only forgets the length, so the value is written over first. */
 static void auth_clear(struct token *token, const struct token_key *key)
 {
-	static const TPM2B_AUTH zeros = { .size = 32 };
+	/* ESYS takes zeros off the end of a value. */
+	TPM2B_AUTH none = { .size = 32 };
 
 	if (!key->has_pin || key->object.tr == ESYS_TR_NONE)
 		return;
-	(void)Esys_TR_SetAuth(token->esys, key->object.tr, &zeros);
+	memset(none.buffer, 0xff, none.size);
+	(void)Esys_TR_SetAuth(token->esys, key->object.tr, &none);
+	session_forget_auth(token, key);
 	(void)Esys_TR_SetAuth(token->esys, key->object.tr, NULL);
 }
 
@@ -370,15 +398,6 @@ static enum err x_copy(const TPM2B_ECC_POINT *point, struct secret **ret_x)
 	if (!err)
 		*ret_x = TAKE(x);
 	return err;
-}
-
-static TPM2B_ECC_POINT point_of(const uint8_t point[static P256_POINT_LEN])
-{
-	TPM2B_ECC_POINT result = { .point = { .x.size = COORDINATE_LEN, .y.size = COORDINATE_LEN } };
-
-	memcpy(result.point.x.buffer, point + 1, COORDINATE_LEN);
-	memcpy(result.point.y.buffer, point + 1 + COORDINATE_LEN, COORDINATE_LEN);
-	return result;
 }
 
 enum err tpm_ecdh(struct token *token, struct token_key *key, const struct secret *pin,

@@ -32,6 +32,9 @@ TSS2_TCTI_CONTEXT *shim_tcti(struct shim *shim);
 uint32_t shim_commands(const struct shim *shim);
 uint32_t shim_last_command(const struct shim *shim);
 
+/* The next command does not reach the device, and is not counted: it is answered with an error here. What ESYS does before it sends is done all the same. */
+void shim_keep_next(struct shim *shim);
+
 /* What the shim remembers of a command, to judge its answer. */
 struct shim_command {
 	uint32_t code;
