@@ -112,7 +112,8 @@ static int speak(state_machine machine)
 	if (err == ERR_TRUNCATED)
 		(void)fprintf(stderr, "age-plugin-tokend: the client ended the conversation early\n");
 	else
-		(void)fprintf(stderr, "age-plugin-tokend: %s\n", err_info(err)->text);
+		(void)fprintf(stderr, "age-plugin-tokend: %s\n%s", err_info(err)->text,
+		              err == ERR_MEMORY_LOCKED ? "hint: " SECRET_LOCK_HINT "\n" : "");
 	return 1;
 }
 

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/secret.h"
+
 enum err problem_set(struct problem *problem, enum err err, const char *format, ...)
 {
 	va_list arguments;
@@ -46,12 +48,14 @@ static void print_clean(const char *text)
 
 void problem_print(const struct problem *problem, enum err err, const char *program)
 {
+	const char *hint = problem->hint[0] || err != ERR_MEMORY_LOCKED ? problem->hint : SECRET_LOCK_HINT;
+
 	(void)fprintf(stderr, "%s: ", program);
 	print_clean(problem_text(problem, err));
 	(void)fputc('\n', stderr);
-	if (!problem->hint[0])
+	if (!hint[0])
 		return;
 	(void)fputs("hint: ", stderr);
-	print_clean(problem->hint);
+	print_clean(hint);
 	(void)fputc('\n', stderr);
 }

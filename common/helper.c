@@ -132,8 +132,9 @@ static enum err shut(const struct token_ops *ops, const struct helper_options *o
 	struct token_sandbox sandbox = { 0 };
 	enum err err = secret_process_init();
 
-	if (!err)
-		err = ops->prepare(options->uri, &sandbox);
+	if (err)
+		return err;
+	err = ops->prepare(options->uri, &sandbox);
 	if (!err && sandbox.inet_sockets && !options->allow_inet)
 		err = ERR_USAGE;
 	if (!err)
@@ -141,6 +142,13 @@ static enum err shut(const struct token_ops *ops, const struct helper_options *o
 	if (err)
 		log_error("the sandbox could not be closed (%s), so nothing is served", strerror(errno));
 	return err;
+}
+
+static void complain(enum err err)
+{
+	log_error("%s", err_info(err)->text);
+	if (err == ERR_MEMORY_LOCKED)
+		log_error("next: " SECRET_LOCK_HINT);
 }
 
 int helper_run(const struct token_ops *ops, const struct helper_options *options)
@@ -154,7 +162,7 @@ int helper_run(const struct token_ops *ops, const struct helper_options *options
 		err = serve(&helper);
 	helper_done(&helper);
 	if (err)
-		log_error("%s", err_info(err)->text);
+		complain(err);
 	return err ? err_info(err)->exit_code : 0;
 }
 

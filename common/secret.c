@@ -281,6 +281,8 @@ enum err secret_client_init(void)
 	const struct rlimit none = { 0, 0 };
 
 	(void)setrlimit(RLIMIT_CORE, &none);
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return ERR_SYSTEM;
 	return sodium_init() < 0 ? ERR_SYSTEM : OK;
 }
 
@@ -292,8 +294,6 @@ enum err secret_process_init(void)
 
 	if (err)
 		return err;
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return ERR_SYSTEM;
 	/* A wish, and only where nothing limits it: under a limit the kernel counts every later mapping against it, thread stacks and all, and refuses what passes it. The pool is
 	 * locked in any case. */
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY)

@@ -43,11 +43,14 @@ bool secret_equal(const struct secret *a, const struct secret *b);
 /* Wipes len bytes that are about to go out of scope; the compiler may not drop it. */
 void secret_wipe(void *data, size_t len);
 
+/* What helps against ERR_MEMORY_LOCKED. */
+#define SECRET_LOCK_HINT "ulimit -l 8192"
+
 /* What a process does before its first secret: no core dump, not dumpable (PR_SET_DUMPABLE 0), libsodium ready, one page of pool locked as proof;
  * everything else locked as well where the limits allow it (MCL_ONFAULT). ERR_MEMORY_LOCKED, ERR_SYSTEM. */
 MUST_CHECK enum err secret_process_init(void);
 
-/* The lighter form for short-lived clients: libsodium ready and no core dump; the pool is locked when first used. */
+/* The lighter form for short-lived clients: not dumpable, so that nobody but root looks in, libsodium ready and no core dump; the pool is locked when first used. */
 MUST_CHECK enum err secret_client_init(void);
 
 struct secret_stats {

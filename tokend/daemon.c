@@ -431,6 +431,12 @@ static void accepted(void *context, const struct frontend *frontend, int fd)
 	clients_add(daemon->clients, frontend, fd);
 }
 
+static enum err cannot_start(enum err err)
+{
+	return startup_failed(err, err == ERR_MEMORY_LOCKED ? SECRET_LOCK_HINT : NULL,
+	                      "the broker cannot start: %s", err_info(err)->text);
+}
+
 static enum err make_parts(struct daemon *daemon, struct daemon_start *start)
 {
 	enum err err = load_policy(daemon);
@@ -453,7 +459,7 @@ static enum err make_parts(struct daemon *daemon, struct daemon_start *start)
 		err = start_workers(daemon);
 	if (!err)
 		err = listener_new(daemon->event, start->sockets, accepted, daemon, &daemon->listener);
-	return err ? startup_failed(err, NULL, "the broker cannot start: %s", err_info(err)->text) : OK;
+	return err ? cannot_start(err) : OK;
 }
 
 static enum err add_sources(struct daemon *daemon)
@@ -517,8 +523,7 @@ static enum err confine(struct daemon *daemon, const struct daemon_start *start)
 	}
 	err = secret_process_init();
 	if (err)
-		return startup_failed(err, "ulimit -l 8192", "no memory can be locked for secrets: %s",
-		                      err_info(err)->text);
+		return cannot_start(err);
 	daemon->memory_locked = all_memory_locked();
 	err = close_files(start);
 	if (err)

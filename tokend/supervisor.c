@@ -380,8 +380,6 @@ int supervisor_run(const struct options *options, const struct config *config)
 
 	/* The pool of secrets is not for this process, and must not be made before the fork: locks are not inherited. */
 	err = secret_client_init();
-	if (!err && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		err = ERR_SYSTEM;
 	if (!err)
 		err = block_signals(&supervisor);
 	if (!err)
