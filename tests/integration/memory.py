@@ -211,6 +211,21 @@ def unwraps(bench):
     bench.look("unwrap, damaged")
 
 
+def expiry(bench, pin):
+    """As short a time as the machine is quick enough to search within."""
+    for seconds in (1, 4, 16):
+        bench.daemon.result("Unlock", {"key": "safe", "sealedPin": seal_pin(bench.daemon, pin), "seconds": seconds})
+        bench.open.add("pin-of-safe")
+        try:
+            bench.look(f"unlocked for {seconds} s, safe")
+            break
+        except Failed:
+            check(bench.key("safe")["unlocked"] == 0, "it is open and not in the pool, or elsewhere")
+    wait_for(lambda: bench.key("safe")["unlocked"] == 0, 20, "the time is over")
+    time.sleep(1.1)
+    bench.open.discard("pin-of-safe")
+
+
 def session_keys(bench, pin):
     directory = bench.daemon.directory
     for name in ("held", "safe"):
@@ -229,12 +244,7 @@ def session_keys(bench, pin):
     bench.tool("lock", "safe")
     bench.open.discard("pin-of-safe")
     bench.look("lock, safe")
-    bench.daemon.result("Unlock", {"key": "safe", "sealedPin": seal_pin(bench.daemon, pin), "seconds": 1})
-    bench.open.add("pin-of-safe")
-    bench.look("unlocked for a second, safe")
-    wait_for(lambda: bench.key("safe")["unlocked"] == 0, 10, "the second is over")
-    time.sleep(1.1)
-    bench.open.discard("pin-of-safe")
+    expiry(bench, pin)
     bench.look("session expired, safe")
     bench.tool("unlock", "safe", "--pin-file", str(directory / "safe.pin"))
     bench.tool("lock")
