@@ -161,8 +161,9 @@ static void stanza_move(struct draft *draft)
 static const char *const other_stanzas[] = {
 	"-> x\n\n",
 	"-> x y z\nAAAA\n",
-	"-> grease 1 2 3 4 5 6 7 8 9\n" /* a full line and an empty one */
-	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n\n",
+	/* a full line and an empty one */
+	("-> grease 1 2 3 4 5 6 7 8 9\n"
+	 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n\n"),
 	"-> no-last-line\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
 	"-> no-body\n",
 	"->\n\n",
