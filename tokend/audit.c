@@ -34,7 +34,6 @@
 #include "tokend/refusals.h"
 #include "tokend/text.h"
 
-#define WAIT_US (90ULL * 1000) /* of AUDIT_DEADLINE_MS; the rest is for the answer to leave */
 #define TIMER_ACCURACY_US 1000ULL
 #define GROUP_MAX 256U /* records in one write */
 #define LINE_TAIL_MAX 160U /* what closing a line adds: "sequence" and "previous" */
@@ -100,6 +99,7 @@ struct audit {
 	struct buf *scratch; /* the line that is being made */
 	struct entry *late; /* answered next */
 	bool timer_runs;
+	uint64_t wait_us; /* for a record, from when it is queued */
 
 	/* under the lock */
 	pthread_mutex_t lock;
@@ -809,7 +809,7 @@ static enum err submit(struct audit *audit, audit_done done, void *context)
 		return err;
 	entry->done = done;
 	entry->context = context;
-	entry->deadline = now_us() + WAIT_US;
+	entry->deadline = now_us() + audit->wait_us;
 	if (!audit->timer_runs)
 		err = timer_start(audit, entry->deadline);
 	if (!err)
@@ -1147,7 +1147,7 @@ static enum err audit_init(struct audit *audit, sd_event *event, int state_direc
 	return err ? err : start_thread(audit);
 }
 
-enum err audit_new_on(sd_event *event, int state_directory, const struct audit_disk *disk,
+enum err audit_new_on(sd_event *event, int state_directory, const struct audit_disk *disk, uint64_t wait_us,
                       struct audit **ret_audit)
 {
 	struct audit *audit = calloc(1, sizeof(*audit));
@@ -1162,6 +1162,7 @@ enum err audit_new_on(sd_event *event, int state_directory, const struct audit_d
 	queue_init(&audit->finished);
 	audit->fd = audit->wake_fd = audit->ahead.fd = -1;
 	audit->disk = disk;
+	audit->wait_us = wait_us;
 	audit->works = audit->foreseen.came_true = true;
 	err = audit_init(audit, event, state_directory);
 	if (err) {
@@ -1177,13 +1178,13 @@ enum err audit_new(sd_event *event, int state_directory, struct audit **ret_audi
 {
 	static const struct audit_disk disk = { write, pwrite, fdatasync, ftruncate };
 
-	return audit_new_on(event, state_directory, &disk, ret_audit);
+	return audit_new_on(event, state_directory, &disk, AUDIT_WAIT_US, ret_audit);
 }
 
 /* Tells the writer to end and waits for that. False when it hangs. */
 static bool stop_writer(struct audit *audit)
 {
-	uint64_t deadline = now_us() + AUDIT_DEADLINE_MS * 1000ULL;
+	uint64_t deadline = now_us() + audit->wait_us;
 	const struct timespec until = { .tv_sec = (time_t)(deadline / 1000000),
 		                        .tv_nsec = (long)(deadline % 1000000) * 1000 };
 	int error = 0;

@@ -127,13 +127,29 @@ static void disk_reset(void)
 	disk.hangs = disk.real = false;
 }
 
-static struct audit *open_audit(void)
+#define PATIENCE_US (60ULL * 1000 * 1000)
+
+static struct audit *open_audit_that_waits(uint64_t wait_us)
 {
 	struct audit *audit;
 
 	disk_reset();
-	assert_int_equal(audit_new_on(event, directory_fd, &test_disk, &audit), OK);
+	assert_int_equal(audit_new_on(event, directory_fd, &test_disk, wait_us, &audit), OK);
 	return audit;
+}
+
+/* What is not about the deadline must not fail because this machine's own disk or processors are busy for longer than that. */
+static struct audit *open_audit(void)
+{
+	return open_audit_that_waits(PATIENCE_US);
+}
+
+/* Long enough for a busy machine to answer in time, short enough to be waited for. */
+#define SHORT_MS 1000U
+
+static struct audit *open_short_audit(void)
+{
+	return open_audit_that_waits(SHORT_MS * 1000ULL);
 }
 
 /* ---- records ---- */
@@ -190,9 +206,6 @@ static enum err ask_and_wait(struct audit *audit)
 
 	ask(audit, &answer, "host");
 	run_until(&answer);
-	if (answer.answered_ms - answer.asked_ms > AUDIT_DEADLINE_MS + SLACK_MS)
-		fail_msg("an answer after %llu ms",
-		         (unsigned long long)(answer.answered_ms - answer.asked_ms));
 	return answer.err;
 }
 
@@ -609,7 +622,7 @@ static void test_foreseen_on_bad_disks(void **state)
 
 static void test_foreseen_hangs(void **state)
 {
-	struct audit *audit = open_audit();
+	struct audit *audit = open_short_audit();
 	struct answer answer;
 
 	(void)state;
@@ -700,9 +713,27 @@ static void test_failure_then_end(void **state)
 	assert_non_null(strstr(found.text, "\"operation\":\"cut\",\"bytes\":100,"));
 }
 
+/* How long tokend itself waits. */
+static void test_deadline(void **state)
+{
+	struct audit *audit;
+	struct answer answer;
+
+	(void)state;
+	audit = open_audit_that_waits(AUDIT_WAIT_US);
+	disk.hangs = true;
+	ask(audit, &answer, "host");
+	run_until(&answer);
+	assert_int_equal(answer.err, ERR_AUDIT);
+	assert_true(answer.answered_ms - answer.asked_ms >= 80);
+	assert_true(answer.answered_ms - answer.asked_ms <= AUDIT_DEADLINE_MS + SLACK_MS);
+	disk.hangs = false;
+	audit_free(audit);
+}
+
 static void test_hang(void **state)
 {
-	struct audit *audit = open_audit();
+	struct audit *audit = open_short_audit();
 	struct answer first, second, third;
 
 	(void)state;
@@ -716,9 +747,9 @@ static void test_hang(void **state)
 	run_until(&second);
 	assert_int_equal(first.err, ERR_AUDIT);
 	assert_int_equal(second.err, ERR_AUDIT);
-	assert_true(first.answered_ms - first.asked_ms >= 80);
-	assert_true(first.answered_ms - first.asked_ms <= AUDIT_DEADLINE_MS + SLACK_MS);
-	assert_true(second.answered_ms - second.asked_ms <= AUDIT_DEADLINE_MS + SLACK_MS);
+	assert_true(first.answered_ms - first.asked_ms >= SHORT_MS - 10);
+	assert_true(first.answered_ms - first.asked_ms <= SHORT_MS + SLACK_MS);
+	assert_true(second.answered_ms - second.asked_ms <= SHORT_MS + SLACK_MS);
 	assert_false(audit_works(audit));
 	ask(audit, &third, "queued while it hangs, in time");
 	disk.hangs = false;
@@ -737,7 +768,7 @@ static void test_hang(void **state)
 /* The note does not wait for another record: it is written at the end at the latest. */
 static void test_hang_then_free(void **state)
 {
-	struct audit *audit = open_audit();
+	struct audit *audit = open_short_audit();
 	struct answer answer;
 
 	(void)state;
@@ -754,7 +785,7 @@ static void test_hang_then_free(void **state)
 
 static void test_free_while_it_hangs(void **state)
 {
-	struct audit *audit = open_audit();
+	struct audit *audit = open_audit_that_waits(AUDIT_WAIT_US);
 	struct answer first, second;
 	uint64_t before;
 
@@ -778,11 +809,11 @@ static void test_free_while_it_hangs(void **state)
 /* Nothing to do: nothing wakes the loop. */
 static void test_idle(void **state)
 {
-	struct audit *audit = open_audit();
+	struct audit *audit = open_short_audit();
 
 	(void)state;
 	assert_int_equal(ask_and_wait(audit), OK);
-	while (sd_event_run(event, 300000) > 0)
+	while (sd_event_run(event, SHORT_MS * 1300ULL) > 0)
 		; /* the timer, once */
 	assert_int_equal(sd_event_run(event, 300000), 0);
 	audit_free(audit);
@@ -994,7 +1025,7 @@ static void measure(unsigned client_count)
 {
 	const unsigned rounds = getenv("TOKEND_BENCH") ? 20000 / client_count + 1000 : 20;
 	struct client clients[64];
-	struct audit *audit = open_audit();
+	struct audit *audit = open_audit_that_waits(AUDIT_WAIT_US);
 	uint64_t start = now_ms(), took;
 
 	disk.real = true;
@@ -1038,6 +1069,7 @@ int main(void)
 		TEST(test_after_the_loop),
 		TEST(test_failures),
 		TEST(test_failure_then_end),
+		TEST(test_deadline),
 		TEST(test_hang),
 		TEST(test_hang_then_free),
 		TEST(test_free_while_it_hangs),
