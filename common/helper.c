@@ -1,10 +1,13 @@
 #include "common/helper.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <sodium.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "common/give_back.h"
 #include "common/helper_answers.h"
@@ -21,6 +24,9 @@ static void helper_done(struct helper *helper)
 	helper->box_secret = secret_free(helper->box_secret);
 	helper->answer = buf_free(helper->answer);
 	helper->ready = buf_free(helper->ready);
+	if (helper->notes)
+		(void)munmap(helper->notes, sizeof(*helper->notes));
+	helper->notes = NULL;
 }
 
 static enum err helper_init(struct helper *helper)
@@ -126,12 +132,34 @@ static enum err serve(struct helper *helper)
 	return err == ERR_TRUNCATED ? OK : err;
 }
 
-/* Everything that needs more rights than the rest of the process's life. */
-static enum err shut(const struct token_ops *ops, const struct helper_options *options)
+/* The memory stays when the sandbox closes the descriptor. Whoever made it has to have sealed its length: a shorter one would be a trap for the next process. */
+static enum err notes_map(struct helper *helper, int notes)
 {
+	const int wanted = F_SEAL_SHRINK | F_SEAL_SEAL;
+	struct stat status;
+	void *memory;
+
+	if (notes == 0)
+		return OK;
+	if (fstat(notes, &status) < 0 || status.st_size != (off_t)sizeof(*helper->notes) ||
+	    (fcntl(notes, F_GET_SEALS) & wanted) != wanted)
+		return ERR_USAGE;
+	memory = mmap(NULL, sizeof(*helper->notes), PROT_READ | PROT_WRITE, MAP_SHARED, notes, 0);
+	if (memory == MAP_FAILED)
+		return ERR_SYSTEM;
+	helper->notes = memory;
+	return OK;
+}
+
+/* Everything that needs more rights than the rest of the process's life. */
+static enum err shut(struct helper *helper, const struct helper_options *options)
+{
+	const struct token_ops *ops = helper->ops;
 	struct token_sandbox sandbox = { 0 };
 	enum err err = secret_process_init();
 
+	if (!err)
+		err = notes_map(helper, options->notes);
 	if (err)
 		return err;
 	err = ops->prepare(options->uri, &sandbox);
@@ -154,7 +182,7 @@ static void complain(enum err err)
 int helper_run(const struct token_ops *ops, const struct helper_options *options)
 {
 	struct helper helper = { .ops = ops, .uri = options->uri, .socket = options->socket };
-	enum err err = shut(ops, options);
+	enum err err = shut(&helper, options);
 
 	if (!err)
 		err = helper_init(&helper);
@@ -170,14 +198,16 @@ int helper_run(const struct token_ops *ops, const struct helper_options *options
 
 static int usage(const char *program, FILE *out, int status)
 {
-	(void)fprintf(out,
-	              "Usage: %s --socket FD --token URI\n"
-	              "Started by tokend, one for each token; there is no use for it by hand.\n\n"
-	              "  --socket FD     the socket pair to tokend\n"
-	              "  --token URI     the token\n"
-	              "  --allow-inet    allow a token behind TCP (a laboratory's simulator)\n"
-	              "  --version, --help\n",
-	              program);
+	(void)fprintf(
+	        out,
+	        "Usage: %s --socket FD [--notes FD] --token URI\n"
+	        "Started by tokend, one for each token; there is no use for it by hand.\n\n"
+	        "  --socket FD     the socket pair to tokend\n"
+	        "  --notes FD      memory that outlives this process, for what it would leave on the token\n"
+	        "  --token URI     the token\n"
+	        "  --allow-inet    allow a token behind TCP (a laboratory's simulator)\n"
+	        "  --version, --help\n",
+	        program);
 	return status;
 }
 
@@ -203,9 +233,13 @@ static const char *uri_of_scheme(const char *uri, const char *scheme)
 int helper_main(const struct token_ops *ops, const char *program, int argc, char **argv)
 {
 	static const struct option long_options[] = {
-		{ "socket", required_argument, NULL, 's' }, { "token", required_argument, NULL, 't' },
-		{ "allow-inet", no_argument, NULL, 'i' },   { "version", no_argument, NULL, 'V' },
-		{ "help", no_argument, NULL, 'h' },         { NULL, 0, NULL, 0 },
+		{ "socket", required_argument, NULL, 's' },
+		{ "token", required_argument, NULL, 't' },
+		{ "notes", required_argument, NULL, 'n' },
+		{ "allow-inet", no_argument, NULL, 'i' },
+		{ "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
 	};
 	struct helper_options options = { .socket = -1 };
 	int option;
@@ -213,6 +247,8 @@ int helper_main(const struct token_ops *ops, const char *program, int argc, char
 	log_init(program, LOG_LEVEL_INFO);
 	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
 		if (option == 's' && !parse_fd(optarg, &options.socket))
+			return usage(program, stderr, 2);
+		if (option == 'n' && !parse_fd(optarg, &options.notes))
 			return usage(program, stderr, 2);
 		if (option == 't')
 			options.uri = uri_of_scheme(optarg, ops->scheme);

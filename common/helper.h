@@ -15,11 +15,12 @@
 struct helper_options {
 	const char *uri; /* without the scheme */
 	int socket; /* SOCK_SEQPACKET, connected to the broker */
+	int notes; /* a file of one struct token_notes that the next process gets too; 0: there is none */
 	bool allow_inet; /* false always outside a laboratory */
 };
 
 /* Runs until the broker closes the socket. Returns the process's exit status. */
 int helper_run(const struct token_ops *ops, const struct helper_options *options);
 
-/* The main() of every helper: `tokend-tpm --socket FD --token URI` (or --version, --help). */
+/* The main() of every helper: `tokend-tpm --socket FD --notes FD --token URI` (or --version, --help). */
 int helper_main(const struct token_ops *ops, const char *program, int argc, char **argv);

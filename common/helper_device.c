@@ -68,6 +68,8 @@ static enum err device_ready(struct helper *helper)
 	if (!helper->token) {
 		helper->reset_checked = false;
 		err = helper->ops->open(helper->uri, &helper->token);
+		if (!err && helper->ops->remember && helper->notes)
+			helper->ops->remember(helper->token, helper->notes);
 	}
 	if (!err && !helper->reset_checked)
 		err = reset_check(helper);

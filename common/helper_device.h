@@ -18,6 +18,7 @@ struct helper {
 	const struct token_ops *ops;
 	const char *uri;
 	int socket;
+	struct token_notes *notes; /* shared with the next process; NULL: there are none */
 	struct token *token; /* NULL: not open */
 	struct helper_keys *keys;
 	uint32_t reset_count; /* when it was last read */

@@ -70,6 +70,15 @@ struct token_load {
 	bool has_pin;
 };
 
+/*
+ * What would be left behind on the device if this process were killed now, for the process that comes after it. It stands in memory that outlives the process and holds nothing secret. Who
+ * reads it believes no more of it than what he could do to the device anyway.
+ */
+struct token_notes {
+	uint32_t session; /* a handle that nobody else cleans up; 0: none */
+	uint32_t reset_count; /* of the device when it was noted: after another reset it is gone */
+};
+
 /* What the helper's sandbox must leave open for this device. */
 struct token_sandbox {
 	char directory
@@ -88,6 +97,10 @@ struct token_ops {
 
 	/* Opens the device. Cheap: what can wait is done at first use. ERR_NO_TOKEN. */
 	MUST_CHECK enum err (*open)(const char *uri, struct token **ret_token);
+
+	/* Called once after open, if there are notes: what a process before this one left is removed when the device is next used for it, and what this one would leave is noted from now on.
+	 * notes is borrowed for as long as the token is open. NULL where the device forgets by itself. */
+	void (*remember)(struct token *token, struct token_notes *notes);
 
 	/* Closes what is dead and opens again, after ERR_NO_TOKEN or a reset; every key was unloaded before. What of ours may still stand on the
 	 * device is removed from it. ERR_NO_TOKEN. */

@@ -7,6 +7,7 @@
 #include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -16,12 +17,14 @@
 #include "common/give_back.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "common/token.h"
 #include "tokend/daemon.h"
 #include "tokend/listener.h"
 #include "tokend/startup.h"
 #include "tokend/supervisor_message.h"
 
 #define HELPER_SOCKET 3
+#define HELPER_NOTES 4
 #define HELPER_END_MS 2000
 
 struct supervisor {
@@ -33,6 +36,8 @@ struct supervisor {
 	pid_t broker;
 	int broker_status;
 	pid_t helpers[CONFIG_TOKENS_MAX]; /* 0: not running */
+	int notes
+	        [CONFIG_TOKENS_MAX]; /* what one helper of a token leaves to the next: a struct token_notes each */
 	char helper_directory[OPTIONS_PATH_MAX];
 	uid_t helper_uid;
 	gid_t helper_gid;
@@ -78,11 +83,25 @@ static bool forget_terminal(void)
 	return null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(null, STDOUT_FILENO) >= 0;
 }
 
-/* In the child; does not return. Of what we have open only stderr and the socket go along. */
-static void helper_execute(const struct supervisor *supervisor, const char *uri, int socket)
+/* As the standard numbers say, whatever the two are now. */
+static bool place_descriptors(int socket, int notes)
 {
-	char program[OPTIONS_PATH_MAX + 32], token[TOKEN_URI_MAX], socket_number[] = "3";
-	char name_option[] = "--socket", token_option[] = "--token";
+	CLEANUP(close_fdp) int aside = fcntl(notes, F_DUPFD_CLOEXEC, HELPER_NOTES + 1);
+
+	if (aside < 0)
+		return false;
+	if (socket == HELPER_SOCKET ? fcntl(socket, F_SETFD, 0) < 0 : dup2(socket, HELPER_SOCKET) < 0)
+		return false;
+	return dup2(aside, HELPER_NOTES) == HELPER_NOTES;
+}
+
+/* In the child; does not return. Of what we have open only stderr, the socket and the notes go along. */
+static void helper_execute(const struct supervisor *supervisor, size_t index, int socket)
+{
+	const char *uri = supervisor->config->tokens[index];
+	char program[OPTIONS_PATH_MAX + 32], token[TOKEN_URI_MAX], socket_number[] = "3",
+	                                                           notes_number[] = "4";
+	char name_option[] = "--socket", notes_option[] = "--notes", token_option[] = "--token";
 	const char *scheme_end = strchr(uri, ':');
 	sigset_t none;
 
@@ -92,16 +111,18 @@ static void helper_execute(const struct supervisor *supervisor, const char *uri,
 	(void)setpgid(0, 0);
 	if (!forget_terminal())
 		_exit(71);
-	if (socket == HELPER_SOCKET ? fcntl(socket, F_SETFD, 0) < 0 : dup2(socket, HELPER_SOCKET) < 0)
+	if (!place_descriptors(socket, supervisor->notes[index]))
 		_exit(71);
-	(void)close_range(HELPER_SOCKET + 1, ~0U, 0);
+	(void)close_range(HELPER_NOTES + 1, ~0U, 0);
 	if (!become_helper_user(supervisor) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
 	    getppid() != supervisor->pid)
 		_exit(77);
 	(void)snprintf(token, sizeof(token), "%s", uri);
 	(void)snprintf(program, sizeof(program), "%s/tokend-%.*s", supervisor->helper_directory,
 	               (int)(scheme_end ? scheme_end - uri : 0), uri);
-	(void)execve(program, (char *[]){ program, name_option, socket_number, token_option, token, NULL },
+	(void)execve(program,
+	             (char *[]){ program, name_option, socket_number, notes_option, notes_number,
+	                         token_option, token, NULL },
 	             helper_environment());
 	(void)dprintf(STDERR_FILENO, "tokend: %s cannot be started: %s\n", program, strerror(errno));
 	_exit(72);
@@ -122,7 +143,7 @@ static enum err helper_start(struct supervisor *supervisor, size_t index, int *r
 	if (pid < 0)
 		return ERR_SYSTEM;
 	if (pid == 0)
-		helper_execute(supervisor, supervisor->config->tokens[index], theirs);
+		helper_execute(supervisor, index, theirs);
 	supervisor->helpers[index] = pid;
 	*ret_socket = TAKE_FD(ours);
 	return OK;
@@ -321,6 +342,8 @@ static int run_broker(struct supervisor *supervisor, struct daemon_start *start,
 {
 	close_fdp(&supervisor_end);
 	close_fdp(&supervisor->signals);
+	for (size_t i = 0; i < supervisor->config->token_count; i++)
+		close_fdp(&supervisor->notes[i]);
 	/* Until it is another user, which needs it said again. */
 	if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || !forget_terminal())
 		return 1;
@@ -344,6 +367,28 @@ static enum err fork_broker(struct supervisor *supervisor, struct daemon_start *
 	return OK;
 }
 
+/* Its length is sealed, so that a helper that went wrong cannot make it a trap for the next. */
+static int notes_new(void)
+{
+	CLEANUP(close_fdp) int notes = memfd_create("tokend-notes", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (notes < 0 || ftruncate(notes, sizeof(struct token_notes)) < 0 ||
+	    fcntl(notes, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return -1;
+	return TAKE_FD(notes);
+}
+
+static enum err make_notes(struct supervisor *supervisor)
+{
+	for (size_t i = 0; i < supervisor->config->token_count; i++) {
+		supervisor->notes[i] = notes_new();
+		if (supervisor->notes[i] < 0)
+			return startup_failed(ERR_SYSTEM, NULL, "no memory for a helper's notes: %s",
+			                      strerror(errno));
+	}
+	return OK;
+}
+
 static enum err prepare(struct supervisor *supervisor, struct daemon_start *start)
 {
 	const struct options *options = supervisor->options;
@@ -360,6 +405,8 @@ static enum err prepare(struct supervisor *supervisor, struct daemon_start *star
 	}
 	if (!err)
 		err = find_helpers(supervisor);
+	if (!err)
+		err = make_notes(supervisor);
 	if (!err)
 		err = startup_directories(options, start->uid, start->gid, &start->state_directory, &runtime,
 		                          start->locks);

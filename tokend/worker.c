@@ -13,16 +13,17 @@
 #define USEC_PER_SECOND 1000000U
 #define START_DEADLINE_USEC (20U * USEC_PER_SECOND)
 #define BACKOFF_FIRST_USEC (250U * USEC_PER_MS)
-#define BACKOFF_MAX_USEC (30U * USEC_PER_SECOND)
+#define BACKOFF_MAX_USEC (1U * USEC_PER_SECOND) /* a start costs milliseconds, and who asks waits for it */
 #define STABLE_USEC (10U * USEC_PER_SECOND) /* a helper that lived this long did not die of its start */
 #define LOADED_MAX 16384U /* keys given to one helper; below its own limit */
 #define LOADED_BUCKETS (2U * LOADED_MAX)
 #define SERVED_KEPT 16U /* owners whose last turn is known */
 
 enum worker_state {
-	WORKER_DOWN, /* none, and none asked for */
+	WORKER_DOWN, /* none, and none asked for; what is asked meanwhile waits for the end of the back-off */
 	WORKER_STARTING, /* asked for */
 	WORKER_UP,
+	WORKER_ENDED, /* being freed: nothing is taken in any more */
 };
 
 /* A message of the worker's own: HELLO, LOAD, UNLOAD. */
@@ -237,29 +238,46 @@ static void ask_for_helper(struct worker *worker)
 	arm_timer(worker, worker->head_since + START_DEADLINE_USEC);
 }
 
-/* The first death is answered with a new helper at once; one that keeps dying waits longer each time, and then until somebody asks for it. */
-static void after_death(struct worker *worker)
+/* The next one, as soon as it may be. */
+static void start_when_due(struct worker *worker)
+{
+	if (now_usec(worker) >= worker->not_before)
+		ask_for_helper(worker);
+	else
+		arm_timer(worker, worker->not_before);
+}
+
+/*
+ * The first death is answered with a new helper at once. One that keeps dying is started anew after a while that grows, and only if somebody asks for it; who asked already waits for that, but
+ * not for one that cannot even start, nor for one that has died so often.
+ */
+static void after_death(struct worker *worker, bool greeted)
 {
 	uint64_t now = now_usec(worker);
+	bool first;
 
 	if (now - worker->started_at > STABLE_USEC)
 		worker->backoff = 0;
+	first = worker->backoff == 0;
 	worker->not_before = now + worker->backoff;
-	if (worker->backoff == 0) {
-		worker->backoff = BACKOFF_FIRST_USEC;
-		ask_for_helper(worker);
-		return;
-	}
-	worker->backoff = worker->backoff * 2 > BACKOFF_MAX_USEC ? BACKOFF_MAX_USEC : worker->backoff * 2;
-	fail_all(worker, ERR_NO_TOKEN);
+	if (!first && (!greeted || worker->backoff == BACKOFF_MAX_USEC))
+		fail_all(worker, ERR_NO_TOKEN);
+	worker->backoff = first ? BACKOFF_FIRST_USEC : worker->backoff * 2;
+	if (worker->backoff > BACKOFF_MAX_USEC)
+		worker->backoff = BACKOFF_MAX_USEC;
+	/* Those who were told may have asked again, and so for a helper. */
+	if (worker->state == WORKER_DOWN && (first || worker->waiting))
+		start_when_due(worker);
 }
 
 static void helper_died(struct worker *worker)
 {
+	bool greeted = worker->box_key_known;
+
 	log_warning("the helper of %s has ended", worker->settings.uri);
 	disconnect(worker);
 	requeue_sent(worker);
-	after_death(worker);
+	after_death(worker, greeted);
 }
 
 /* It hangs, or answers nonsense: everything that was asked of it fails, and a new one is started, which ends this one. */
@@ -291,6 +309,10 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *context)
 	(void)source;
 	(void)usec;
 	worker->timer_on = false;
+	if (worker->state == WORKER_DOWN && worker->waiting) {
+		start_when_due(worker);
+		return 0;
+	}
 	if (worker->state == WORKER_STARTING)
 		due = worker->head_since + START_DEADLINE_USEC;
 	else if (worker->sent)
@@ -574,12 +596,12 @@ static void pump(struct worker *worker)
 void worker_submit(struct worker *worker, struct worker_call *call)
 {
 	call->asked_again = false;
-	if (worker->state == WORKER_DOWN && now_usec(worker) >= worker->not_before)
-		ask_for_helper(worker);
-	if (worker->state == WORKER_DOWN) {
+	if (worker->state == WORKER_ENDED) {
 		finish(call, ERR_NO_TOKEN);
 		return;
 	}
+	if (worker->state == WORKER_DOWN)
+		start_when_due(worker);
 	if (worker->waiting_count >= WORKER_WAITING_MAX) {
 		finish(call, ERR_BUSY);
 		return;
@@ -729,8 +751,7 @@ struct worker *worker_free(struct worker *worker)
 {
 	if (!worker)
 		return NULL;
-	worker->state = WORKER_DOWN;
-	worker->not_before = UINT64_MAX;
+	worker->state = WORKER_ENDED;
 	fail_all(worker, ERR_NO_TOKEN);
 	sd_event_source_disable_unref(worker->io);
 	sd_event_source_disable_unref(worker->timer);

@@ -74,8 +74,6 @@ void tpm_session_flush(struct token *token)
 	               tpm_check(token, Esys_FlushContext(token->esys, token->session)) == OK;
 
 	token->session = ESYS_TR_NONE;
-	if (flushed) {
-		token->sweep.session = 0;
-		token->sweep.sessions_sent -= token->sweep.sessions_sent > 0;
-	}
+	if (flushed)
+		tpm_sweep_session_gone(token);
 }

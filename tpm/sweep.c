@@ -3,6 +3,9 @@
  * the handle of something that is loaded now. So losses are remembered by what can be recognised again. An object has a Name, and an object with the
  * Name of one of our keys is ours, whatever its handle. A session has nothing; but when one was lost, the sessions before the next is started are
  * listed, and new ones that are found after another loss are ours, if there are no more than were asked for. If there is any doubt they stay.
+ *
+ * A process that is killed loses hold of its session too. So its handle stands in notes that outlive the process (struct token_notes), and the next process flushes it before it starts a session of
+ * its own, unless the TPM was reset in between. What a killed process had loaded is found by its Name when the slots are full.
  */
 #include "tpm/error.h"
 #include "tpm/token.h"
@@ -200,14 +203,54 @@ static enum err sessions_sweep(struct token *token)
 	return err;
 }
 
+/* ---- over the end of a process ---- */
+
+void tpm_sweep_remember(struct token *token, struct token_notes *notes)
+{
+	if (!tcti_keeps_sessions(token->driver, token->configuration))
+		return;
+	token->notes = notes;
+	token->sweep.inherited = *notes;
+}
+
+static void note_session(struct token *token, TPM2_HANDLE handle)
+{
+	if (!token->notes || !token->reset_count_known)
+		return;
+	token->notes->reset_count = token->reset_count;
+	token->notes->session = handle;
+}
+
+void tpm_sweep_session_gone(struct token *token)
+{
+	if (token->notes)
+		token->notes->session = 0;
+	token->sweep.session = 0;
+	token->sweep.sessions_sent -= token->sweep.sessions_sent > 0;
+}
+
+/* That it is not there any more is an answer like any other. */
+static enum err inherited_sweep(struct token *token)
+{
+	const struct token_notes left = token->sweep.inherited;
+	enum err err;
+
+	token->sweep.inherited.session = 0;
+	if (left.session >> 24 != TPM2_HT_HMAC_SESSION || !token->reset_count_known ||
+	    left.reset_count != token->reset_count)
+		return OK;
+	err = session_flush(token, left.session);
+	return token->broken ? err : OK;
+}
+
 /* One that was lost and could not be swept yet must not be taken for somebody else's from now on: that is tried once more first. */
 enum err tpm_sweep_before_session(struct token *token)
 {
 	struct tpm_sweep *sweep = &token->sweep;
-	enum err err;
+	enum err err = inherited_sweep(token);
 
-	if (!sweep->broken_before && sweep->sessions_sent == 0)
-		return OK;
+	if (err || (!sweep->broken_before && sweep->sessions_sent == 0))
+		return err;
 	err = sessions_sweep(token);
 	if (err)
 		return err;
@@ -224,6 +267,7 @@ void tpm_sweep_session_arrived(struct token *token, TPM2_HANDLE handle)
 	struct tpm_sweep *sweep = &token->sweep;
 
 	sweep->session = handle;
+	note_session(token, handle);
 	for (size_t i = 0; i < sweep->session_count; i++)
 		if (sweep->sessions[i] == handle)
 			sweep->sessions[i] = 0;

@@ -89,6 +89,16 @@ enum err tcti_sandbox(const char *uri, struct token_sandbox *ret_sandbox)
 	return err;
 }
 
+/* The kernel's manager has names of its own for the devices: /dev/tpmrm0 beside /dev/tpm0. */
+bool tcti_keeps_sessions(const struct tcti_driver *driver, const char *configuration)
+{
+	const char *slash = strrchr(configuration, '/');
+
+	if (strcmp(driver->name, "device") == 0)
+		return strncmp(slash ? slash + 1 : configuration, "tpmrm", 5) != 0;
+	return driver->simulation;
+}
+
 enum err tcti_connect(const struct tcti_driver *driver, const char *configuration,
                       TSS2_TCTI_CONTEXT **ret_tcti)
 {

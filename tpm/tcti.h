@@ -27,6 +27,9 @@ MUST_CHECK enum err tcti_load(const struct tcti_driver *driver);
 /* What the sandbox must leave open for uri. ERR_USAGE. */
 MUST_CHECK enum err tcti_sandbox(const char *uri, struct token_sandbox *ret_sandbox);
 
+/* Does the device keep the sessions of a connection that was closed? One that a resource manager stands before does not. */
+bool tcti_keeps_sessions(const struct tcti_driver *driver, const char *configuration);
+
 /* A connection, allocated with malloc; needs tcti_load. ERR_NO_TOKEN, ERR_NOMEM. */
 MUST_CHECK enum err tcti_connect(const struct tcti_driver *driver, const char *configuration,
                                  TSS2_TCTI_CONTEXT **ret_tcti);

@@ -208,6 +208,7 @@ const struct token_ops tpm_token_ops = {
 	.scheme = "tpm",
 	.prepare = token_prepare,
 	.open = token_open,
+	.remember = tpm_sweep_remember,
 	.reopen = token_reopen,
 	.close = token_close,
 	.status = checked_status,

@@ -71,6 +71,7 @@ struct tpm_sweep {
 	TPM2_HANDLE sessions[TPM_SWEEP_SESSIONS]; /* of others, from before */
 	size_t session_count;
 	uint32_t reset_count; /* then; when it has changed nothing of it is left */
+	struct token_notes inherited; /* what a process before this one left when it was killed */
 };
 
 struct token {
@@ -90,6 +91,8 @@ struct token {
 	uint32_t reset_count; /* as last read, over all connections */
 	uint32_t commands_before; /* sent over connections that are closed */
 	struct tpm_sweep sweep;
+	struct token_notes *
+	        notes; /* borrowed, for the next process; NULL: there are none, or the TPM forgets by itself */
 };
 
 /* device.c */
@@ -124,6 +127,10 @@ void tpm_sweep_primary_arrived(struct token *token, bool lost_before, const TPM2
 MUST_CHECK enum err tpm_sweep_before_session(struct token *token);
 /* After sent commands one arrived, with this handle. */
 void tpm_sweep_session_arrived(struct token *token, TPM2_HANDLE handle);
+/* Our session was flushed. */
+void tpm_sweep_session_gone(struct token *token);
+/* Takes over what is noted, and notes from now on. */
+void tpm_sweep_remember(struct token *token, struct token_notes *notes);
 /* The connection is about to be closed with these loaded. */
 void tpm_sweep_before_close(struct token *token);
 /* Flushes what is ours and was lost; nothing that might be somebody else's. */

@@ -1,4 +1,7 @@
-/* Whose call goes to a helper when: the helper is this file, and answers when it is told to. A row is who asks, in what order and at what cost, and what goes out first. */
+/*
+ * Whose call goes to a helper when: the helper is this file, and answers when it is told to. A row is who asks, in what order and at what cost, and what goes out first. And what becomes of calls
+ * when helpers die.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,8 +15,11 @@
 
 #define CALLS_MAX 32U
 
+struct lab;
+
 struct asked {
 	struct worker_call call;
+	struct lab *lab;
 	uint8_t letter; /* goes along, as the message's one field */
 	bool done;
 };
@@ -23,14 +29,16 @@ struct lab {
 	struct worker *worker;
 	int helper;
 	uint32_t answered; /* id of the last answer, after HELLO's */
+	size_t starts; /* asked for */
+	enum err expected; /* what calls are done with */
 	size_t count;
 	struct asked asked[CALLS_MAX];
 };
 
-static void nothing_started(void *context, size_t index)
+static void count_start(void *context, size_t index)
 {
-	(void)context;
 	(void)index;
+	((struct lab *)context)->starts++;
 }
 
 static void nothing_lost(void *context, struct worker *worker)
@@ -48,9 +56,12 @@ static enum err build(struct worker_call *call, struct buf *packet)
 
 static void done(struct worker_call *call, enum err err, const struct token_message *message)
 {
+	struct asked *asked = (struct asked *)call;
+
 	(void)message;
-	assert_int_equal(err, ERR_NO_MATCH);
-	((struct asked *)call)->done = true;
+	assert_int_equal(err, asked->lab->expected);
+	assert_false(asked->done);
+	asked->done = true;
 }
 
 static void give_answer(struct lab *lab, enum token_op op, enum err err)
@@ -91,21 +102,39 @@ static void look(struct lab *lab, char letters[static CALLS_MAX + 1])
 	letters[count] = '\0';
 }
 
-static void lab_begin(struct lab *lab)
+/* The helper that was asked for is there, and says hello unless it is mute. */
+static void helper_begin(struct lab *lab, bool mute)
 {
-	struct worker_settings settings = {
-		.uri = "test", .deadline_ms = 30000, .start = nothing_started, .lost = nothing_lost
-	};
 	int pair[2];
 
-	*lab = (struct lab){ 0 };
-	assert_true(sd_event_new(&lab->event) >= 0);
-	assert_int_equal(worker_new(lab->event, &settings, &lab->worker), OK);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	lab->helper = pair[0];
-	worker_start(lab->worker);
 	worker_started(lab->worker, pair[1]);
-	give_answer(lab, TOKEN_OP_HELLO, OK);
+	if (!mute)
+		give_answer(lab, TOKEN_OP_HELLO, OK);
+}
+
+static void helper_dies(struct lab *lab)
+{
+	(void)close(lab->helper);
+	lab->helper = -1;
+	while (sd_event_run(lab->event, 1000) > 0)
+		;
+}
+
+static void lab_begin(struct lab *lab)
+{
+	struct worker_settings settings = { .uri = "test",
+		                            .deadline_ms = 30000,
+		                            .start = count_start,
+		                            .lost = nothing_lost,
+		                            .context = lab };
+
+	*lab = (struct lab){ .expected = ERR_NO_MATCH };
+	assert_true(sd_event_new(&lab->event) >= 0);
+	assert_int_equal(worker_new(lab->event, &settings, &lab->worker), OK);
+	worker_start(lab->worker);
+	helper_begin(lab, false);
 }
 
 static void lab_end(struct lab *lab)
@@ -123,6 +152,7 @@ static void submit(struct lab *lab, const char *letters, uint64_t order)
 	for (; *letters; letters++) {
 		struct asked *asked = &lab->asked[lab->count++];
 
+		asked->lab = lab;
 		asked->letter = (uint8_t)*letters;
 		asked->call = (struct worker_call){ .build = build,
 			                            .done = done,
@@ -171,10 +201,120 @@ static void test_turns(void **state)
 	}
 }
 
+/* ---- helpers that die ---- */
+
+/* For at most so long, until another start was asked for. Returns the milliseconds it took. */
+static unsigned wait_for_start(struct lab *lab, size_t starts, unsigned milliseconds)
+{
+	uint64_t begin, now;
+
+	assert_true(sd_event_now(lab->event, CLOCK_MONOTONIC, &begin) >= 0);
+	do {
+		assert_true(sd_event_run(lab->event, 10000) >= 0);
+		assert_true(sd_event_now(lab->event, CLOCK_MONOTONIC, &now) >= 0);
+	} while (lab->starts < starts && now - begin < milliseconds * 1000ULL);
+	assert_int_equal(lab->starts, starts);
+	return (unsigned)((now - begin) / 1000);
+}
+
+/* The call that was on its way to a helper that died is asked again, of the next. */
+static void test_call_survives_a_death(void **state)
+{
+	char letters[CALLS_MAX + 1];
+	struct lab lab;
+
+	(void)state;
+	lab_begin(&lab);
+	for (size_t deaths = 1; deaths <= 3; deaths++) {
+		submit(&lab, "a", 5);
+		look(&lab, letters);
+		assert_string_equal(letters, "a");
+		helper_dies(&lab);
+		/* At once, then after 250 and 500 ms. */
+		assert_true(wait_for_start(&lab, deaths + 1, 5000) >= (deaths - 1) * 200);
+		lab.answered++; /* nobody answered it */
+		helper_begin(&lab, false);
+		look(&lab, letters);
+		assert_string_equal(letters, "a");
+		give_answer(&lab, TOKEN_OP_UNWRAP, ERR_NO_MATCH);
+		assert_true(lab.asked[lab.count - 1].done);
+	}
+	lab_end(&lab);
+}
+
+/* After many deaths a call that comes waits for the next helper, and for no longer than a second. */
+static void test_call_waits_for_the_next(void **state)
+{
+	char letters[CALLS_MAX + 1];
+	struct lab lab;
+
+	(void)state;
+	lab_begin(&lab);
+	for (size_t deaths = 1; deaths <= 6; deaths++) {
+		helper_dies(&lab);
+		/* Nobody asks for anything, so that nothing more happens than the first start. */
+		assert_int_equal(lab.starts, deaths == 1 ? 2 : deaths);
+		if (deaths > 1) {
+			submit(&lab, "a", 5);
+			assert_false(lab.asked[lab.count - 1].done);
+			assert_true(wait_for_start(&lab, deaths + 1, 5000) <= 4000);
+		}
+		helper_begin(&lab, false);
+		if (deaths > 1) {
+			look(&lab, letters);
+			assert_string_equal(letters, "a");
+			give_answer(&lab, TOKEN_OP_UNWRAP, ERR_NO_MATCH);
+		}
+	}
+	lab_end(&lab);
+}
+
+/* One that cannot even start: who waits is told at once, and whoever comes later soon. */
+static void test_helper_that_cannot_start(void **state)
+{
+	struct lab lab;
+
+	(void)state;
+	lab_begin(&lab);
+	helper_dies(&lab);
+	submit(&lab, "a", 5);
+	lab.expected = ERR_NO_TOKEN;
+	worker_started(lab.worker, -1);
+	assert_true(lab.asked[0].done);
+	submit(&lab, "b", 5);
+	(void)wait_for_start(&lab, 3, 5000);
+	assert_false(lab.asked[1].done);
+	helper_begin(&lab, true);
+	helper_dies(&lab);
+	assert_true(lab.asked[1].done);
+	lab_end(&lab);
+}
+
+/* Whoever waits when all ends is told. */
+static void test_end_while_waiting(void **state)
+{
+	struct lab lab;
+
+	(void)state;
+	lab_begin(&lab);
+	helper_dies(&lab);
+	helper_begin(&lab, false);
+	helper_dies(&lab);
+	submit(&lab, "ab", 5);
+	lab.expected = ERR_NO_TOKEN;
+	lab.worker = worker_free(lab.worker);
+	assert_true(lab.asked[0].done && lab.asked[1].done);
+	lab_end(&lab);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_turns),
+		cmocka_unit_test(test_call_survives_a_death),
+		cmocka_unit_test(test_call_waits_for_the_next),
+		cmocka_unit_test(test_helper_that_cannot_start),
+		cmocka_unit_test(test_end_while_waiting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

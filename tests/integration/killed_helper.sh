@@ -1,0 +1,71 @@
+#!/bin/bash
+# A helper that is killed with -9, again and again, on a TPM that no resource manager stands before: what it leaves there must not fill it. Kills in every state: between unwraps, and at a random moment
+# of one. The client that asks next gets its answer, if it has to wait for the next helper.
+# shellcheck source=refusals.sh
+. "$(dirname "$0")/refusals.sh"
+begin
+lab_need tpm2_getcap
+kills=${TOKEND_TEST_KILLS:-8} # of each sort; a bare TPM has three slots for sessions
+lab_tpm_start "$work"
+lab_config "$work" "$(lab_tpm_uri "$work")"
+lab_tokend_start "$work"
+lab_use "$work"
+age-keygen -o key.txt 2>/dev/null
+works tokenctl enroll --name host
+works tokenctl enroll --name legacy --kind x25519 --import key.txt
+head -c 100 /dev/urandom >plain
+for key in host legacy; do tokenctl encrypt -k "$key" -o "$key.age" plain; done
+
+sessions() { lab_tpm "$work" tpm2_getcap handles-loaded-session | grep -c 0x || true; }
+helper() { pgrep -P "$(<"$work/tokend.pid")" -x tokend-tpm; }
+
+# A release that a busy machine kept from the log in time is asked for again: that is not what is tested here.
+opens_in_the_end() { # FILE WHERE
+	local try
+	for try in 1 2 3 4; do
+		if plainly tokenctl decrypt "$1" >stdout 2>stderr; then break; fi
+		[ "$try" -lt 4 ] && grep -q 'audit log' stderr || lab_fail "$2: $1 does not open: $(cat stderr)"
+		sleep 0.2
+	done
+	cmp stdout plain || lab_fail "$2: $1 opens as something else"
+}
+
+kill_helper() {
+	local pid
+	pid=$(helper) || return 0
+	kill -9 "$pid"
+	lab_wait_for 5 is_gone "$pid" || lab_fail "the helper does not die"
+}
+is_gone() { [ ! -d "/proc/$1" ] || grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null; }
+
+# Control: sessions can be counted, and ours is there once a key was used.
+opens_in_the_end host.age "at first"
+[ "$(sessions)" = 1 ] || lab_fail "negative control: there are $(sessions) sessions after one unwrap, and not one"
+
+for ((i = 1; i <= kills; i++)); do
+	kill_helper
+	opens_in_the_end host.age "after $i kills between unwraps"
+	[ "$(sessions)" -le 1 ] || lab_fail "after $i kills between unwraps there are $(sessions) sessions"
+done
+echo "$kills helpers killed between unwraps: $(sessions) session on the TPM"
+
+# A helper that dies while it waits for the TPM's answer to the very command that starts a session loses one that nobody knows. That moment is a small part of an unwrap, and the TPM is full at three.
+most=0
+for ((i = 1; i <= kills; i++)); do
+	kill_helper
+	tokenctl decrypt legacy.age >/dev/null 2>&1 &
+	client=$!
+	sleep "0.00$((RANDOM % 10))"
+	kill_helper
+	wait "$client" || true
+	opens_in_the_end legacy.age "after $i kills at a random moment"
+	now=$(sessions)
+	most=$((now > most ? now : most))
+done
+[ "$most" -le 2 ] || lab_fail "after $i kills at a random moment there are up to $most sessions"
+echo "$kills helpers killed at a random moment: at most $most sessions on the TPM"
+
+# In order at the end: nothing stays.
+lab_tokend_stop "$work"
+[ "$(sessions)" -le $((most - 1)) ] || lab_fail "$(sessions) sessions stay behind when tokend ends"
+echo "tokend ended: $(sessions) sessions on the TPM"
