@@ -58,24 +58,22 @@ static enum err open_log(const struct where *where, const char *named, const str
 
 /* ---- verify ---- */
 
-/* The hash of the last record is what a copy kept elsewhere is compared with: nothing in the file itself proves its end. */
+/* The head is for keeping elsewhere: nothing in the file itself proves its end. */
 static enum err report_verification(const struct verification *result, const char *path, bool as_json,
                                     struct problem *problem)
 {
-	char last[2 * AUDIT_HASH_LEN + 1];
+	char head[AUDIT_HEAD_LEN + 1];
 	enum err err = OK;
 
-	hex_encode(bytes_of(result->chain.last_hash, AUDIT_HASH_LEN), last);
+	audit_head_print(&result->chain, head);
 	if (as_json)
-		err = json_print(json_pack("{s:s, s:I, s:b, s:s, s:I, s:I, s:I, s:s}", "file", path,
-		                           "records", (json_int_t)result->lines, "whole",
-		                           result->bad_line == 0, "lastHash", last, "badLine",
-		                           (json_int_t)result->bad_line, "badSequence",
-		                           (json_int_t)result->bad_sequence, "after",
-		                           (json_int_t)result->after, "reason", result->reason));
+		err = json_print(json_pack(
+		        "{s:s, s:I, s:b, s:s, s:I, s:I, s:I, s:s}", "file", path, "records",
+		        (json_int_t)result->lines, "whole", result->bad_line == 0, "head", head, "badLine",
+		        (json_int_t)result->bad_line, "badSequence", (json_int_t)result->bad_sequence,
+		        "after", (json_int_t)result->after, "reason", result->reason));
 	else if (!result->bad_line)
-		(void)printf("%s: %llu records, whole; the last has the hash %s\n", path, result->lines,
-		             last);
+		(void)printf("%s: %llu records, whole; the head is %s\n", path, result->lines, head);
 	if (err || !result->bad_line)
 		return err;
 	(void)problem_set(
@@ -87,25 +85,35 @@ static enum err report_verification(const struct verification *result, const cha
 	return ERR_BAD_CIPHERTEXT;
 }
 
+static enum err refuse_head(struct problem *problem)
+{
+	(void)problem_set(problem, ERR_USAGE, "a head is the number of a record, a colon, and its hash");
+	problem_hint(problem, "tokenctl audit verify   prints the head of today, to be kept elsewhere");
+	return ERR_USAGE;
+}
+
 static enum err run_verify(struct invocation *invocation)
 {
 	const struct options *options = &invocation->options;
 	struct problem *problem = &invocation->problem;
 	const char *named = options_value(options, "file");
+	const char *head = options_value(options, "head");
 	CLEANUP(fclosep) FILE *file = NULL;
 	struct verification result = { 0 };
+	struct audit_known known = { 0 };
 	struct where where = { 0 };
 	const char *path;
 	enum err err;
 
+	if (head && audit_head_parse(head, &known.head))
+		return refuse_head(problem);
 	if (!named)
 		where_find(&invocation->daemon, &where);
 	path = named ? named : where.audit_file;
 	err = open_log(&where, named, invocation->verb, problem, &file);
+	known.records = (long long)json_integer_member(where.status, "auditRecords", 0);
 	if (!err)
-		err = audit_log_verify(file, path,
-		                       (long long)json_integer_member(where.status, "auditRecords", 0),
-		                       problem, &result);
+		err = audit_log_verify(file, path, &known, problem, &result);
 	if (!err)
 		err = report_verification(&result, path, options_given(options, "json"), problem);
 	where_done(&where);
@@ -319,6 +327,7 @@ const struct verb audit_show_verb = {
 };
 
 static const struct option_row verify_rows[] = {
+	{ 0, "head", "HEAD", "the log goes on from this head, which an earlier verify printed", false },
 	{ 0, "file", "FILE", "read this log", false },
 	{ 0, "json", NULL, "print JSON", false },
 	OPTIONS_END,
@@ -328,10 +337,16 @@ const struct verb audit_verify_verb = {
 	.name = "audit verify",
 	.arguments = "",
 	.summary = "Checks that no record of the audit log was changed, removed, inserted or moved",
-	.details = "Each record carries the hash of the one before it. Names the first record that is not as "
-	           "it\n"
-	           "was written, and exits with 7. Records cut off at the end are noticed while tokend runs.",
-	.example = "  tokenctl audit verify",
+	.details =
+	        "Each record carries the hash of the one before it. Names the first record that is not as "
+	        "it\n"
+	        "was written, and exits with 7. Records cut off at the end are noticed while tokend runs.\n"
+	        "\n"
+	        "The chain has no key: who may write the file can cut off its end, or write all of it anew.\n"
+	        "The head that is printed (the number and the hash of the last record), kept elsewhere and\n"
+	        "given with --head, shows both.",
+	.example = "  tokenctl audit verify\n"
+	           "  tokenctl audit verify --head \"$(cat /mnt/elsewhere/head)\"",
 	.options = verify_rows,
 	.run = run_verify,
 };

@@ -1,6 +1,10 @@
 #include "cli/audit_log.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/encoding.h"
 
 enum err audit_log_open(const char *path, struct problem *problem, FILE **ret_file)
 {
@@ -37,18 +41,39 @@ static void found_bad(struct verification *result, unsigned long long line, unsi
 	(void)snprintf(result->reason, sizeof(result->reason), "%s", reason);
 }
 
+#define CHANGED "it was changed"
+
 /* A chain that breaks at a record tells of the one before it: that is the one that was changed. */
 static void found_break(struct verification *result, unsigned long long before)
 {
 	unsigned long long line = result->lines;
 
-	if (line == 1)
+	if (result->chain.sequence == before + 1)
+		found_bad(result, line > 1 ? line - 1 : line, line > 1 ? before : before + 1, CHANGED);
+	else if (line == 1)
 		found_bad(result, line, result->chain.sequence, "what came before this record was removed");
-	else if (result->chain.sequence == before + 1)
-		found_bad(result, line - 1, before, "it was changed");
 	else
 		found_bad(result, line, result->chain.sequence,
 		          "records were removed, inserted or moved before it");
+}
+
+/* But when the chain breaks again at the very next one, it was the record between them: its own link was changed, and so its hash. */
+static void found_break_again(struct verification *result, unsigned long long before)
+{
+	if (result->bad_line + 2 == result->lines && result->bad_sequence + 1 == before &&
+	    strcmp(result->reason, CHANGED) == 0)
+		found_bad(result, result->lines - 1, before, CHANGED);
+}
+
+static void compare_head(struct verification *result, const struct audit_chain *head)
+{
+	if (head->sequence == 0 || head->sequence != result->chain.sequence)
+		return;
+	if (memcmp(head->last_hash, result->chain.last_hash, AUDIT_HASH_LEN) == 0)
+		result->head_seen = true;
+	else if (!result->bad_line)
+		found_bad(result, result->lines, head->sequence,
+		          "it is not the record whose hash was kept: the log was written anew, up to it");
 }
 
 static void verify_line(struct verification *result, const struct audit_line *line)
@@ -57,8 +82,11 @@ static void verify_line(struct verification *result, const struct audit_line *li
 	enum audit_fault fault = audit_chain_next(&result->chain, bytes_of(line->text, line->len));
 
 	result->lines++;
-	if (result->bad_line)
+	if (result->bad_line) {
+		if (fault == AUDIT_FAULT_CHAIN)
+			found_break_again(result, before);
 		return;
+	}
 	if (!line->whole)
 		found_bad(result, result->lines, before + 1, "it was only half written, or has no end");
 	else if (fault == AUDIT_FAULT_CHAIN)
@@ -67,27 +95,62 @@ static void verify_line(struct verification *result, const struct audit_line *li
 		found_bad(result, result->lines, before + 1, audit_fault_text(fault));
 }
 
-/* Lines cut off at the end leave a whole chain; only the daemon's own count tells. expected was asked for before the file was read. */
-static void check_end(struct verification *result, long long expected)
+/* Lines cut off at the end leave a whole chain; only what is known from elsewhere tells. */
+static void check_end(struct verification *result, const struct audit_known *known)
 {
-	if (!result->bad_line && expected > 0 && result->lines < (unsigned long long)expected)
+	if (result->bad_line)
+		return;
+	if (known->records > 0 && result->lines < (unsigned long long)known->records)
 		found_bad(result, result->lines + 1, result->lines + 1,
 		          "it and what follows were removed from the end: tokend wrote more records");
+	else if (known->head.sequence > 0 && !result->head_seen)
+		found_bad(result, result->lines + 1, result->lines + 1,
+		          "it and what follows were removed from the end: the record whose hash was kept is "
+		          "missing");
 }
 
-enum err audit_log_verify(FILE *file, const char *path, long long expected, struct problem *problem,
-                          struct verification *ret_result)
+enum err audit_log_verify(FILE *file, const char *path, const struct audit_known *known,
+                          struct problem *problem, struct verification *ret_result)
 {
 	struct verification result = { 0 };
 	struct audit_line line;
 
-	while (audit_log_read_line(file, &line))
+	while (audit_log_read_line(file, &line)) {
 		verify_line(&result, &line);
+		compare_head(&result, &known->head);
+	}
 	if (ferror(file))
 		return problem_errno(problem, errno, "cannot read", path);
 	if (result.bad_line)
 		result.after = result.lines - result.bad_line;
-	check_end(&result, expected);
+	check_end(&result, known);
 	*ret_result = result;
 	return OK;
+}
+
+/* ---- a head, as people keep it ---- */
+
+enum err audit_head_parse(const char *text, struct audit_chain *ret_head)
+{
+	struct audit_chain head = { 0 };
+	const char *colon = strchr(text, ':');
+	char *end = NULL;
+
+	if (!colon || text[0] < '1' || text[0] > '9' || colon - text > 20)
+		return ERR_USAGE;
+	errno = 0;
+	head.sequence = strtoull(text, &end, 10);
+	if (errno || end != colon ||
+	    hex_decode(bytes_of_string(colon + 1), head.last_hash, sizeof(head.last_hash)))
+		return ERR_USAGE;
+	*ret_head = head;
+	return OK;
+}
+
+void audit_head_print(const struct audit_chain *head, char ret_text[static AUDIT_HEAD_LEN + 1])
+{
+	char hash[2 * AUDIT_HASH_LEN + 1];
+
+	hex_encode(bytes_of(head->last_hash, AUDIT_HASH_LEN), hash);
+	(void)snprintf(ret_text, AUDIT_HEAD_LEN + 1, "%llu:%s", head->sequence, hash);
 }

@@ -24,15 +24,30 @@ MUST_CHECK enum err audit_log_open(const char *path, struct problem *problem, FI
 /* False at the end of the file. What is longer than any record is read over. */
 bool audit_log_read_line(FILE *file, struct audit_line *line);
 
+/* What is known of the log from elsewhere. */
+struct audit_known {
+	long long
+	        records; /* how many the daemon said that it wrote, asked for before the file is read; 0: not known */
+	struct audit_chain
+	        head; /* a record that was the last once, and its hash; sequence 0: none was kept */
+};
+
+#define AUDIT_HEAD_LEN (20U + 1U + 2U * AUDIT_HASH_LEN) /* "NUMBER:HASH" */
+
+/* ERR_USAGE when text is not of that form. */
+MUST_CHECK enum err audit_head_parse(const char *text, struct audit_chain *ret_head);
+void audit_head_print(const struct audit_chain *head, char ret_text[static AUDIT_HEAD_LEN + 1]);
+
 struct verification {
 	struct audit_chain chain;
 	unsigned long long lines; /* read */
 	unsigned long long bad_line; /* the first bad one; 0: none */
 	unsigned long long bad_sequence; /* its number, as far as it can be read */
 	unsigned long long after; /* lines that follow it */
+	bool head_seen; /* the record that was kept is there */
 	char reason[256];
 };
 
-/* Checks the whole file. expected: how many records the daemon said that it wrote, asked for before the file is read; 0: not known. A damaged log is a result, no error. */
-MUST_CHECK enum err audit_log_verify(FILE *file, const char *path, long long expected,
+/* Checks the whole file. A damaged log is a result, no error. */
+MUST_CHECK enum err audit_log_verify(FILE *file, const char *path, const struct audit_known *known,
                                      struct problem *problem, struct verification *ret_result);

@@ -140,23 +140,26 @@ static void report_chain(struct examination *examination, const struct verificat
 static void check_chain(struct examination *examination)
 {
 	const char *path = status_text(examination, "auditFile");
-	long long written = (long long)json_integer_member(examination->where.status, "auditRecords", 0);
+	const struct audit_known known = {
+		.records = (long long)json_integer_member(examination->where.status, "auditRecords", 0),
+	};
 	CLEANUP(fclosep) FILE *file = NULL;
 	struct problem problem = { 0 };
 	struct verification result;
 	enum err err = audit_log_open(path, &problem, &file);
 
 	if (!err)
-		err = audit_log_verify(file, path, written, &problem, &result);
+		err = audit_log_verify(file, path, &known, &problem, &result);
 	if (!err)
 		report_chain(examination, &result);
 	else if (err == ERR_NO_FILE)
 		find(examination, SEVERITY_WARNING, "audit",
 		     "sudo systemctl restart tokend   begins a new log",
-		     "the audit log %s is missing, though tokend wrote %lld records", path, written);
+		     "the audit log %s is missing, though tokend wrote %lld records", path, known.records);
 	else
 		find(examination, SEVERITY_NOTE, "audit", "sudo tokenctl audit verify",
-		     "%lld records in the audit log, not checked: %s", written, problem_text(&problem, err));
+		     "%lld records in the audit log, not checked: %s", known.records,
+		     problem_text(&problem, err));
 }
 
 static void check_audit(struct examination *examination)

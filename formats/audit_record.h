@@ -6,7 +6,7 @@
  * A line is one flat JSON object without white space, its members strings, whole numbers, true, false or null; the last two are "sequence", which counts from 1
  * without a gap, and "previous", the SHA-256 of the line before it without its newline (64 zeros for the first). A line's own hash is not stored: it is what the
  * next line's "previous" must be. So a record that was changed is found at the next one, and a record that was removed, inserted or moved is found where the
- * chain breaks. What the chain alone cannot show is that records are missing at its end: that takes somebody who remembers how many there were.
+ * chain breaks. What the chain alone cannot show is that records are missing at its end, or that all of it was written anew: that takes somebody who remembers a record's number and hash.
  */
 #pragma once
 

@@ -208,14 +208,21 @@ open(sys.argv[2], "wb").write(data)
 print(data.count(b"\n", 0, middle) + 1)
 PYTHON
 )
-refused 7 "record $damaged|record $((damaged + 1))" '' tokenctl audit verify --file damaged.log
+refused 7 "record $damaged\b" '' tokenctl audit verify --file damaged.log
 cp state/audit.log whole.log
 cat damaged.log >state/audit.log
-refused 7 "record $damaged|record $((damaged + 1))" '' tokenctl audit verify
+refused 7 "record $damaged\b" '' tokenctl audit verify
 cat whole.log >state/audit.log
 sed "${damaged}d" whole.log >removed.log
 refused 7 "record $damaged|record $((damaged + 1))" '' tokenctl audit verify --file removed.log
 says 'whole' tokenctl audit verify
+# Cut off at its end, a copy is whole; against a head that was kept it is not.
+head=$(tokenctl audit verify --json | jq -r .head)
+says 'whole' tokenctl audit verify --head "$head"
+head -n -3 whole.log >shorter.log
+says 'whole' tokenctl audit verify --file shorter.log
+refused 7 'removed from the end' '' tokenctl audit verify --file shorter.log --head "$head"
+refused 2 'a head is' 'tokenctl audit verify' tokenctl audit verify --head "${head%?}"
 
 # ---- after a restart everything is as before ----
 
