@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/landlock.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 /* ---- system calls ---- */
@@ -105,8 +107,11 @@ scmp_filter_ctx confine_filter_new(void)
 {
 	CLEANUP(confine_filter_freep) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 
-	if (!filter || !CONFINE_ALLOW(filter, calls_always) || !allow_memory(filter) ||
-	    !allow_fcntl(filter) || !allow_own_end(filter))
+	/* A call by another table of numbers: the end, and of all threads, or what is left of the process would still look alive. */
+	if (!filter || seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) < 0)
+		return NULL;
+	if (!CONFINE_ALLOW(filter, calls_always) || !allow_memory(filter) || !allow_fcntl(filter) ||
+	    !allow_own_end(filter))
 		return NULL;
 	return TAKE(filter);
 }
@@ -126,6 +131,15 @@ enum err confine_filter_load(scmp_filter_ctx filter)
 #define FILES_TRUNCATE (1ULL << 14)
 #define FILES_IOCTL_DEVICE (1ULL << 15)
 
+/* The kernel's struct landlock_ruleset_attr as version 6 has it. */
+struct ruleset {
+	uint64_t files, network, scoped;
+};
+
+#define SCOPED_VERSION 6
+#define SCOPE_ABSTRACT (1ULL << 0)
+#define SCOPE_SIGNALS (1ULL << 1)
+
 static uint64_t known_rights(int version)
 {
 	return FILES_VERSION_1 | (version >= 2 ? FILES_REFER : 0) | (version >= 3 ? FILES_TRUNCATE : 0) |
@@ -140,6 +154,10 @@ static uint64_t wanted_rights(const struct confine_directory *directory)
 		rights |= LANDLOCK_ACCESS_FS_READ_DIR;
 	if (directory->written)
 		rights |= LANDLOCK_ACCESS_FS_WRITE_FILE;
+	if (directory->executed)
+		rights |= LANDLOCK_ACCESS_FS_EXECUTE;
+	if (directory->removed)
+		rights |= LANDLOCK_ACCESS_FS_REMOVE_FILE;
 	if (directory->changed)
 		rights |= LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR |
 		          LANDLOCK_ACCESS_FS_REMOVE_FILE | FILES_TRUNCATE;
@@ -153,8 +171,8 @@ static enum err allow_directory(int ruleset, const struct confine_directory *dir
 
 	if (directory->path[0] == '\0')
 		return OK;
-	/* No such directory, or not for us: then there is nothing to allow. */
-	fd = open(directory->path, O_PATH | O_CLOEXEC | O_DIRECTORY);
+	/* No such file, or not for us: then there is nothing to allow. */
+	fd = open(directory->path, O_PATH | O_CLOEXEC);
 	if (fd < 0)
 		return OK;
 	rule.parent_fd = fd;
@@ -162,10 +180,22 @@ static enum err allow_directory(int ruleset, const struct confine_directory *dir
 	                                                                                         : OK;
 }
 
-enum err confine_files(const struct confine_directory *directories, size_t count)
+/* An older kernel takes a struct that is longer than its own, as long as it knows nothing of what is set there. */
+static struct ruleset everything(int version, unsigned apart)
+{
+	struct ruleset all = { .files = known_rights(version) };
+
+	if (version >= SCOPED_VERSION && (apart & CONFINE_SIGNALS))
+		all.scoped |= SCOPE_SIGNALS;
+	if (version >= SCOPED_VERSION && (apart & CONFINE_ABSTRACT))
+		all.scoped |= SCOPE_ABSTRACT;
+	return all;
+}
+
+enum err confine_files(const struct confine_directory *directories, size_t count, unsigned apart)
 {
 	int version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-	const struct landlock_ruleset_attr all = { .handled_access_fs = known_rights(version) };
+	const struct ruleset all = everything(version, apart);
 	CLEANUP(close_fdp) int ruleset = -1;
 	enum err err = OK;
 
@@ -177,10 +207,29 @@ enum err confine_files(const struct confine_directory *directories, size_t count
 	if (ruleset < 0)
 		return errno == ENOSYS || errno == EOPNOTSUPP || errno == EPERM ? OK : ERR_SYSTEM;
 	for (size_t i = 0; !err && i < count; i++)
-		err = allow_directory(ruleset, &directories[i], all.handled_access_fs);
+		err = allow_directory(ruleset, &directories[i], all.files);
 	if (!err && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
 		err = ERR_SYSTEM;
 	return err;
+}
+
+/* ---- capabilities ---- */
+
+enum err confine_capabilities(uint64_t kept)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
+		return ERR_SYSTEM;
+	if (syscall(SYS_capget, &header, data) < 0)
+		return ERR_SYSTEM;
+	for (unsigned i = 0; i < 2; i++) {
+		data[i].permitted &= (uint32_t)(kept >> 32 * i);
+		data[i].effective &= data[i].permitted;
+		data[i].inheritable = 0;
+	}
+	return syscall(SYS_capset, &header, data) < 0 ? ERR_SYSTEM : OK;
 }
 
 /* ---- descriptors ---- */

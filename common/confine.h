@@ -47,15 +47,24 @@ MUST_CHECK bool confine_allow_masked(scmp_filter_ctx filter, int call, unsigned 
 MUST_CHECK enum err confine_filter_load(scmp_filter_ctx filter);
 
 struct confine_directory {
-	const char *path; /* "" or not there: nothing is allowed */
+	const char *path; /* or one file; "" or not there: nothing is allowed */
 	bool listed; /* the names in it may be read */
 	bool written; /* the files in it may be written to */
 	bool changed; /* files in it may be made, replaced and removed */
+	bool removed; /* files in it may be removed */
+	bool executed; /* the programs in it may be started */
 };
+
+/* What else is closed together with the files, where the kernel can (since Landlock's version 6). */
+#define CONFINE_SIGNALS 1U /* no signal to a process that is not as confined as this one */
+#define CONFINE_ABSTRACT 2U /* no connection to a socket without a file that such a process listens on */
 
 /* Closes the file system for this thread and those that it makes, but for the files below the directories, which may be read, and what else they say. OK as well when the
  * kernel has no Landlock or a container keeps it from us: then the process's uid is what is left. ERR_SYSTEM. */
-MUST_CHECK enum err confine_files(const struct confine_directory *directories, size_t count);
+MUST_CHECK enum err confine_files(const struct confine_directory *directories, size_t count, unsigned apart);
+
+/* Gives up every capability but those in kept (a mask of 1 << CAP_...), for this process and what it starts. ERR_SYSTEM. */
+MUST_CHECK enum err confine_capabilities(uint64_t kept);
 
 /* Closes every file descriptor but 0 to 2 and those in keep, which is sorted; -1 is none. ERR_SYSTEM. */
 MUST_CHECK enum err confine_descriptors(int *keep, size_t count);

@@ -66,6 +66,6 @@ enum err helper_sandbox_close(const struct token_sandbox *sandbox, int keep_fd)
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return ERR_SYSTEM;
 	if (!sandbox->threads)
-		err = confine_files(&device, 1);
+		err = confine_files(&device, 1, CONFINE_SIGNALS | CONFINE_ABSTRACT);
 	return err ? err : filter_load(sandbox);
 }

@@ -140,13 +140,22 @@ void daemon_watch_unlocks(struct daemon *daemon)
 
 /* ---- helpers, by way of the supervisor ---- */
 
-static void ask_supervisor(void *context, size_t index)
+static void ask_supervisor(const struct daemon *daemon, enum supervisor_op op, size_t index)
 {
-	const struct daemon *daemon = context;
-	const struct supervisor_message message = { .op = SUPERVISOR_START, .helper = (uint32_t)index };
+	const struct supervisor_message message = { .op = op, .helper = (uint32_t)index };
 
 	if (supervisor_send(daemon->channel, &message, -1))
-		log_error("the supervisor cannot be asked for a helper: %s", strerror(errno));
+		log_error("the supervisor cannot be asked about a helper: %s", strerror(errno));
+}
+
+static void start_helper(void *context, size_t index)
+{
+	ask_supervisor(context, SUPERVISOR_START, index);
+}
+
+static void end_helper(void *context, size_t index)
+{
+	ask_supervisor(context, SUPERVISOR_END, index);
 }
 
 /* What a helper held open is closed for everybody once the helper is gone. */
@@ -192,7 +201,8 @@ static enum err start_workers(struct daemon *daemon)
 			.index = i,
 			.uri = daemon->worker_uris[i],
 			.deadline_ms = daemon->config.token_deadline_ms,
-			.start = ask_supervisor,
+			.start = start_helper,
+			.end = end_helper,
 			.lost = helper_lost,
 			.context = daemon,
 		};

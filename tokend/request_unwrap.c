@@ -272,21 +272,6 @@ static void mark_tried(struct request *request)
 			request->tries[i].tried = true;
 }
 
-/* The helper says that a key is locked which we took for open: it was started anew, or its device was reset. */
-static void note_locked(struct request *request, const struct token_message *message)
-{
-	struct key_id id;
-	const struct key *key;
-
-	if (!message || token_message_key_id(message, &id))
-		return;
-	key = keyring_find_id(request->daemon->keyring, &id);
-	if (!key)
-		return;
-	unlock_lost(request->daemon->unlocks, &id);
-	request->locked_key = key;
-}
-
 /* Of several refusals the one that says most: a device's trouble hides whether it would have opened; a damaged stanza of ours more than one that is nobody's. */
 static unsigned weight(enum err err)
 {
@@ -303,6 +288,23 @@ static void note_refusal(struct request *request, enum err err)
 {
 	if (weight(err) > weight(request->worst))
 		request->worst = err;
+}
+
+/* The helper says that a key is locked which we took for open: it was started anew, or its device was reset. About keys that it was not asked for it has nothing to say. */
+static void note_locked(struct request *request, const struct token_message *message)
+{
+	struct key_id id;
+	bool named = message && token_message_key_id(message, &id) == OK;
+
+	for (size_t i = 0; named && i < request->try_count; i++) {
+		if (!try_is_due(request, &request->tries[i]) ||
+		    !key_id_equal(&request->tries[i].key->id, &id))
+			continue;
+		unlock_lost(request->daemon->unlocks, &id);
+		request->locked_key = request->tries[i].key;
+		return;
+	}
+	note_refusal(request, ERR_TOKEN);
 }
 
 static void done(struct worker_call *call, enum err err, const struct token_message *message)
@@ -326,11 +328,11 @@ static void done(struct worker_call *call, enum err err, const struct token_mess
 		return;
 	}
 	if (err == ERR_NO_MATCH || err == ERR_BAD_CIPHERTEXT || err == ERR_PIN_NEEDED || err == ERR_NO_KEY) {
-		mark_tried(request);
 		if (err == ERR_PIN_NEEDED)
 			note_locked(request, message);
 		else
 			note_refusal(request, err == ERR_NO_KEY ? ERR_TOKEN : err);
+		mark_tried(request);
 	} else {
 		request->failed_workers |= request_worker_bit(request, request->worker);
 		note_refusal(request, err);

@@ -20,12 +20,14 @@
 #include "common/token.h"
 #include "tokend/daemon.h"
 #include "tokend/listener.h"
+#include "tokend/sandbox.h"
 #include "tokend/startup.h"
 #include "tokend/supervisor_message.h"
 
 #define HELPER_SOCKET 3
 #define HELPER_NOTES 4
 #define HELPER_END_MS 2000
+#define HELPER_GROUPS_MAX 64
 
 struct supervisor {
 	const struct options *options;
@@ -41,6 +43,8 @@ struct supervisor {
 	char helper_directory[OPTIONS_PATH_MAX];
 	uid_t helper_uid;
 	gid_t helper_gid;
+	gid_t helper_groups[HELPER_GROUPS_MAX];
+	int helper_group_count;
 	bool own_sockets; /* to be removed at the end */
 };
 
@@ -66,11 +70,16 @@ static char **helper_environment(void)
 	return environment;
 }
 
+static bool changes_user(const struct supervisor *supervisor)
+{
+	return geteuid() == 0 && supervisor->options->mode == MODE_SYSTEM;
+}
+
 static bool become_helper_user(const struct supervisor *supervisor)
 {
-	if (geteuid() != 0 || supervisor->options->mode != MODE_SYSTEM)
+	if (!changes_user(supervisor))
 		return true;
-	return initgroups(supervisor->config->helper_user, supervisor->helper_gid) == 0 &&
+	return setgroups((size_t)supervisor->helper_group_count, supervisor->helper_groups) == 0 &&
 	       setresgid(supervisor->helper_gid, supervisor->helper_gid, supervisor->helper_gid) == 0 &&
 	       setresuid(supervisor->helper_uid, supervisor->helper_uid, supervisor->helper_uid) == 0;
 }
@@ -169,9 +178,12 @@ static enum err broker_asks(struct supervisor *supervisor)
 
 	if (err)
 		return err == ERR_AGAIN ? OK : err;
-	if (!supervisor_message_is(&message, SUPERVISOR_START, supervisor->config->token_count))
+	if (!supervisor_message_is(&message, SUPERVISOR_START, supervisor->config->token_count) &&
+	    !supervisor_message_is(&message, SUPERVISOR_END, supervisor->config->token_count))
 		return ERR_BAD_MESSAGE;
 	helper_kill(supervisor, message.helper);
+	if (message.op == SUPERVISOR_END)
+		return OK;
 	message.op = SUPERVISOR_STARTED;
 	message.err = helper_start(supervisor, message.helper, &helper_socket);
 	message.pid = (uint32_t)supervisor->helpers[message.helper];
@@ -337,6 +349,20 @@ static enum err find_user(const char *name, uid_t *ret_uid, gid_t *ret_gid)
 	return OK;
 }
 
+/* Its groups are asked for here, because the sandbox knows nothing of where names may come from. */
+static enum err find_helper_user(struct supervisor *supervisor)
+{
+	const char *name = supervisor->config->helper_user;
+	enum err err = find_user(name, &supervisor->helper_uid, &supervisor->helper_gid);
+
+	supervisor->helper_group_count = HELPER_GROUPS_MAX;
+	if (!err && getgrouplist(name, supervisor->helper_gid, supervisor->helper_groups,
+	                         &supervisor->helper_group_count) < 0)
+		return startup_failed(ERR_BAD_CONFIG, NULL, "the user \"%s\" is in more than %d groups", name,
+		                      HELPER_GROUPS_MAX);
+	return err;
+}
+
 /* In the forked child; returns its exit status. */
 static int run_broker(struct supervisor *supervisor, struct daemon_start *start, int supervisor_end)
 {
@@ -397,11 +423,10 @@ static enum err prepare(struct supervisor *supervisor, struct daemon_start *star
 
 	start->uid = geteuid();
 	start->gid = getegid();
-	if (options->mode == MODE_SYSTEM && geteuid() == 0) {
+	if (changes_user(supervisor)) {
 		err = find_user(supervisor->config->user, &start->uid, &start->gid);
 		if (!err)
-			err = find_user(supervisor->config->helper_user, &supervisor->helper_uid,
-			                &supervisor->helper_gid);
+			err = find_helper_user(supervisor);
 	}
 	if (!err)
 		err = find_helpers(supervisor);
@@ -415,6 +440,15 @@ static enum err prepare(struct supervisor *supervisor, struct daemon_start *star
 	if (!err)
 		err = startup_where(options, supervisor->config, runtime);
 	return err;
+}
+
+/* With the broker's end of the channel in the broker's hands, nothing new is needed any more. */
+static enum err confine(const struct supervisor *supervisor)
+{
+	enum err err = sandbox_supervisor(supervisor->config, supervisor->options->runtime_directory,
+	                                  changes_user(supervisor));
+
+	return err ? startup_failed(err, NULL, "the supervisor cannot be confined: %s", strerror(errno)) : OK;
 }
 
 int supervisor_run(const struct options *options, const struct config *config)
@@ -433,6 +467,8 @@ int supervisor_run(const struct options *options, const struct config *config)
 		err = prepare(&supervisor, &start);
 	if (!err)
 		err = fork_broker(&supervisor, &start);
+	if (!err)
+		err = confine(&supervisor);
 	if (err)
 		return err_info(err)->exit_code;
 	listener_close_sockets(start.sockets);

@@ -14,6 +14,7 @@
 enum supervisor_op {
 	SUPERVISOR_START = 1, /* broker: end helper N if it runs, start it anew */
 	SUPERVISOR_STARTED, /* answer: a descriptor comes along when err is OK */
+	SUPERVISOR_END, /* broker: end helper N if it runs; no answer */
 };
 
 struct supervisor_message {

@@ -247,27 +247,41 @@ static void start_when_due(struct worker *worker)
 		arm_timer(worker, worker->not_before);
 }
 
+/* Those who were told may have asked again, and so for a helper. */
+static void start_next(struct worker *worker, bool at_once)
+{
+	if (worker->state == WORKER_DOWN && (at_once || worker->waiting))
+		start_when_due(worker);
+}
+
+/* How long the next one has to wait: not at all after the first end, and then longer each time. What is left of the last one, which may be anything but good, is ended meanwhile. */
+static uint64_t back_off(struct worker *worker)
+{
+	uint64_t now = now_usec(worker), wait;
+
+	if (now - worker->started_at > STABLE_USEC)
+		worker->backoff = 0;
+	wait = worker->backoff;
+	worker->not_before = now + wait;
+	worker->backoff = wait == 0                     ? BACKOFF_FIRST_USEC
+	                  : wait * 2 > BACKOFF_MAX_USEC ? BACKOFF_MAX_USEC
+	                                                : wait * 2;
+	if (wait > 0)
+		worker->settings.end(worker->settings.context, worker->settings.index);
+	return wait;
+}
+
 /*
  * The first death is answered with a new helper at once. One that keeps dying is started anew after a while that grows, and only if somebody asks for it; who asked already waits for that, but
  * not for one that cannot even start, nor for one that has died so often.
  */
 static void after_death(struct worker *worker, bool greeted)
 {
-	uint64_t now = now_usec(worker);
-	bool first;
+	uint64_t wait = back_off(worker);
 
-	if (now - worker->started_at > STABLE_USEC)
-		worker->backoff = 0;
-	first = worker->backoff == 0;
-	worker->not_before = now + worker->backoff;
-	if (!first && (!greeted || worker->backoff == BACKOFF_MAX_USEC))
+	if (wait > 0 && (!greeted || wait == BACKOFF_MAX_USEC))
 		fail_all(worker, ERR_NO_TOKEN);
-	worker->backoff = first ? BACKOFF_FIRST_USEC : worker->backoff * 2;
-	if (worker->backoff > BACKOFF_MAX_USEC)
-		worker->backoff = BACKOFF_MAX_USEC;
-	/* Those who were told may have asked again, and so for a helper. */
-	if (worker->state == WORKER_DOWN && (first || worker->waiting))
-		start_when_due(worker);
+	start_next(worker, wait == 0);
 }
 
 static void helper_died(struct worker *worker)
@@ -280,24 +294,32 @@ static void helper_died(struct worker *worker)
 	after_death(worker, greeted);
 }
 
-/* It hangs, or answers nonsense: everything that was asked of it fails, and a new one is started, which ends this one. */
-static void give_up(struct worker *worker, enum err err)
+/* It hangs, which takes its time: everything that was asked of it fails, and a new one is started, which ends this one. */
+static void give_up(struct worker *worker)
 {
 	disconnect(worker);
-	fail_all(worker, err);
+	fail_all(worker, ERR_TIMEOUT);
 	worker->started_at = now_usec(worker);
 	if (worker->state == WORKER_DOWN)
 		ask_for_helper(worker);
 }
 
+/* It answers nonsense, which takes no time at all: so the next one may have to wait. */
 void worker_restart(struct worker *worker)
 {
-	give_up(worker, ERR_TOKEN);
+	uint64_t wait;
+
+	disconnect(worker);
+	wait = back_off(worker);
+	fail_all(worker, ERR_TOKEN);
+	start_next(worker, wait == 0);
 }
 
 static unsigned deadline_ms(const struct worker *worker, const struct worker_call *call)
 {
-	return call->deadline_ms ? call->deadline_ms : worker->settings.deadline_ms;
+	const unsigned longest = worker->settings.deadline_ms;
+
+	return call->deadline_ms && call->deadline_ms < longest ? call->deadline_ms : longest;
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *context)
@@ -324,7 +346,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *context)
 		return 0;
 	}
 	log_warning("%s did not answer in time; its helper is started anew", worker->settings.uri);
-	give_up(worker, ERR_TIMEOUT);
+	give_up(worker);
 	return 0;
 }
 
@@ -695,7 +717,7 @@ static int on_helper(sd_event_source *source, int fd, uint32_t events, void *con
 	} else if (err && err != ERR_AGAIN) {
 		log_warning("%s: the helper's answer makes no sense; it is started anew",
 		            worker->settings.uri);
-		give_up(worker, ERR_TOKEN);
+		worker_restart(worker);
 	}
 	pump(worker);
 	return 0;

@@ -30,6 +30,9 @@ struct worker_settings {
 	/* Asks for a new helper (ending the old one); worker_started brings its socket. */
 	void (*start)(void *context, size_t index);
 
+	/* Ends the helper, if it still runs; no other is wanted yet. */
+	void (*end)(void *context, size_t index);
+
 	/* The helper is gone, and with it what it held open. */
 	void (*lost)(void *context, struct worker *worker);
 	void *context;

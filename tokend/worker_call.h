@@ -27,7 +27,7 @@ struct worker_call {
 	uint64_t owner; /* whose it is: owners take turns; 0: the broker's own */
 	unsigned
 	        cost; /* the work that it may be: tries, and WORKER_COST_DEVICE for each operation of the device; 0: one of those */
-	unsigned deadline_ms; /* 0: the configuration's */
+	unsigned deadline_ms; /* if it is to be a shorter one than the configuration's; 0: that */
 
 	/* the worker's own */
 	struct worker_call *next;

@@ -11,14 +11,14 @@ NAME = re.compile(r"`((?:%s|defect|bench)\.[\w.-]+)`" % "|".join(TIERS))
 
 
 def exists(root, name):
-    """unit.test_x is tests/unit/test_x.c; integration.x.part is a part of tests/integration/x; fuzz.run.fuzz_x is tests/fuzz/fuzz_x run for a while."""
+    """unit.test_x is tests/unit/test_x.c; integration.x.part is a part of tests/integration/x, or of test_tpm_x; fuzz.run.fuzz_x is tests/fuzz/fuzz_x run for a while."""
     tier, rest = name.split(".", 1)
     if tier == "defect":
         return (root / "tests" / "defects" / f"{rest}.patch").is_file()
     if tier == "bench":
         return re.search(rf"^bench_{re.escape(rest)}\(\)", tree.read(root, "tools/bench"), re.MULTILINE) is not None
     stem = rest.removeprefix("run.").split(".")[0]
-    return any(path.stem == stem for path in (root / "tests" / tier).glob(f"{stem}*"))
+    return any(stem in (path.stem, path.stem.removeprefix("test_tpm_")) for path in (root / "tests" / tier).glob("*"))
 
 
 def rows(root):

@@ -81,6 +81,12 @@ static void ask_for_helper(void *context, size_t index)
 	helpers[index].wanted = true;
 }
 
+static void no_helper(void *context, size_t index)
+{
+	(void)context;
+	helpers[index].wanted = false;
+}
+
 static void helper_lost(void *context, struct worker *worker)
 {
 	(void)context;
@@ -343,8 +349,8 @@ static void daemon_begin(struct daemon *daemon, const char *policy, unsigned dea
 	check(candidate_cache_new(&daemon->candidates) == OK);
 	check(clients_new(daemon, &daemon->clients) == OK);
 	for (size_t i = 0; i < TOKENS; i++) {
-		const struct worker_settings settings = { i,           uris[i], DEADLINE_MS, ask_for_helper,
-			                                  helper_lost, daemon };
+		const struct worker_settings settings = { i,         uris[i],     DEADLINE_MS, ask_for_helper,
+			                                  no_helper, helper_lost, daemon };
 
 		helpers[i] = (struct helper){ .fd = -1 };
 		check(worker_new(daemon->event, &settings, &helpers[i].worker) == OK);

@@ -41,6 +41,12 @@ static void count_start(void *context, size_t index)
 	((struct lab *)context)->starts++;
 }
 
+static void nothing_ended(void *context, size_t index)
+{
+	(void)context;
+	(void)index;
+}
+
 static void nothing_lost(void *context, struct worker *worker)
 {
 	(void)context;
@@ -127,6 +133,7 @@ static void lab_begin(struct lab *lab)
 	struct worker_settings settings = { .uri = "test",
 		                            .deadline_ms = 30000,
 		                            .start = count_start,
+		                            .end = nothing_ended,
 		                            .lost = nothing_lost,
 		                            .context = lab };
 
