@@ -107,9 +107,10 @@ scmp_filter_ctx confine_filter_new(void)
 {
 	CLEANUP(confine_filter_freep) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 
-	/* A call by another table of numbers: the end, and of all threads, or what is left of the process would still look alive. */
-	if (!filter || seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) < 0)
+	if (!filter)
 		return NULL;
+	/* A call by another table of numbers: the end, and of all threads, or what is left of the process would still look alive. Where seccomp(2) is kept from us it is the end of the one thread. */
+	(void)seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	if (!CONFINE_ALLOW(filter, calls_always) || !allow_memory(filter) || !allow_fcntl(filter) ||
 	    !allow_own_end(filter))
 		return NULL;

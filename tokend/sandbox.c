@@ -233,8 +233,8 @@ static bool allow_code(scmp_filter_ctx filter)
 /* Nothing that makes it more than it is. */
 static bool allow_attributes(scmp_filter_ctx filter)
 {
-	static const int options[] = { PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_GET_SECCOMP,
-		                       PR_SET_NAME };
+	static const int options[] = { PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT,
+		                       PR_GET_SECCOMP,   PR_SET_SECCOMP,      PR_SET_NAME };
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
 		if (!confine_allow_masked(filter, SCMP_SYS(prctl), 0, UINT32_MAX, (uint64_t)options[i]))
