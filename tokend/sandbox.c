@@ -257,7 +257,8 @@ static enum err filter_supervisor(void)
 	if (!CONFINE_ALLOW(filter, calls_supervisor) || !allow_processes(filter) || !allow_signals(filter) ||
 	    !allow_opening(filter) || !allow_code(filter) || !allow_attributes(filter) ||
 	    !confine_allow_masked(filter, SCMP_SYS(socket), 0, UINT32_MAX, AF_UNIX) ||
-	    !confine_allow_masked(filter, SCMP_SYS(prlimit64), 0, UINT32_MAX, 0))
+	    !confine_allow_masked(filter, SCMP_SYS(prlimit64), 0, UINT32_MAX, 0) ||
+	    !confine_allow_masked(filter, SCMP_SYS(fcntl), 1, UINT32_MAX, F_DUPFD_CLOEXEC))
 		return ERR_SYSTEM;
 	return confine_filter_load(filter);
 }

@@ -268,7 +268,7 @@ static void serve(int good)
 int main(int argc, char **argv)
 {
 	static const char hostile[] = "tpm:device:";
-	const char *uri = argc == 5 ? argv[4] : "";
+	const char *uri = argc >= 5 ? argv[argc - 1] : "";
 	const char *end = strrchr(uri, '/');
 	char mode[64], program[300];
 	const char *rest;
