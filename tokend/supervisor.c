@@ -27,6 +27,7 @@
 #define HELPER_SOCKET 3
 #define HELPER_NOTES 4
 #define HELPER_END_MS 2000
+#define HELPER_KILL_MS 500
 #define HELPER_GROUPS_MAX 64
 
 struct supervisor {
@@ -158,39 +159,6 @@ static enum err helper_start(struct supervisor *supervisor, size_t index, int *r
 	return OK;
 }
 
-static void helper_kill(struct supervisor *supervisor, size_t index)
-{
-	pid_t pid = supervisor->helpers[index];
-
-	if (pid <= 0)
-		return;
-	(void)kill(pid, SIGKILL);
-	(void)waitpid(pid, NULL, 0);
-	supervisor->helpers[index] = 0;
-}
-
-static enum err broker_asks(struct supervisor *supervisor)
-{
-	struct supervisor_message message;
-	CLEANUP(close_fdp) int unexpected = -1;
-	CLEANUP(close_fdp) int helper_socket = -1;
-	enum err err = supervisor_receive(supervisor->channel, &message, &unexpected);
-
-	if (err)
-		return err == ERR_AGAIN ? OK : err;
-	if (!supervisor_message_is(&message, SUPERVISOR_START, supervisor->config->token_count) &&
-	    !supervisor_message_is(&message, SUPERVISOR_END, supervisor->config->token_count))
-		return ERR_BAD_MESSAGE;
-	helper_kill(supervisor, message.helper);
-	if (message.op == SUPERVISOR_END)
-		return OK;
-	message.op = SUPERVISOR_STARTED;
-	message.err = helper_start(supervisor, message.helper, &helper_socket);
-	message.pid = (uint32_t)supervisor->helpers[message.helper];
-	/* When that cannot be sent, nobody is there to read it. */
-	return supervisor_send(supervisor->channel, &message, helper_socket) ? ERR_NO_DAEMON : OK;
-}
-
 /* ---- the life of the daemon ---- */
 
 static void reap(struct supervisor *supervisor)
@@ -219,6 +187,66 @@ static void read_signal(struct supervisor *supervisor)
 		reap(supervisor);
 	else if (supervisor->broker > 0)
 		(void)kill(supervisor->broker, (int)info.ssi_signo);
+}
+
+static bool helpers_left(const struct supervisor *supervisor, size_t first, size_t end)
+{
+	for (size_t i = first; i < end; i++)
+		if (supervisor->helpers[i] > 0)
+			return true;
+	return false;
+}
+
+/* For the end of those from first on and before end, but not longer than so many milliseconds. */
+static void wait_for_helpers(struct supervisor *supervisor, size_t first, size_t end, long longest)
+{
+	struct pollfd signals = { .fd = supervisor->signals, .events = POLLIN };
+	struct timespec start, now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &start);
+	for (reap(supervisor); helpers_left(supervisor, first, end); reap(supervisor)) {
+		long spent;
+
+		(void)clock_gettime(CLOCK_MONOTONIC, &now);
+		spent = (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000;
+		if (spent >= longest)
+			break;
+		if (poll(&signals, 1, (int)(longest - spent)) > 0)
+			read_signal(supervisor);
+	}
+}
+
+/* Is it gone? Then the next one finds the device free. A process that its driver holds in the kernel ends when that lets go of it; the other tokens do not wait for that. */
+static bool helper_kill(struct supervisor *supervisor, size_t index)
+{
+	if (supervisor->helpers[index] <= 0)
+		return true;
+	(void)kill(supervisor->helpers[index], SIGKILL);
+	wait_for_helpers(supervisor, index, index + 1, HELPER_KILL_MS);
+	return supervisor->helpers[index] <= 0;
+}
+
+static enum err broker_asks(struct supervisor *supervisor)
+{
+	struct supervisor_message message;
+	CLEANUP(close_fdp) int unexpected = -1;
+	CLEANUP(close_fdp) int helper_socket = -1;
+	bool gone;
+	enum err err = supervisor_receive(supervisor->channel, &message, &unexpected);
+
+	if (err)
+		return err == ERR_AGAIN ? OK : err;
+	if (!supervisor_message_is(&message, SUPERVISOR_START, supervisor->config->token_count) &&
+	    !supervisor_message_is(&message, SUPERVISOR_END, supervisor->config->token_count))
+		return ERR_BAD_MESSAGE;
+	gone = helper_kill(supervisor, message.helper);
+	if (message.op == SUPERVISOR_END)
+		return OK;
+	message.op = SUPERVISOR_STARTED;
+	message.err = gone ? helper_start(supervisor, message.helper, &helper_socket) : ERR_BUSY;
+	message.pid = (uint32_t)supervisor->helpers[message.helper];
+	/* When that cannot be sent, nobody is there to read it. */
+	return supervisor_send(supervisor->channel, &message, helper_socket) ? ERR_NO_DAEMON : OK;
 }
 
 /* Returns what is to be listened to from now on. A broker that hung up is ending; one that talks nonsense is ended. */
@@ -250,33 +278,12 @@ static void serve(struct supervisor *supervisor)
 	}
 }
 
-static bool helpers_left(const struct supervisor *supervisor)
-{
-	for (size_t i = 0; i < CONFIG_TOKENS_MAX; i++)
-		if (supervisor->helpers[i] > 0)
-			return true;
-	return false;
-}
-
 /* The broker's end closed their sockets: they are ending already, some with a last command to a simulated device. */
 static void end_helpers(struct supervisor *supervisor)
 {
-	struct pollfd signals = { .fd = supervisor->signals, .events = POLLIN };
-	struct timespec start, now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &start);
-	for (reap(supervisor); helpers_left(supervisor); reap(supervisor)) {
-		long spent;
-
-		(void)clock_gettime(CLOCK_MONOTONIC, &now);
-		spent = (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000;
-		if (spent >= HELPER_END_MS)
-			break;
-		if (poll(&signals, 1, (int)(HELPER_END_MS - spent)) > 0)
-			read_signal(supervisor);
-	}
+	wait_for_helpers(supervisor, 0, CONFIG_TOKENS_MAX, HELPER_END_MS);
 	for (size_t i = 0; i < CONFIG_TOKENS_MAX; i++)
-		helper_kill(supervisor, i);
+		(void)helper_kill(supervisor, i);
 }
 
 static int exit_status(int status)

@@ -545,6 +545,43 @@ def say(text):
     sys.stdout.flush()
 
 
+def ptrace(request, pid, data=0):
+    library = ctypes.CDLL(None, use_errno=True)
+    library.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    if library.ptrace(request, pid, None, data) < 0:
+        raise OSError(ctypes.get_errno(), f"ptrace {request:#x}")
+
+
+def test_unkillable_helper():
+    """A helper that its device's driver holds, so that not even SIGKILL ends it: the other token's helper is started anew all the same, and its own when it is let go. A tracer that holds it at its exit plays
+    the driver."""
+    with HostileDaemon() as daemon:
+        daemon.broker_pid = daemon.broker()
+        helpers = {daemon.hostile_uri in pathlib.Path(f"/proc/{pid}/cmdline").read_text(): pid for pid in daemon.helpers()}
+        held = helpers[True]
+        ptrace(0x4206, held, 0x40)  # PTRACE_SEIZE, to be stopped at its exit
+        try:
+            daemon.turn("hangs")
+            began = time.monotonic()
+            told = error_of(daemon.call("Unwrap", {"key": "theirs", "stanzas": daemon.theirs}))
+            check(told == "Timeout", f"a helper that hangs: {told}")
+            wait_for(lambda: os.waitid(os.P_PID, held, os.WSTOPPED | os.WNOHANG | os.WNOWAIT), 10, "it is killed, and held")
+            os.waitpid(held, 0)
+            os.kill(helpers[False], signal.SIGKILL)
+            began = time.monotonic()
+            wait_for(lambda: error_of(daemon.call("Unwrap", {"key": "good", "stanzas": daemon.good})) == "", 10, "the other token")
+            took = time.monotonic() - began
+            told = error_of(daemon.call("Unwrap", {"key": "theirs", "stanzas": daemon.theirs}))
+            check(told in GONE, f"while it is held: {told}")
+            check(alive(held), "it was not held")
+            daemon.turn("good")
+        finally:
+            ptrace(17, held)  # PTRACE_DETACH: the driver lets go
+        wait_for(lambda: error_of(daemon.call("Unwrap", {"key": "theirs", "stanzas": daemon.theirs})) == "", 10, "its own token")
+        check(daemon.broker() == daemon.broker_pid and daemon.process.poll() is None, "the broker is another one")
+        print(f"     the other token's helper is another one after {took * 1000:.0f} ms, while the first cannot be ended", flush=True)
+
+
 def client_notices(daemon):
     """Who decrypts a file is not told a text by a wrong file key."""
     path = daemon.directory / "secret.age"
