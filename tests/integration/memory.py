@@ -3,7 +3,8 @@
 
 A secret may stand in the helper's guarded pool while the key that it belongs to is open, and nowhere else; a file key may stand in the broker while its answer
 is on the way. The test makes the keys and the files itself, so that it knows the private keys, the PINs, what the PINs become on the device, the file keys,
-and everything between a shared point and a file key. memory.py [NAME]... runs those tests only.
+and everything between a shared point and a file key. What was written meanwhile is searched as well: the log at its most talkative, the audit log, all that tokend
+keeps, and all that its clients print. memory.py [NAME]... runs those tests only.
 """
 import base64
 import ctypes
@@ -33,6 +34,7 @@ class Known:
 
     def __init__(self, directory):
         self.values = {}
+        self.forms = {}
         self.patterns = directory / "patterns"
         self.report = directory / "report"
         self.count = self.bytes = self.processes = self.operations = 0
@@ -42,12 +44,14 @@ class Known:
         with open(self.patterns, "a", encoding="ascii") as file:
             for kind, text in wrapping.encodings(value):
                 self.count += 1
+                self.forms[f"{name}/{kind}"] = text
                 file.write(f"{name}/{kind} {text.hex()}\n")
 
     def add_text(self, name, text):
         """In one form only, because it is one already."""
         with open(self.patterns, "a", encoding="ascii") as file:
             self.count += 1
+            self.forms[f"{name}/text"] = text.encode()
             file.write(f"{name}/text {text.encode().hex()}\n")
 
     def add_identity(self, name, key):
@@ -56,6 +60,10 @@ class Known:
         # Prefix and checksum tell nothing that the middle does not.
         self.add_text(f"{name}/bech32", identity[16:-6])
         self.add_text(f"{name}/BECH32", identity[16:-6].upper())
+
+    def written(self, data):
+        """The forms of secrets that stand in what was written somewhere."""
+        return {form for form, text in self.forms.items() if text in data}
 
     def take(self, lines):
         """The places (program, secret, mapping) and the programs of a report."""
@@ -97,6 +105,7 @@ class Bench:
         self.open = set()
         self.environment = {**os.environ, "TOKEND_RUNTIME_DIR": str(daemon.run), "PATH": f"{BIN}:{os.environ['PATH']}"}
         self.in_pool = 0
+        self.printed = {}
 
     def pids(self):
         return [self.daemon.process.pid, self.daemon.broker(), *self.daemon.helpers()]
@@ -121,7 +130,12 @@ class Bench:
         done = subprocess.run(self.known.at_exit([BIN / program, *arguments]), env=self.environment, stdin=more.pop("stdin", subprocess.DEVNULL),
                               capture_output=True, timeout=60, check=False, start_new_session=True, **more)
         check(done.returncode == status, f"{program} {arguments}: {done.returncode}: {done.stderr.decode()}")
+        self.keep_output(program, done)
         return done.stdout
+
+    def keep_output(self, program, done):
+        for name, text in (("standard output", done.stdout), ("standard error", done.stderr)):
+            self.printed[f"{program}'s {name}"] = self.printed.get(f"{program}'s {name}", b"") + text
 
     def typing(self, prompts, *arguments):
         """As tool, with somebody who types at the prompts."""
@@ -129,6 +143,7 @@ class Bench:
         done = subprocess.run([sys.executable, str(SOURCE / "tests/interop/typed.py"), *answers, "--", *self.known.at_exit([BIN / "tokenctl", *arguments])],
                               env=self.environment, capture_output=True, timeout=60, check=False)
         check(done.returncode == 0, f"tokenctl {arguments}: {done.returncode}: {done.stdout} {done.stderr}")
+        self.keep_output("a terminal", done)
 
     def key(self, name):
         return self.daemon.result("GetKeys", {"key": name})["keys"][0]
@@ -288,6 +303,7 @@ def plugin(bench):
         file = bench.file("by-hand.age", age_file(stanzas[0], file_key, b"by hand"))
         done = subprocess.run([broker.AGE, "-d", "-i", identity, file], env=environment, capture_output=True, timeout=60, check=False)
         check(done.stdout == b"by hand", f"age -d: {done.stderr.decode()}")
+        bench.keep_output("age and the plugin", done)
         # age does not wait for its plugins' end.
         wait_for(lambda: bench.known.report.exists() and "scanned" in bench.known.report.read_text(), 10, "the plugin's end")
         bench.look(f"age through the plugin, {name}")
@@ -353,9 +369,35 @@ def locked(bench):
     print(f"     {pages} pages of pools, all locked", flush=True)
 
 
+def outputs(bench):
+    """Name and bytes of all that was written: by tokend to its log and into its state directory, and by clients. What a client was asked for is there too, and is no secret of the list."""
+    directory = bench.daemon.directory
+    yield "the log", (directory / "log").read_bytes()
+    for path in sorted((directory / "state").rglob("*")):
+        if path.is_file():
+            yield str(path.relative_to(directory)), path.read_bytes()
+    yield from bench.printed.items()
+
+
+def written(bench):
+    """None of it holds a secret. The control: each of them with one form of one more does."""
+    total, names, forms = 0, [], sorted(bench.known.forms)
+    for number, (name, data) in enumerate(outputs(bench)):
+        found = bench.known.written(data)
+        check(not found, f"{name} holds {', '.join(sorted(found))}")
+        form = forms[number * 37 % len(forms)]
+        check(form in bench.known.written(data + bench.known.forms[form] + data), f"control: {form} is not found in {name}")
+        total += len(data)
+        names.append(name)
+    for name in ("the log", "state/audit.log", "tokenctl's standard output", "tokenctl's standard error", "a terminal's standard output", "age and the plugin's standard output"):
+        check(name in names, f"{name} was not kept")
+    check(b"is process" in (bench.daemon.directory / "log").read_bytes(), "the log is not at its most talkative")
+    print(f"     {total:,} bytes that were written in {len(names)} places (log, audit log, state, what clients print) hold none of {len(forms)} forms", flush=True)
+
+
 def test_scan():
     scan_control()
-    with Daemon() as daemon:
+    with Daemon(configuration="log-level debug\n") as daemon:
         bench = Bench(daemon)
         pin = enroll(bench)
         unwraps(bench)
@@ -364,6 +406,7 @@ def test_scan():
         plugin(bench)
         in_flight(bench, pin)
         locked(bench)
+        written(bench)
         known = bench.known
         print(f"     searched {known.bytes / 2**20:,.0f} MiB of {known.processes} processes after {known.operations} operations for {known.count} forms of"
               f" {len(known.values)} secrets: {bench.in_pool} times where they belong, 0 times elsewhere", flush=True)
