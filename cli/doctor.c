@@ -178,13 +178,14 @@ static void check_token(struct examination *examination, const json_t *token)
 {
 	const char *uri = json_string_member(token, "uri");
 	const char *problem = json_string_member(token, "problem");
-	char hint[PROBLEM_TEXT_MAX];
+	char hint[PROBLEM_TEXT_MAX], absence[PROBLEM_TEXT_MAX];
 
 	token_hint(token, hint, sizeof(hint));
+	token_absence(token, absence, sizeof(absence));
 	uri = uri ? uri : "?";
 	if (!json_boolean_member(token, "present")) {
-		find(examination, SEVERITY_PROBLEM, "token", hint[0] ? hint : "tokenctl tokens",
-		     "%s is not there%s%s", uri, problem ? ": " : "", problem ? problem : "");
+		find(examination, SEVERITY_PROBLEM, "token", hint[0] ? hint : "tokenctl tokens", "%s %s", uri,
+		     absence);
 		examination->worst = examination->worst ? examination->worst : ERR_NO_TOKEN;
 		return;
 	}

@@ -201,25 +201,18 @@ static bool is_named(const json_t *token, const char *uri)
 	return own && (!uri || strcmp(own, uri) == 0);
 }
 
-/* ... than that the token is not there. */
-static bool says_more(const char *reason)
-{
-	return reason && strcmp(reason, err_info(ERR_NO_TOKEN)->text) != 0;
-}
-
 static enum err no_token(struct enrolment *enrolment, const char *uri, const json_t *absent)
 {
 	struct problem *problem = problem_of(enrolment);
-	const char *reason = json_string_member(absent, "problem");
-	char hint[PROBLEM_TEXT_MAX] = "";
+	char hint[PROBLEM_TEXT_MAX] = "", absence[PROBLEM_TEXT_MAX] = "";
 
-	if (absent)
+	if (absent) {
 		token_hint(absent, hint, sizeof(hint));
-
+		token_absence(absent, absence, sizeof(absence));
+	}
 	if (absent)
-		(void)problem_set(problem, ERR_NO_TOKEN, "the token %s is not there%s%s",
-		                  json_string_member(absent, "uri"), says_more(reason) ? ": " : "",
-		                  says_more(reason) ? reason : "");
+		(void)problem_set(problem, ERR_NO_TOKEN, "the token %s %s", json_string_member(absent, "uri"),
+		                  absence);
 	else if (uri)
 		(void)problem_set(problem, ERR_NO_TOKEN, "tokend knows no token %s", uri);
 	else

@@ -105,6 +105,16 @@ const char *token_state_text(const json_t *token)
 
 #define DEVICE_SCHEME "tpm:device:"
 
+void token_absence(const json_t *token, char *text, size_t len)
+{
+	const char *reason = json_string_member(token, "problem");
+
+	if (reason && strcmp(reason, err_info(ERR_NO_TOKEN)->text) != 0)
+		(void)snprintf(text, len, "cannot be used: %s", reason);
+	else
+		(void)snprintf(text, len, "is not there");
+}
+
 void token_hint(const json_t *token, char *text, size_t len)
 {
 	const char *uri = json_string_member(token, "uri");

@@ -35,6 +35,9 @@ bool token_tries_used_up(const json_t *token);
 /* "present", "in lockout", "PIN tries used up", "absent"; with "SIMULATION" where it is one. Static. */
 const char *token_state_text(const json_t *token);
 
+/* Of a token that cannot be used: "is not there", or "cannot be used: " and why. */
+void token_absence(const json_t *token, char *text, size_t len);
+
 /* What to type about a token that is not there, or is not well; "" when nothing is to be done. */
 void token_hint(const json_t *token, char *text, size_t len);
 

@@ -46,7 +46,7 @@ const struct err_info *err_info(enum err err)
 	ROW(ERR_MEMORY_LOCKED, "memory-locked",  "memory cannot be locked, so no secret may enter it", "MemoryLocked", 8, 503, 1, false)
 	ROW(ERR_NOMEM,         "no-memory",      "out of memory", "NoMemory", 8, 503, 1, true)
 	ROW(ERR_SYSTEM,        "system",         "the system refused a call", "System", 13, 500, 1, true)
-	ROW(ERR_TOKEN,         "token",          "the token gave an answer that makes no sense", "TokenFault", 13, 500, 1, true)
+	ROW(ERR_TOKEN,         "token",          "the token failed, or gave an answer that makes no sense", "TokenFault", 13, 500, 1, true)
 	ROW(ERR_BUG,           "bug",            "a fault in tokend itself", "Bug", 13, 500, 1, true)
 	ROW(ERR_COUNT,         "count",          "a fault in tokend itself", "Bug", 13, 500, 1, true)
 	}

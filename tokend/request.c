@@ -397,6 +397,13 @@ void request_forget(struct request *request)
 	answer(request);
 }
 
+void request_refuse_foreign(struct request *request)
+{
+	request_refuse(
+	        request, ERR_TOKEN_STATE, "tokenctl tokens",
+	        "the token does not take the key: it was made on another TPM, or this one was cleared");
+}
+
 void request_refuse(struct request *request, enum err err, const char *hint, const char *format, ...)
 {
 	va_list arguments;

@@ -31,6 +31,9 @@ void request_forget(struct request *request);
 void request_refuse(struct request *request, enum err err, const char *hint, const char *format, ...)
         __attribute__((format(printf, 4, 5)));
 
+/* ... when the token says that a key is none of its own. */
+void request_refuse_foreign(struct request *request);
+
 /* Enrolment's last step, once its record is on disk. */
 MUST_CHECK enum err request_enroll_commit(struct request *request);
 void request_enroll_done(struct request *request);

@@ -57,6 +57,8 @@ static void done(struct worker_call *call, enum err err, const struct token_mess
 	else if (err == ERR_BAD_MESSAGE)
 		request_refuse(request, ERR_USAGE, "the same command again",
 		               "the PIN was sealed to a helper that has been started anew since");
+	else if (err == ERR_TOKEN_STATE)
+		request_refuse_foreign(request);
 	else if (err == ERR_USAGE)
 		request_refuse(request, ERR_PIN_WRONG, NULL, "a PIN has %u to %u bytes", PIN_MIN, PIN_MAX);
 	else

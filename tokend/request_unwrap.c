@@ -421,9 +421,7 @@ static void unwrap_next(struct request *request)
 	if (request->locked_key && request->worst != ERR_BAD_CIPHERTEXT)
 		refuse_locked(request);
 	else if (request->worst == ERR_TOKEN_STATE)
-		request_refuse(request, ERR_TOKEN_STATE, "tokenctl tokens",
-		               "the token does not take the key: it was made on another TPM, or this one was "
-		               "cleared");
+		request_refuse_foreign(request);
 	else
 		end(request, request->worst ? request->worst : ERR_NO_MATCH);
 }

@@ -229,7 +229,7 @@ lab_proxy_socket() { lab_tpm_socket "$1" | sed 's/tpm\.sock$/proxy.sock/'; }
 lab_proxy_uri() { echo "tpm:swtpm:path=$(lab_proxy_socket "$1")"; }
 lab_proxy_stop() { lab_end "$1/proxy.pid" 5 || true; }
 
-# lab_proxy_mode D MODE: pass, hang, drop, truncate, oversize, garbage, delay MILLISECONDS, answer RESPONSE-CODE; from the next command on.
+# lab_proxy_mode D MODE: pass, hang, drop, truncate, oversize, garbage, delay MILLISECONDS, as DEVICE (as slow as that one), answer RESPONSE-CODE; times N MODE; from the next command on.
 lab_proxy_mode() {
 	local directory=$1
 	shift

@@ -17,8 +17,8 @@ struct row {
 
 static const struct row rows[] = {
 	{ 0, OK },
-	{ 0x100, ERR_TOKEN_STATE }, /* not started */
-	{ 0x101, ERR_TOKEN_STATE }, /* failure mode */
+	{ 0x100, ERR_TOKEN }, /* not started */
+	{ 0x101, ERR_TOKEN }, /* failure mode */
 	{ 0x921, ERR_PIN_LOCKED }, /* lockout */
 	{ 0x98e, ERR_PIN_WRONG }, /* AUTH_FAIL, session 1 */
 	{ 0x08e, ERR_PIN_WRONG }, /* the same without a number */
