@@ -316,7 +316,17 @@ def alone(daemon):
     return {row: word(error) for row, error in plan.results().items()}
 
 
+def is_whole_root():
+    """May it mount, which a container's root often may not? Then what is refused to it says nothing about the probe."""
+    effective = pathlib.Path("/proc/self/status").read_text().split("CapEff:")[1].split()[0]
+    return int(effective, 16) >> 21 & 1
+
+
 def judge_control(control):
+    if not is_whole_root():
+        print("     NOT PROVEN: root is not whole here, so what works outside of a sandbox is not known")
+        return
+    check(control, "control: nothing was tried")
     refused = {row: cell for row, cell in control.items() if cell != "yes"}
     wrong = {row: cell for row, cell in refused.items() if row not in NOT_HERE}
     check(not wrong, f"control: what works for nobody proves nothing: {wrong}")
@@ -384,7 +394,7 @@ def test_matrix():
     judge_control(control)
     if os.environ.get("ISOLATION_WRITE"):
         EXPECTED.write_text(text)
-    compare(columns, set(control))
+    compare(columns, {row for column in [control, *columns.values()] for row in column})
     cells = [cell for column in columns.values() for cell in column.values()]
     print(f"     {len(columns)} processes, {len(cells)} attempts: {cells.count('yes')} are allowed, {len(cells) - cells.count('yes')} refused", flush=True)
 
