@@ -128,6 +128,64 @@ enum err daemon_call(struct daemon *daemon, const char *method, json_t *paramete
 	return err;
 }
 
+/* ---- keys ---- */
+
+static bool same_key(const json_t *one, const json_t *other)
+{
+	const char *id = json_string_member(one, "id"), *other_id = json_string_member(other, "id");
+
+	return id && other_id && strcmp(id, other_id) == 0;
+}
+
+/* One that was enrolled meanwhile moved the others by one place, so that the last one comes again. */
+static enum err add_keys(json_t *keys, const json_t *page)
+{
+	const json_t *last = json_array_get(keys, json_array_size(keys) - 1);
+	size_t first = json_array_size(keys) > 0 && same_key(last, json_array_get(page, 0));
+
+	for (size_t i = first; i < json_array_size(page); i++)
+		if (json_array_append(keys, json_array_get(page, i)))
+			return ERR_NOMEM;
+	return OK;
+}
+
+static enum err keys_page(struct daemon *daemon, json_t *parameters, int deadline_ms, struct problem *problem,
+                          json_t *keys, json_int_t *ret_next)
+{
+	CLEANUP(json_decrefp) json_t *reply = NULL;
+	enum err err = parameters ? daemon_call(daemon, "GetKeys", parameters, deadline_ms, problem, &reply)
+	                          : ERR_NOMEM;
+
+	if (!err && !json_is_array(json_object_get(reply, "keys")))
+		err = problem_set(problem, ERR_BAD_MESSAGE, "tokend's answer has no keys");
+	if (!err)
+		err = add_keys(keys, json_object_get(reply, "keys"));
+	*ret_next = json_integer_member(reply, "next", 0);
+	return err;
+}
+
+enum err daemon_keys(struct daemon *daemon, const char *name, int deadline_ms, struct problem *problem,
+                     json_t **ret_keys)
+{
+	CLEANUP(json_decrefp) json_t *keys = json_array();
+	json_int_t from = 0, next = 0;
+	enum err err = keys ? OK : ERR_NOMEM;
+
+	for (unsigned pages = 0; !err && (pages == 0 || next); pages++) {
+		if (pages == DAEMON_PAGES_MAX || (next && next <= from))
+			return problem_set(problem, ERR_BAD_MESSAGE, "tokend's list of keys has no end");
+		from = next;
+		err = keys_page(daemon,
+		                name ? json_pack("{s:s}", "key", name) : json_pack("{s:I}", "from", from),
+		                deadline_ms, problem, keys, &next);
+	}
+	if (!err)
+		*ret_keys = TAKE(keys);
+	return err;
+}
+
+/* ---- secrets ---- */
+
 enum err daemon_seal(const char *box_key, const struct secret *secret, struct problem *problem,
                      char **ret_sealed)
 {

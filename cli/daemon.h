@@ -14,6 +14,7 @@
 #include "common/secret.h"
 #include "formats/age_header.h"
 
+#define DAEMON_PAGES_MAX 10000U /* that a list of keys may come in */
 #define DAEMON_DEADLINE_MS 10000 /* calls that the broker answers alone */
 #define DAEMON_TOKEN_DEADLINE_MS 120000 /* calls that wait for a token, or for a touch */
 
@@ -27,6 +28,10 @@ void daemon_done(struct daemon *daemon);
  * always set: the answer's parameters, those of the error, or NULL; a new reference. */
 MUST_CHECK enum err daemon_call(struct daemon *daemon, const char *method, json_t *parameters,
                                 int deadline_ms, struct problem *problem, json_t **ret_reply);
+
+/* The keys that the caller may list, or the one of that name or id (NULL: all), however many answers it takes: a new array. */
+MUST_CHECK enum err daemon_keys(struct daemon *daemon, const char *name, int deadline_ms,
+                                struct problem *problem, json_t **ret_keys);
 
 /* Seals secret (at most 128 bytes) to a helper's box key (base64, as in GetTokens and PinNeeded), so that the broker cannot read it: base64, to be freed by the caller. */
 MUST_CHECK enum err daemon_seal(const char *box_key, const struct secret *secret, struct problem *problem,

@@ -4,18 +4,6 @@
 
 #include "common/key.h"
 
-/* Steals reply's member. */
-static enum err take_member(const json_t *reply, const char *name, struct problem *problem,
-                            json_t **ret_member)
-{
-	json_t *member = json_object_get(reply, name);
-
-	if (!json_is_array(member))
-		return problem_set(problem, ERR_BAD_MESSAGE, "tokend's answer has no %s", name);
-	*ret_member = json_incref(member);
-	return OK;
-}
-
 static enum err no_such_key(const char *name, struct problem *problem)
 {
 	(void)problem_set(problem, ERR_NO_KEY, "there is no key %s that you may see", name);
@@ -35,19 +23,11 @@ enum err key_argument_check(const char *name, struct problem *problem)
 
 enum err keys_get(struct daemon *daemon, const char *name, struct problem *problem, json_t **ret_keys)
 {
-	CLEANUP(json_decrefp) json_t *reply = NULL;
 	CLEANUP(json_decrefp) json_t *keys = NULL;
-	json_t *parameters;
 	enum err err = name ? key_argument_check(name, problem) : OK;
 
-	if (err)
-		return err;
-	parameters = name ? json_pack("{s:s}", "key", name) : json_object();
-	if (!parameters)
-		return ERR_NOMEM;
-	err = daemon_call(daemon, "GetKeys", parameters, DAEMON_DEADLINE_MS, problem, &reply);
 	if (!err)
-		err = take_member(reply, "keys", problem, &keys);
+		err = daemon_keys(daemon, name, DAEMON_DEADLINE_MS, problem, &keys);
 	if (!err && name && json_array_size(keys) != 1)
 		err = no_such_key(name, problem);
 	if (!err)

@@ -149,19 +149,30 @@ static bool wants_pin(const json_t *key)
 	return json_boolean_member(key, "usable") && json_integer_member(key, "unlocked", -1) == 0;
 }
 
+static enum err all_keys(struct plugin_daemon *self, struct problem *problem, json_t **ret_keys)
+{
+	enum err err = self->gone;
+
+	if (!err)
+		err = daemon_keys(&self->daemon, NULL, DAEMON_TOKEN_DEADLINE_MS, problem, ret_keys);
+	if (ends_connection(err))
+		self->gone = err;
+	return err;
+}
+
 static enum err locked_keys(void *context, struct key_id *keys, size_t keys_max, size_t *ret_count)
 {
-	CLEANUP(json_decrefp) json_t *reply = NULL;
+	CLEANUP(json_decrefp) json_t *list = NULL;
 	struct problem problem = { 0 };
 	size_t count = 0;
 	size_t i;
 	json_t *key;
 	enum err err;
 
-	err = call(context, "GetKeys", NULL, &problem, &reply);
+	err = all_keys(context, &problem, &list);
 	if (err)
 		return err;
-	json_array_foreach(json_object_get(reply, "keys"), i, key)
+	json_array_foreach(list, i, key)
 	{
 		const char *id = json_string_member(key, "id");
 
@@ -176,7 +187,7 @@ static enum err locked_keys(void *context, struct key_id *keys, size_t keys_max,
 static enum err only_recipient(void *context, struct recipient *ret_recipient,
                                struct plugin_problem *ret_problem)
 {
-	CLEANUP(json_decrefp) json_t *reply = NULL;
+	CLEANUP(json_decrefp) json_t *list = NULL;
 	struct problem *problem = &ret_problem->text;
 	const char *line = NULL;
 	struct bytes what;
@@ -184,10 +195,10 @@ static enum err only_recipient(void *context, struct recipient *ret_recipient,
 	json_t *key;
 	enum err err;
 
-	err = call(context, "GetKeys", NULL, problem, &reply);
+	err = all_keys(context, problem, &list);
 	if (err)
 		return err;
-	json_array_foreach(json_object_get(reply, "keys"), i, key)
+	json_array_foreach(list, i, key)
 	{
 		const char *recipient = json_string_member(key, "recipient");
 

@@ -132,6 +132,7 @@ struct request {
 	/* asked */
 	enum request_kind kind;
 	char key_name[KEY_NAME_MAX + 1]; /* name or id; "": none was named */
+	long from; /* place among all keys to list from */
 	size_t stanza_count;
 	struct request_stanza *stanzas; /* owned */
 	size_t sealed_pin_len, sealed_key_len;
@@ -159,6 +160,7 @@ struct request {
 	char hint[REQUEST_TEXT_MAX]; /* the next command to type; "": none */
 	uint16_t index; /* which stanza was opened */
 	struct secret *file_key; /* owned; set if and only if err is OK and kind is REQUEST_UNWRAP */
+	long more_from; /* place to list from when there may be more; 0: there is none */
 	size_t fact_count;
 	struct key_fact *key_facts; /* owned; of UNWRAP, ENROLL, UNLOCK and PIN_NEEDED the one key */
 	struct token_fact *token_facts; /* owned */

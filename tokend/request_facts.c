@@ -9,6 +9,8 @@
 #include "tokend/request_stages.h"
 
 #define STATUS_DEADLINE_MS 5000U
+#define KEYS_AT_ONCE 64U /* in one answer, so that the longest of them still fit into a message */
+#define KEYS_LOOKED_AT 4096U /* for one answer, so that nobody else waits for long */
 
 static void format_time(time_t time, char text[static 32])
 {
@@ -66,16 +68,19 @@ void request_keys(struct request *request)
 {
 	const struct keyring *keyring = request->daemon->keyring;
 	size_t count = keyring_count(keyring);
+	size_t i = (size_t)request->from < count ? (size_t)request->from : count;
+	size_t end = count - i > KEYS_LOOKED_AT ? i + KEYS_LOOKED_AT : count;
 
 	if (request->key_name[0]) {
 		list_one(request);
 		return;
 	}
-	request->key_facts = calloc(count ? count : 1, sizeof(*request->key_facts));
-	for (size_t i = 0; request->key_facts && i < count; i++)
+	request->key_facts = calloc(KEYS_AT_ONCE, sizeof(*request->key_facts));
+	for (; request->key_facts && i < end && request->fact_count < KEYS_AT_ONCE; i++)
 		if (may_list(request, keyring_at(keyring, i)))
 			request_key_fact(request, keyring_at(keyring, i),
 			                 &request->key_facts[request->fact_count++]);
+	request->more_from = i < count ? (long)i : 0;
 	request_finish(request, request->key_facts ? OK : ERR_NOMEM);
 }
 

@@ -113,8 +113,13 @@ class Daemon:
         self.keys.append(key)
         return {"key": self.shown(key)}
 
-    def GetKeys(self, key=None):
-        return {"keys": [self.shown(k) for k in (self.keys if key is None else [self.find(key)])]}
+    def GetKeys(self, key=None, **rest):
+        """Two at a time, and one of them again, as if another had been enrolled meanwhile."""
+        if key is not None:
+            return {"keys": [self.shown(self.find(key))]}
+        first = rest.get("from", 0)
+        shown = [self.shown(k) for k in self.keys[max(0, first - 1):first + 2]]
+        return {"keys": shown, **({"next": first + 2} if first + 2 < len(self.keys) else {})}
 
     def GetTokens(self):
         return {"tokens": [{"uri": TOKEN, "present": True, "simulation": True, "manufacturer": "fake\x1b[31m", "serial": "1", "inLockout": False, "pinTriesLeft": self.options.tries,

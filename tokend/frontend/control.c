@@ -92,6 +92,13 @@ static enum err parse_key(const json_t *parameters, struct request *request, con
 	return read_text(parameters, "key", request->key_name, sizeof(request->key_name), ret_parameter);
 }
 
+static enum err parse_keys(const json_t *parameters, struct request *request, const char **ret_parameter)
+{
+	enum err err = parse_key(parameters, request, ret_parameter);
+
+	return err ? err : read_integer(parameters, "from", 0, INT32_MAX, &request->from, ret_parameter);
+}
+
 /* ---- stanzas ---- */
 
 static bool known_type(const json_t *type)
@@ -292,6 +299,8 @@ static void write_keys(struct json_writer *writer, const struct request *request
 	for (size_t i = 0; i < request->fact_count; i++)
 		write_key(writer, NULL, &request->key_facts[i]);
 	json_end_array(writer);
+	if (request->more_from)
+		json_put_integer(writer, "next", request->more_from);
 }
 
 static void write_token(struct json_writer *writer, const struct token_fact *fact)
@@ -377,7 +386,7 @@ static void write_explain(struct json_writer *writer, const struct request *requ
 /* clang-format off */
 static const struct method methods[] = {
 	{ "Unwrap", REQUEST_UNWRAP, "age", "key stanzas ", parse_unwrap, write_unwrap },
-	{ "GetKeys", REQUEST_KEYS, "control", "key ", parse_key, write_keys },
+	{ "GetKeys", REQUEST_KEYS, "control", "key from ", parse_keys, write_keys },
 	{ "GetTokens", REQUEST_TOKENS, "control", "", NULL, write_tokens },
 	{ "GetStatus", REQUEST_STATUS, "control", "", NULL, write_status },
 	{ "Enroll", REQUEST_ENROLL, "control", "name kind class token sealedPin sealedKey ", parse_enroll, write_enroll },

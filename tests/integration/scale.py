@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""What a request costs among many keys and many rules: scale.py [KEYS RULES]. Two daemons, one with a handful, one with that many; the same requests to both in turn, and the processor time that the
+broker of each took for them, as the kernel counts it: on a busy machine that stays what it is. Beside it, what may grow with the number: start and memory.
+
+The many keys are made up: they have public halves and blobs, and nobody opens anything with them.
+"""
+import pathlib
+import re
+import secrets
+import statistics
+import subprocess
+import sys
+import time
+
+import broker
+import wrapping
+from broker import Daemon, check, error_of
+
+FEW, BLOCK, BLOCKS = 4, 200, 15
+RULES = {"few": "permit unwrap list admin key * user 0\n"}
+
+
+def processor_ns(pid):
+    """Of all its threads."""
+    return sum(int(path.read_text().split()[0]) for path in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"))
+
+
+def memory_kib(pid):
+    return int(re.search(r"^VmRSS:\s*(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1])
+
+
+def made_up_keys(state, count):
+    """count more in the form of those that are there: half of each kind."""
+    templates = {}
+    for path in (state / "keys").glob("*.key"):
+        text = path.read_text()
+        kind = re.search(r"^kind: (\S+)$", text, re.MULTILINE)[1]
+        templates[kind] = (text, path.with_suffix(".0.pem").read_text())
+    point = wrapping.multiply(secrets.randbelow(wrapping.ORDER), wrapping.GENERATOR)
+    for number in range(count):
+        kind = ("p256", "x25519")[number % 2]
+        if kind == "p256":
+            point = wrapping.add(point, wrapping.GENERATOR)
+            public = wrapping.encode(point)
+            recipient = wrapping.bech32_encode("age1tag", bytes([2 + point[1] % 2]) + public[1:33])
+        else:
+            public = secrets.token_bytes(32)
+            recipient = wrapping.bech32_encode("age", public)
+        key = secrets.token_hex(16)
+        text, blob = templates[kind]
+        for member, value in (("id", key), ("name", f"many/{number}"), ("public", public.hex()), ("recipient", recipient)):
+            text = re.sub(rf"^{member}: .*$", f"{member}: {value}", text, flags=re.MULTILINE)
+        for suffix, content in ((".key", text), (".0.pem", blob)):
+            path = state / "keys" / (key + suffix)
+            path.write_text(content)
+            path.chmod(0o600)
+
+
+def made_up_rules(count):
+    """About other people and other keys, in front of the one that counts."""
+    lines = [f"permit unwrap list key many/{number} user {100000 + number} via age" if number % 2 else f"deny unwrap key many/{number} user {100000 + number}" for number in range(count - 1)]
+    return "\n".join(lines) + "\n" + "permit unwrap list admin key host user 0\npermit unwrap list admin key legacy user 0\n"
+
+
+class Subject:
+    def __init__(self, daemon):
+        self.daemon = daemon
+        self.pid = daemon.broker()
+        self.connection = daemon.connect()
+        p256 = broker.stanzas(broker.seal_p256(self.recipient("host")))
+        x25519 = broker.stanzas(broker.seal(self.recipient("legacy")))
+        self.requests = {
+            "unwrap by name, x25519": ("Unwrap", {"key": "legacy", "stanzas": x25519}, ""),
+            "unwrap without a name, x25519": ("Unwrap", {"stanzas": x25519}, ""),
+            "unwrap without a name, p256": ("Unwrap", {"stanzas": p256}, ""),
+            "unwrap by a name that is none": ("Unwrap", {"key": "nobody/has/it", "stanzas": x25519}, "NotFound"),
+            "status": ("GetStatus", {}, ""),
+            "one key": ("GetKeys", {"key": "host"}, ""),
+        }
+
+    def recipient(self, name):
+        return self.daemon.result("GetKeys", {"key": name})["keys"][0]["recipient"]
+
+    def ask(self, name):
+        method, parameters, error = self.requests[name]
+        reply = self.connection.call(method, parameters)
+        check(error_of(reply) == error or (error and "error" in reply), f"{name}: {reply}")
+
+    def block(self, name):
+        before = processor_ns(self.pid)
+        for _ in range(BLOCK):
+            self.ask(name)
+        return (processor_ns(self.pid) - before) / BLOCK / 1000
+
+
+def compare(few, many, name):
+    for subject in (few, many):
+        for _ in range(20):
+            subject.ask(name)
+    ratios, times = [], []
+    for number in range(BLOCKS):
+        first, second = (few, many) if number % 2 else (many, few)
+        took = {id(first): first.block(name)}
+        took[id(second)] = second.block(name)
+        ratios.append(took[id(many)] / took[id(few)])
+        times.append(took[id(few)])
+    return statistics.median(ratios), statistics.median(times)
+
+
+def main():
+    keys, rules = (int(word) for word in (sys.argv[1:3] or ("2000", "2000")))
+    with Daemon(policy=RULES["few"]) as few_daemon, Daemon(policy=RULES["few"]) as many_daemon:
+        for daemon in (few_daemon, many_daemon):
+            daemon.enroll("host")
+            daemon.enroll("legacy", "x25519")
+        rss = memory_kib(many_daemon.broker())
+        many_daemon.stop()
+        made_up_keys(many_daemon.directory / "state", keys)
+        many_daemon.write("policy.d/50-test.conf", made_up_rules(rules))
+        began = time.monotonic()
+        many_daemon.start()
+        start = time.monotonic() - began
+        few, many = Subject(few_daemon), Subject(many_daemon)
+        print(f"     {keys:,} keys and {rules:,} rules: ready after {start * 1000:.0f} ms, {(memory_kib(many.pid) - rss) / 1024:.1f} MiB more", flush=True)
+        worst = 0
+        for name in few.requests:
+            ratio, microseconds = compare(few, many, name)
+            print(f"     {name}: {microseconds:.1f} us of the broker, {ratio:.3f} of that among many", flush=True)
+            worst = max(worst, ratio)
+        began = time.monotonic()
+        listed = subprocess.run([broker.BIN / "tokenctl", "keys"], env={"TOKEND_RUNTIME_DIR": str(many_daemon.run)}, capture_output=True, timeout=60, check=False)
+        print(f"     tokenctl keys: {listed.returncode}, {len(listed.stdout.splitlines())} lines, {(time.monotonic() - began) * 1000:.0f} ms {listed.stderr.decode()}", flush=True)
+        return worst
+
+
+if __name__ == "__main__":
+    main()
