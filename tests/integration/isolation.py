@@ -22,6 +22,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import threading
 import time
@@ -89,7 +90,11 @@ def or_nothing(start):
         try:
             start(daemon, **arguments)
         except BaseException:
-            daemon.__exit__(*sys.exc_info())
+            if daemon.process:
+                daemon.__exit__(*sys.exc_info())
+            for tpm in daemon.tpms:
+                tpm.stop()
+            shutil.rmtree(daemon.directory, ignore_errors=True)
             raise
     return started
 
@@ -404,10 +409,18 @@ def test_matrix():
 DEADLINE = 2  # seconds, of one operation of a token
 
 
+def programs_with_a_hostile_helper(directory):
+    """Copied once, and before there are threads: what one of them is still writing to when another starts a process cannot be executed."""
+    for source, name in ((BIN / "tokend", "tokend"), (BIN / "tokend-tpm", "tokend-tpm.real"), (TESTS / "hostile_helper", "tokend-tpm")):
+        shutil.copy(source, pathlib.Path(directory) / name)
+    return pathlib.Path(directory)
+
+
 class HostileDaemon(Daemon):
     """One with a good token, and one whose helper does what a file says."""
 
-    def __init__(self):
+    def __init__(self, programs):
+        self.programs = programs
         super().__init__(configuration=f"token-deadline {DEADLINE}s\n", tpms=1)
 
     @property
@@ -415,15 +428,12 @@ class HostileDaemon(Daemon):
         return f"tpm:device:{self.directory}/hostile.d/hostile"
 
     def command(self, *options):
-        return [str(self.directory / "programs/tokend"), *super().command(*options)[1:]]
+        return [str(self.programs / "tokend"), *super().command(*options)[1:]]
 
     @or_nothing
     def start(self, **arguments):
-        (self.directory / "programs").mkdir()
         (self.directory / "hostile.d").mkdir()
         (self.directory / "hostile.d/starts").touch()
-        for source, name in ((BIN / "tokend", "tokend"), (BIN / "tokend-tpm", "tokend-tpm.real"), (TESTS / "hostile_helper", "tokend-tpm")):
-            shutil.copy(source, self.directory / "programs" / name)
         self.turn("good")
         self.write("tokend.conf", (self.directory / "tokend.conf").read_text() + f"token {self.hostile_uri}\n")
         super().start(**arguments)
@@ -537,8 +547,8 @@ def judge_audit(daemon, mode, found):
     check(results[:2] == ["ok", name], f"{mode}: the log says {results}, the client was told {found['theirs'][0]}")
 
 
-def hostile_turn(mode):
-    with HostileDaemon() as daemon:
+def hostile_turn(programs, mode):
+    with HostileDaemon(programs) as daemon:
         found, took, cost = under_hostility(daemon, mode)
         if mode == "wrong-file-key KEY":
             client_notices(daemon)
@@ -555,6 +565,10 @@ def say(text):
     sys.stdout.flush()
 
 
+def place():
+    return tempfile.TemporaryDirectory(dir=os.environ.get("TOKEND_TEST_DIR"))
+
+
 def ptrace(request, pid, data=0):
     library = ctypes.CDLL(None, use_errno=True)
     library.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
@@ -565,7 +579,7 @@ def ptrace(request, pid, data=0):
 def test_unkillable_helper():
     """A helper that its device's driver holds, so that not even SIGKILL ends it: the other token's helper is started anew all the same, and its own when it is let go. A tracer that holds it at its exit plays
     the driver."""
-    with HostileDaemon() as daemon:
+    with place() as directory, HostileDaemon(programs_with_a_hostile_helper(directory)) as daemon:
         daemon.broker_pid = daemon.broker()
         helpers = {daemon.hostile_uri in pathlib.Path(f"/proc/{pid}/cmdline").read_text(): pid for pid in daemon.helpers()}
         held = helpers[True]
@@ -604,8 +618,9 @@ def client_notices(daemon):
 def test_hostile_helper():
     """Whatever one helper does, the broker and the other token serve on, and its own clients get an error in time."""
     ways = [way for way in HOSTILE if way.split()[0] in os.environ.get("ISOLATION_WAYS", way.split()[0]).split(",")]
-    with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        counts = list(pool.map(hostile_turn, ways))
+    with place() as directory, concurrent.futures.ThreadPoolExecutor(6) as pool:
+        programs = programs_with_a_hostile_helper(directory)
+        counts = list(pool.map(lambda way: hostile_turn(programs, way), ways))
     check(counts, "no way was tried")
     print(f"     {len(counts)} ways; {sum(counts)} requests to the other token, all served", flush=True)
 
