@@ -181,25 +181,50 @@ static bool is_other_of_driver(const char *other, const char *uri)
 	return other && driver_len(other) == len && strncmp(other, uri, len) == 0 && strcmp(other, uri) != 0;
 }
 
-/* Does a token of tokens, or of keys, have the same driver as uri? Each may be NULL. */
-static bool driver_is_shared(const char *uri, const json_t *tokens, const json_t *keys)
+/* All the tokens that a table is about, each once; many keys are on few of them. */
+#define URIS_MAX 32U
+struct uris {
+	const char *uris[URIS_MAX]; /* borrowed */
+	size_t count;
+};
+
+static void add_uri(struct uris *uris, const char *uri)
+{
+	for (size_t i = 0; uri && i < uris->count; i++)
+		if (strcmp(uris->uris[i], uri) == 0)
+			return;
+	if (uri && uris->count < URIS_MAX)
+		uris->uris[uris->count++] = uri;
+}
+
+/* Of a list of tokens and of one of keys; each may be NULL. */
+static struct uris uris_of(const json_t *tokens, const json_t *keys)
 {
 	const json_t *list = json_object_get(tokens, "tokens");
-	bool shared = false;
+	struct uris uris = { 0 };
 
-	for (size_t i = 0; !shared && i < json_array_size(list); i++)
-		shared = is_other_of_driver(json_string_member(json_array_get(list, i), "uri"), uri);
-	for (size_t i = 0; !shared && i < json_array_size(keys); i++)
-		shared = is_other_of_driver(key_token_uri(json_array_get(keys, i)), uri);
+	for (size_t i = 0; i < json_array_size(list); i++)
+		add_uri(&uris, json_string_member(json_array_get(list, i), "uri"));
+	for (size_t i = 0; i < json_array_size(keys); i++)
+		add_uri(&uris, key_token_uri(json_array_get(keys, i)));
+	return uris;
+}
+
+static bool driver_is_shared(const char *uri, const struct uris *uris)
+{
+	bool shared = uris->count == URIS_MAX;
+
+	for (size_t i = 0; !shared && i < uris->count; i++)
+		shared = is_other_of_driver(uris->uris[i], uri);
 	return shared;
 }
 
 /* As much of uri as distinguishes it. */
-static void put_token_name(const char *uri, const json_t *tokens, const json_t *keys, char *text, size_t len)
+static void put_token_name(const char *uri, const struct uris *uris, char *text, size_t len)
 {
 	if (!uri)
 		uri = "";
-	if (strlen(uri) <= SHORT_ENOUGH || driver_is_shared(uri, tokens, keys))
+	if (strlen(uri) <= SHORT_ENOUGH || driver_is_shared(uri, uris))
 		(void)snprintf(text, len, "%s", uri);
 	else
 		(void)snprintf(text, len, "%.*s", (int)driver_len(uri), uri);
@@ -218,7 +243,7 @@ static enum err put_cells(struct table *table, const char *const *cells, size_t 
 
 #define KEY_COLUMNS 7U
 
-static enum err put_key(struct table *table, const json_t *key, const json_t *tokens, const json_t *keys)
+static enum err put_key(struct table *table, const json_t *key, const json_t *tokens, const struct uris *uris)
 {
 	const char *uri = key_token_uri(key);
 	bool simulation = json_boolean_member(token_of_uri(tokens, uri), "simulation");
@@ -232,7 +257,7 @@ static enum err put_key(struct table *table, const json_t *key, const json_t *to
 		                           json_string_member(key, "recipient") };
 
 	key_lock_text(key, tokens, lock, sizeof(lock));
-	put_token_name(uri, tokens, keys, name, sizeof(name));
+	put_token_name(uri, uris, name, sizeof(name));
 	(void)snprintf(token, sizeof(token), "%s%s", name, simulation ? " (SIMULATION)" : "");
 	return put_cells(table, cells, KEY_COLUMNS);
 }
@@ -241,13 +266,14 @@ enum err keys_table(const json_t *keys, const json_t *tokens, struct table **ret
 {
 	static const char *const heading[KEY_COLUMNS] = { "NAME",  "KIND",  "CLASS",    "PIN",
 		                                          "STATE", "TOKEN", "RECIPIENT" };
+	const struct uris uris = uris_of(tokens, keys);
 	CLEANUP(table_freep) struct table *table = NULL;
 	enum err err = table_new(KEY_COLUMNS, &table);
 
 	if (!err)
 		err = put_cells(table, heading, KEY_COLUMNS);
 	for (size_t i = 0; !err && i < json_array_size(keys); i++)
-		err = put_key(table, json_array_get(keys, i), tokens, keys);
+		err = put_key(table, json_array_get(keys, i), tokens, &uris);
 	if (!err)
 		*ret_table = TAKE(table);
 	return err;
@@ -255,20 +281,21 @@ enum err keys_table(const json_t *keys, const json_t *tokens, struct table **ret
 
 #define TOKEN_COLUMNS 6U
 
-/* tokens: of which token's URI has to be told; NULL: the whole URI is shown. */
-static enum err put_token(struct table *table, const json_t *token, const json_t *tokens)
+/* uris: of which this one has to be told; NULL: the whole URI is shown. */
+static enum err put_token(struct table *table, const json_t *token, const struct uris *uris)
 {
 	char name[TOKEN_NAME_MAX], tries[32] = "", commands[32];
 	const char *uri = json_string_member(token, "uri");
 	json_int_t left = json_integer_member(token, "pinTriesLeft", -1);
-	const char *cells[TOKEN_COLUMNS] = { tokens ? name : uri,
+	const char *cells[TOKEN_COLUMNS] = { uris ? name : uri,
 		                             token_state_text(token),
 		                             json_string_member(token, "manufacturer"),
 		                             json_string_member(token, "serial"),
 		                             tries,
 		                             commands };
 
-	put_token_name(uri, tokens, NULL, name, sizeof(name));
+	if (uris)
+		put_token_name(uri, uris, name, sizeof(name));
 	if (left >= 0)
 		(void)snprintf(tries, sizeof(tries), "%lld", (long long)left);
 	(void)snprintf(commands, sizeof(commands), "%lld",
@@ -281,13 +308,14 @@ enum err tokens_table(const json_t *tokens, bool brief, struct table **ret_table
 	static const char *const heading[TOKEN_COLUMNS] = { "TOKEN",  "STATE",     "MODEL",
 		                                            "SERIAL", "PIN TRIES", "COMMANDS" };
 	const json_t *list = json_object_get(tokens, "tokens");
+	const struct uris uris = uris_of(tokens, NULL);
 	CLEANUP(table_freep) struct table *table = NULL;
 	enum err err = table_new(TOKEN_COLUMNS, &table);
 
 	if (!err)
 		err = put_cells(table, heading, TOKEN_COLUMNS);
 	for (size_t i = 0; !err && i < json_array_size(list); i++)
-		err = put_token(table, json_array_get(list, i), brief ? tokens : NULL);
+		err = put_token(table, json_array_get(list, i), brief ? &uris : NULL);
 	if (!err)
 		*ret_table = TAKE(table);
 	return err;
