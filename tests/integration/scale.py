@@ -7,7 +7,7 @@ The many keys are made up: they have public halves and blobs, and nobody opens a
 import pathlib
 import re
 import secrets
-import statistics
+import signal
 import subprocess
 import sys
 import time
@@ -16,8 +16,10 @@ import broker
 import wrapping
 from broker import Daemon, check, error_of
 
-FEW, BLOCK, BLOCKS = 4, 200, 15
-RULES = {"few": "permit unwrap list admin key * user 0\n"}
+BLOCK, BLOCKS = 100, 11
+RULES = "permit unwrap list admin key * user 0\n"
+# Of the same request among few: the goal is 1.1, and what this machine does beside it must not fail the test. One look at each key or rule would be ten times as much.
+MOST = 1.3
 
 
 def processor_ns(pid):
@@ -97,19 +99,27 @@ def compare(few, many, name):
     for subject in (few, many):
         for _ in range(20):
             subject.ask(name)
-    ratios, times = [], []
+    times = {id(few): [], id(many): []}
     for number in range(BLOCKS):
-        first, second = (few, many) if number % 2 else (many, few)
-        took = {id(first): first.block(name)}
-        took[id(second)] = second.block(name)
-        ratios.append(took[id(many)] / took[id(few)])
-        times.append(took[id(few)])
-    return statistics.median(ratios), statistics.median(times)
+        for subject in (few, many) if number % 2 else (many, few):
+            times[id(subject)].append(subject.block(name))
+    # What disturbs a block makes it longer, never shorter.
+    fastest = {subject: sorted(blocks)[1] for subject, blocks in times.items()}
+    return fastest[id(many)] / fastest[id(few)], fastest[id(few)]
+
+
+def list_all(daemon, expected):
+    """By the command line: a list is no longer than it need be, and has all of them."""
+    began = time.monotonic()
+    listed = subprocess.run([broker.BIN / "tokenctl", "keys"], env={"TOKEND_RUNTIME_DIR": str(daemon.run)}, capture_output=True, timeout=60, check=False)
+    check(listed.returncode == 0, f"tokenctl keys: {listed.stderr.decode()}")
+    check(len(listed.stdout.splitlines()) == expected + 1, f"tokenctl keys lists {len(listed.stdout.splitlines()) - 1} keys of {expected}")
+    print(f"     tokenctl keys: {expected:,} keys in {(time.monotonic() - began) * 1000:.0f} ms", flush=True)
 
 
 def main():
-    keys, rules = (int(word) for word in (sys.argv[1:3] or ("2000", "2000")))
-    with Daemon(policy=RULES["few"]) as few_daemon, Daemon(policy=RULES["few"]) as many_daemon:
+    keys, rules = (int(word) for word in (sys.argv[1:3] or ("10000", "5000")))
+    with Daemon(policy=RULES) as few_daemon, Daemon(policy=RULES) as many_daemon:
         for daemon in (few_daemon, many_daemon):
             daemon.enroll("host")
             daemon.enroll("legacy", "x25519")
@@ -122,16 +132,22 @@ def main():
         start = time.monotonic() - began
         few, many = Subject(few_daemon), Subject(many_daemon)
         print(f"     {keys:,} keys and {rules:,} rules: ready after {start * 1000:.0f} ms, {(memory_kib(many.pid) - rss) / 1024:.1f} MiB more", flush=True)
-        worst = 0
+        slow = []
         for name in few.requests:
             ratio, microseconds = compare(few, many, name)
-            print(f"     {name}: {microseconds:.1f} us of the broker, {ratio:.3f} of that among many", flush=True)
-            worst = max(worst, ratio)
-        began = time.monotonic()
-        listed = subprocess.run([broker.BIN / "tokenctl", "keys"], env={"TOKEND_RUNTIME_DIR": str(many_daemon.run)}, capture_output=True, timeout=60, check=False)
-        print(f"     tokenctl keys: {listed.returncode}, {len(listed.stdout.splitlines())} lines, {(time.monotonic() - began) * 1000:.0f} ms {listed.stderr.decode()}", flush=True)
-        return worst
+            print(f"     {name}: {microseconds:.1f} us of the broker, {ratio:.2f} of that among many", flush=True)
+            if ratio > MOST:
+                slow.append(f"{name}: {ratio:.2f}")
+        check(not slow, f"among many it costs more: {'; '.join(slow)}")
+        list_all(many_daemon, 2)
+        many_daemon.write("policy.d/50-test.conf", RULES)
+        many_daemon.process.send_signal(signal.SIGHUP)
+        broker.wait_for(lambda: many_daemon.result("GetStatus")["policyRules"] == 1, 10, "the policy is loaded anew")
+        list_all(many_daemon, keys + 2)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except broker.Failed as problem:
+        sys.exit(f"FAIL: {problem}")
