@@ -128,9 +128,17 @@ struct shown {
 	bool begins_well; /* the file's first line is a record */
 };
 
+/* NULL when it is none. */
+static json_t *record_read(const char *text)
+{
+	json_t *record = NULL;
+
+	return json_read(bytes_of_string(text), &record) == OK ? record : NULL;
+}
+
 static bool is_record(const char *text)
 {
-	CLEANUP(json_decrefp) json_t *record = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	CLEANUP(json_decrefp) json_t *record = record_read(text);
 
 	return json_integer_member(record, "sequence", 0) > 0;
 }
@@ -233,7 +241,7 @@ static const char *subject_text(const json_t *record, char *space, size_t len)
 
 static enum err put_record(struct table *table, const char *line)
 {
-	CLEANUP(json_decrefp) json_t *record = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+	CLEANUP(json_decrefp) json_t *record = record_read(line);
 	char space[512];
 	enum err err = OK;
 
@@ -268,7 +276,7 @@ static enum err print_shown_json(const struct shown *shown)
 	CLEANUP(json_decrefp) json_t *list = json_array();
 
 	for (size_t i = 0; i < shown->count; i++) {
-		json_t *record = json_loads(shown_at(shown, i), JSON_REJECT_DUPLICATES, NULL);
+		json_t *record = record_read(shown_at(shown, i));
 
 		if (record && json_array_append_new(list, record) < 0)
 			return ERR_NOMEM;

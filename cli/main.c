@@ -146,7 +146,8 @@ static int run_verb(const struct verb *verb, size_t count, char *const *words)
 	if (err) {
 		int exit_code = complain(problem, err);
 
-		verb_print_usage(verb, stderr);
+		if (err == ERR_USAGE)
+			verb_print_usage(verb, stderr);
 		options_done(&invocation.options);
 		return exit_code;
 	}

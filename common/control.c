@@ -244,12 +244,13 @@ static enum err reply_error(const json_t *reply)
 
 static enum err read_reply(struct control *control, size_t len, json_t **ret_reply)
 {
-	CLEANUP(json_decrefp)
-	json_t *reply =
-	        json_loadb((const char *)buf_bytes(control->in).data, len, JSON_REJECT_DUPLICATES, NULL);
+	CLEANUP(json_decrefp) json_t *reply = NULL;
+	enum err err = json_read(bytes_of(buf_bytes(control->in).data, len), &reply);
 	json_t *parameters = json_object_get(reply, "parameters");
 
 	buf_consume(control->in, len + 1);
+	if (err)
+		return err;
 	if (!json_is_object(reply))
 		return ERR_BAD_MESSAGE;
 	*ret_reply = json_is_object(parameters) ? json_incref(parameters) : NULL;

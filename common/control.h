@@ -39,6 +39,9 @@ MUST_CHECK enum err control_call(struct control *control, const char *method, js
 /* Makes jansson wipe what it frees; once, before the first JSON value. */
 void json_wiping_init(void);
 
+/* Reads text, whole, without members of the same name. A new reference. ERR_BAD_MESSAGE, ERR_NOMEM. */
+MUST_CHECK enum err json_read(struct bytes text, json_t **ret_value);
+
 /* Borrowed members of an object: NULL, 0 or fallback when missing or of another type. */
 const char *json_string_member(const json_t *object, const char *name);
 json_int_t json_integer_member(const json_t *object, const char *name, json_int_t fallback);

@@ -109,13 +109,21 @@ static enum err write_and_sync(int directory, const char *temporary, struct byte
 /* link() is the rename that refuses to replace. */
 static enum err put_in_place(int directory, const char *temporary, const char *name, bool exclusive)
 {
+	enum err err;
+
 	if (exclusive && linkat(directory, temporary, directory, name, 0) < 0)
 		return errno == EEXIST ? ERR_EXISTS : err_from_errno(errno);
 	if (exclusive)
 		(void)unlinkat(directory, temporary, 0);
 	else if (renameat(directory, temporary, directory, name) < 0)
 		return err_from_errno(errno);
-	return fsync(directory) < 0 ? err_from_errno(errno) : OK;
+	if (fsync(directory) == 0)
+		return OK;
+	err = err_from_errno(errno);
+	/* What there was none of before there is none of now; what was replaced cannot be brought back. */
+	if (exclusive)
+		(void)unlinkat(directory, name, 0);
+	return err;
 }
 
 enum err file_write(int directory, const char *name, struct bytes bytes, mode_t mode, bool exclusive)

@@ -76,7 +76,8 @@ struct token_load {
  */
 struct token_notes {
 	uint32_t session; /* a handle that nobody else cleans up; 0: none */
-	uint32_t reset_count; /* of the device when it was noted: after another reset it is gone */
+	uint32_t reset_count,
+	        restart_count; /* of the device when it was noted: after another one of either it is gone */
 };
 
 /* What the helper's sandbox must leave open for this device. */

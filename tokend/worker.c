@@ -43,6 +43,7 @@ struct worker {
 	bool timer_on;
 	uint64_t timer_at;
 	bool write_blocked;
+	bool cut; /* nothing goes out to it any more */
 	bool pumping;
 	uint64_t started_at;
 	unsigned starts; /* asked for and not answered: only the last one's helper lives */
@@ -212,7 +213,7 @@ static void disconnect(struct worker *worker)
 	close_fdp(&worker->fd);
 	worker->fd = -1;
 	worker->state = WORKER_DOWN;
-	worker->write_blocked = false;
+	worker->write_blocked = worker->cut = false;
 	worker->box_key_known = false;
 	forget_loaded(worker);
 	if (was_up)
@@ -335,6 +336,10 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *context)
 		start_when_due(worker);
 		return 0;
 	}
+	if (worker->cut) {
+		helper_died(worker);
+		return 0;
+	}
 	if (worker->state == WORKER_STARTING)
 		due = worker->head_since + START_DEADLINE_USEC;
 	else if (worker->sent)
@@ -385,7 +390,7 @@ static enum err send_call(struct worker *worker, struct worker_call *call)
 		return err == ERR_AGAIN ? ERR_BUG : err;
 	packet = buf_bytes(worker->packet);
 	if (send(worker->fd, packet.data, packet.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		return errno == EAGAIN || errno == ENOBUFS ? ERR_AGAIN : ERR_NO_TOKEN;
+		return errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM ? ERR_AGAIN : ERR_NO_TOKEN;
 	call->id = worker->next_id++;
 	append_sent(worker, call);
 	return OK;
@@ -572,7 +577,7 @@ static struct worker_call **take_turn(struct worker *worker)
 {
 	struct worker_call **at;
 
-	if (worker->state != WORKER_UP || worker->write_blocked || !worker->waiting ||
+	if (worker->state != WORKER_UP || worker->write_blocked || worker->cut || !worker->waiting ||
 	    worker->sent_cost >= WORKER_SENT_MAX)
 		return NULL;
 	at = find_next(worker);
@@ -606,8 +611,12 @@ static void pump(struct worker *worker)
 			watch_writable(worker, true);
 			break;
 		}
-		if (err == ERR_NO_TOKEN)
-			break; /* the socket's end is on its way to on_helper */
+		if (err == ERR_NO_TOKEN) {
+			/* Not from inside of somebody's call. If the socket has ended, on_helper finds out as well. */
+			worker->cut = true;
+			arm_timer(worker, now_usec(worker));
+			break;
+		}
 		*at = call->next;
 		worker->waiting_count--;
 		finish(call, err);

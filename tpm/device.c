@@ -69,6 +69,8 @@ static TSS2_RC read_clock(struct token *token, uint32_t *ret_count)
 
 	if (rc == TSS2_RC_SUCCESS)
 		*ret_count = info->clockInfo.resetCount;
+	if (rc == TSS2_RC_SUCCESS)
+		token->restart_count = info->clockInfo.restartCount;
 	Esys_Free(info);
 	return rc;
 }

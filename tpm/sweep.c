@@ -218,6 +218,7 @@ static void note_session(struct token *token, TPM2_HANDLE handle)
 	if (!token->notes || !token->reset_count_known)
 		return;
 	token->notes->reset_count = token->reset_count;
+	token->notes->restart_count = token->restart_count;
 	token->notes->session = handle;
 }
 
@@ -229,18 +230,29 @@ void tpm_sweep_session_gone(struct token *token)
 	token->sweep.sessions_sent -= token->sweep.sessions_sent > 0;
 }
 
+/* It is gone, one way or the other: whoever has its handle now is somebody else. */
+static void inherited_forget(struct token *token)
+{
+	token->sweep.inherited.session = 0;
+	if (token->notes)
+		token->notes->session = 0;
+}
+
 /* That it is not there any more is an answer like any other. */
 static enum err inherited_sweep(struct token *token)
 {
 	const struct token_notes left = token->sweep.inherited;
-	enum err err;
+	enum err err = OK;
 
-	token->sweep.inherited.session = 0;
-	if (left.session >> 24 != TPM2_HT_HMAC_SESSION || !token->reset_count_known ||
-	    left.reset_count != token->reset_count)
+	if (left.session == 0)
 		return OK;
-	err = session_flush(token, left.session);
-	return token->broken ? err : OK;
+	if (left.session >> 24 == TPM2_HT_HMAC_SESSION && token->reset_count_known &&
+	    left.reset_count == token->reset_count && left.restart_count == token->restart_count)
+		err = session_flush(token, left.session);
+	if (token->broken || err == ERR_BUSY)
+		return err;
+	inherited_forget(token);
+	return OK;
 }
 
 /* One that was lost and could not be swept yet must not be taken for somebody else's from now on: that is tried once more first. */

@@ -89,6 +89,7 @@ struct token {
 	bool broken; /* ESYS must be made anew before anything else */
 	bool reset_count_known;
 	uint32_t reset_count; /* as last read, over all connections */
+	uint32_t restart_count; /* read with it; of its own it closes nothing */
 	uint32_t commands_before; /* sent over connections that are closed */
 	struct tpm_sweep sweep;
 	struct token_notes *

@@ -1,5 +1,7 @@
 #include "tokend/wire/varlink.h"
 
+#include "common/control.h"
+
 enum err varlink_find_message(struct bytes data, size_t *ret_len)
 {
 	size_t search = data.len < VARLINK_MESSAGE_MAX ? data.len : VARLINK_MESSAGE_MAX;
@@ -75,12 +77,10 @@ static bool read_call(struct varlink_call *call)
 enum err varlink_parse(struct bytes text, struct varlink_call *ret_call)
 {
 	struct varlink_call call = { 0 };
+	enum err err = depth_allowed(text) ? json_read(text, &call.message) : ERR_BAD_MESSAGE;
 
-	if (!depth_allowed(text))
-		return ERR_BAD_MESSAGE;
-	call.message = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, NULL);
-	if (!call.message)
-		return ERR_BAD_MESSAGE;
+	if (err)
+		return err;
 	if (!read_call(&call)) {
 		json_decref(call.message);
 		return ERR_BAD_MESSAGE;

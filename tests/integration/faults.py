@@ -1,0 +1,355 @@
+#!/usr/bin/env python3
+"""Each allocation and each call of the kernel that can fail, of each operation, made to fail once (tests/fake/call_faults.c): faults.py broker | tokenctl.
+
+First an operation's calls are counted, then it is done as often as it has them, each time with another one of them failing. Whatever fails: the answer is right or a documented error in one sentence, by its
+deadline; the process of the daemon goes on and has no more descriptors than before; nothing is half written; and the same operation works when nothing fails. How many points there were is printed.
+"""
+import base64
+import mmap
+import os
+import pathlib
+import re
+import secrets
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+import broker
+import wrapping
+from broker import BIN, Daemon, Failed, check, error_of, seal_pin, wait_for
+
+SHIM = BIN.parent / "tests/libcall_faults.so"
+PLAN = struct.Struct("=IiII16s32s")
+KINDS = {"memory": 1, "files": 2, "sockets": 4}
+DOCUMENTED = set(re.findall(r"^error (\w+)", (broker.SOURCE / "tokend/io.tokend.varlink").read_text(), re.MULTILINE))
+MOST = 2000  # calls in one operation; there are fewer, or the test does not end
+
+
+class Plan:
+    """What the shim is told, and what it has seen."""
+
+    def __init__(self, path):
+        self.path = path
+        path.write_bytes(bytes(PLAN.size))
+        path.chmod(0o666)
+        with open(path, "r+b") as file:
+            self.map = mmap.mmap(file.fileno(), 0)
+
+    def begin(self, role, kinds, pid=0, target=0):
+        self.map[:] = PLAN.pack(0, pid, target, 0, role.encode(), b"")
+        self.map[:4] = struct.pack("=I", kinds)
+
+    def end(self):
+        """How many calls there were, and which one failed."""
+        self.map[:4] = bytes(4)
+        _, _, _, count, _, failed = PLAN.unpack(self.map)
+        return count, failed.rstrip(b"\0").decode()
+
+    def failed(self):
+        return PLAN.unpack(self.map)[5].rstrip(b"\0").decode()
+
+    def environment(self, role):
+        return {**os.environ, "LD_PRELOAD": str(SHIM), "CALL_FAULTS": str(self.path), "CALL_FAULTS_ROLE": role}
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def state_files(daemon):
+    return sorted(path.name for path in (daemon.directory / "state/keys").iterdir())
+
+
+# ---- the broker ----
+
+class Broker:
+    """A daemon whose broker's calls fail, and the operations that are asked of it."""
+
+    def __init__(self, plan):
+        self.plan, self.points, self.number = plan, 0, 0
+        self.daemon = Daemon(policy="permit unwrap list admin key * user 0\n", env=plan.environment("daemon"))
+        self.failing = {}
+        daemon = self.daemon
+        self.files = {name: broker.stanzas(seal(daemon.enroll(name, kind)["recipient"])) for name, kind, seal in (("quick", "x25519", broker.seal), ("device", "p256", broker.seal_p256))}
+        self.pin = b"246-810"
+        daemon.result("Enroll", {"name": "safe", "kind": "p256", "class": "session", "sealedPin": seal_pin(daemon, self.pin)})
+        self.pid = daemon.broker()
+        self.right = {name: daemon.result("Unwrap", {"key": name, "stanzas": stanzas})["fileKey"] for name, stanzas in self.files.items()}
+
+    def call(self, method, parameters=None):
+        """The reply; None when the connection was ended, or could not be made."""
+        try:
+            connection = self.daemon.connect(15)
+        except OSError:
+            return None
+        try:
+            connection.ask("io.tokend." + method, parameters)
+            return connection.answer()
+        except (BrokenPipeError, ConnectionResetError):
+            return None
+        finally:
+            connection.close()
+
+    def unwrap(self, name):
+        reply = self.call("Unwrap", {"key": name, "stanzas": self.files[name]})
+        if reply and "error" not in reply:
+            check(reply["parameters"]["fileKey"] == self.right[name], "another file key")
+        return reply
+
+    def enroll(self, **more):
+        self.number += 1
+        name, before = f"new.{self.number}", state_files(self.daemon)
+        reply = self.call("Enroll", {"name": name, "kind": "p256", "class": "boot", **more})
+        self.after = lambda: self.judge_enrolment(name, before, reply)
+        return reply
+
+    def sealed(self, secret):
+        """To the helper that is there now; while nothing fails."""
+        return seal_pin(self.daemon, secret)
+
+    def imported(self):
+        sealed = self.sealed(secrets.token_bytes(32))
+        return lambda: self.enroll(kind="x25519", sealedKey=sealed)
+
+    def unlock(self):
+        sealed = self.sealed(self.pin)
+        return lambda: self.call("Unlock", {"key": "safe", "sealedPin": sealed})
+
+    def judge_enrolment(self, name, before, reply):
+        """There is the key with its two files, or nothing of it; and who was told that there is one has it. A file that could not be removed is removed at the next start."""
+        there = error_of(self.call("GetKeys", {"key": name})) == ""
+        new = [file for file in state_files(self.daemon) if file not in before and not (self.failed == "unlinkat" and file.endswith(".new"))]
+        check(len(new) == (2 if there else 0), f"{name} is {'there' if there else 'not there'}, with the files {new}")
+        check(there or not reply or "error" in reply, f"{name} was answered for, and is not there")
+
+    def reload(self):
+        before = len(re.findall("loaded anew|not reloaded", self.daemon.log_text()))
+        self.daemon.process.send_signal(signal.SIGHUP)
+        said = lambda: len(re.findall("loaded anew|not reloaded", self.daemon.log_text())) > before or self.plan.failed() == "write"  # of the log itself
+        wait_for(said, 10, "the policy is loaded anew, or says why not")
+        return self.call("ExplainPolicy", {"operation": "unwrap", "key": "quick", "frontend": "age", "uid": 0})
+
+    def operations(self):
+        """Each as what makes it ready and gives what then is done."""
+        plain = {
+            "unwrap, x25519": lambda: self.unwrap("quick"),
+            "unwrap, p256": lambda: self.unwrap("device"),
+            "enroll": self.enroll,
+            "lock": lambda: self.call("Lock", {}),
+            "keys": lambda: self.call("GetKeys", {}),
+            "tokens": lambda: self.call("GetTokens", {}),
+            "status": lambda: self.call("GetStatus", {}),
+            "reload": self.reload,
+        }
+        return {**{name: lambda act=act: act for name, act in plain.items()}, "import": self.imported, "unlock": self.unlock}
+
+    def try_point(self, name, ready, kinds, target):
+        """Whether the point was there."""
+        operation = ready()
+        self.after = lambda: None
+        self.plan.begin("daemon", kinds, self.pid, target)
+        began = time.monotonic()
+        try:
+            reply = operation()
+        except TimeoutError:
+            raise Failed(f"{name}, {self.plan.end()[1]} as call {target}: no answer") from None
+        finally:
+            count, failed = self.plan.end()
+        where = f"{name}, {failed} as call {target}"
+        check(time.monotonic() - began < 12, f"{where}: no answer in time")
+        if not failed:
+            return False
+        self.failed = failed
+        self.failing[failed] = self.failing.get(failed, 0) + 1
+        error = error_of(reply) if reply else ""
+        check(not error or error in DOCUMENTED or error.startswith("org.varlink.service."), f"{where}: {reply}")
+        check(self.daemon.process.poll() is None and os.path.exists(f"/proc/{self.pid}"), f"{where}: the broker ended: {self.daemon.log_text()[-300:]}")
+        try:
+            self.after()
+        except Failed as problem:
+            raise Failed(f"{where}: {problem}") from None
+        return True
+
+    def count(self, ready, kinds):
+        """The most that it was in three times: what it needs depends on what it finds."""
+        counts = []
+        for _ in range(3):
+            operation = ready()
+            self.plan.begin("daemon", kinds, self.pid)
+            operation()
+            counts.append(self.plan.end()[0])
+        return max(counts)
+
+    def settled(self):
+        return descriptors(self.pid)
+
+    def run(self, name, ready):
+        ready()()
+        ready()()
+        time.sleep(0.1)
+        before = self.settled()
+        points = 0
+        for kind, bit in KINDS.items():
+            calls = self.count(ready, bit)
+            check(0 < calls < MOST, f"{name}: {calls} calls of {kind}")
+            struck = sum(self.try_point(name, ready, bit, target) for target in range(1, calls + 1))
+            check(3 * struck >= calls, f"{name}: only {struck} of {calls} calls of {kind} were there to fail")
+            points += struck
+        reply = None
+        for _ in range(50):  # a release that a busy machine kept from the log in time is asked for again
+            reply = ready()()
+            if reply and not error_of(reply):
+                break
+            time.sleep(0.1)
+        check(reply and not error_of(reply), f"{name}: when nothing fails: {reply}")
+        wait_for(lambda: self.settled() <= before, 10, f"{name}: {self.settled()} descriptors where there were {before}")
+        print(f"     {name}: {points} points", flush=True)
+        self.points += points
+
+
+def test_broker(plan):
+    subject = Broker(plan)
+    with subject.daemon as daemon:
+        only = os.environ.get("TOKEND_TEST_OPERATION")
+        for name, ready in subject.operations().items():
+            if not only or name == only:
+                subject.run(name, ready)
+        check(daemon.stop() == 0, "exit status")
+        daemon.start()
+        left = [name for name in state_files(daemon) if not re.fullmatch(r"[0-9a-f]{32}\.(key|0\.pem)", name)]
+        check(not left, f"after another start there is {left}")
+        verified = subprocess.run([BIN / "tokenctl", "audit", "verify", "--file", daemon.directory / "state/audit.log"], capture_output=True, text=True, timeout=20, check=False)
+        check(verified.returncode == 0, f"the log: {verified.stderr}")
+        print(f"     {subject.points} points: " + ", ".join(f"{call} {count}" for call, count in sorted(subject.failing.items())), flush=True)
+
+
+# ---- tokenctl ----
+
+class Client:
+    """tokenctl itself, each of whose calls fails in turn, beside a daemon that is well."""
+
+    def __init__(self, plan, daemon):
+        self.plan, self.daemon, self.number, self.failing = plan, daemon, 0, {}
+        self.directory = daemon.directory / "work"
+        self.directory.mkdir()
+        self.environment = {**plan.environment("client"), "TOKEND_RUNTIME_DIR": str(daemon.run)}
+        self.plain = b"a text that is no secret"
+        (self.directory / "plain").write_bytes(self.plain)
+        for name, kind in (("quick", "x25519"), ("device", "p256")):
+            recipient = daemon.enroll(name, kind)["recipient"]
+            self.run("encrypt", "-r", recipient, "-o", f"{name}.age", "plain")
+
+    def run(self, *arguments):
+        return subprocess.run([BIN / "tokenctl", *arguments], cwd=self.directory, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False, start_new_session=True)
+
+    def decrypt(self, name):
+        done = self.run("decrypt", "-o", "out", f"{name}.age")
+        out = self.directory / "out"
+        there = out.exists()
+        check(not there or out.read_bytes() == self.plain, "the output file is not what was encrypted")
+        check(there or done.returncode != 0, "it worked, and there is no output file")
+        out.unlink(missing_ok=True)
+        return done
+
+    def encrypt(self):
+        done = self.run("encrypt", "-k", "quick", "-o", "out", "plain")
+        out = self.directory / "out"
+        if out.exists():
+            check(self.plain == subprocess.run([BIN / "tokenctl", "decrypt", out], env={"TOKEND_RUNTIME_DIR": str(self.daemon.run)}, capture_output=True, timeout=30, check=False).stdout, "what was encrypted does not open")
+        check(out.exists() or done.returncode != 0, "it worked, and there is no output file")
+        out.unlink(missing_ok=True)
+        return done
+
+    def imported(self):
+        """With --shred: whatever happens the key is in the file still, or in tokend."""
+        self.number += 1
+        name, path = f"new.{self.number}", self.directory / "key.txt"
+        key = secrets.token_bytes(32)
+        text = wrapping.bech32_encode("age-secret-key-", key).upper().encode() + b"\n"
+        path.write_bytes(text)
+        path.chmod(0o600)
+        done = self.run("enroll", "--name", name, "--kind", "x25519", "--import", "key.txt", "--shred")
+        there = error_of(self.daemon.call("GetKeys", {"key": name})) == ""
+        kept = path.exists() and path.read_bytes() == text
+        check(kept or there, "the only copy of the key is lost")
+        check(there or done.returncode != 0, "it worked, and there is no key")
+        path.unlink(missing_ok=True)
+        return done
+
+    def operations(self):
+        return {
+            "decrypt, x25519": lambda: self.decrypt("quick"),
+            "decrypt, p256": lambda: self.decrypt("device"),
+            "encrypt": self.encrypt,
+            "keys": lambda: self.run("keys"),
+            "status": lambda: self.run("status"),
+            "recipient": lambda: self.run("recipient", "device"),
+            "audit verify": lambda: self.run("audit", "verify"),
+            "import and shred": self.imported,  # last, for it makes keys
+        }
+
+    def judge(self, done, where):
+        """It ended by itself, and where it did not work it says so in one sentence, perhaps with what to type."""
+        said = done.stderr.decode()
+        check(done.returncode in range(9), f"{where}: it ended with {done.returncode}: {said}")
+        lines = said.splitlines()
+        if done.returncode != 0:
+            sentences = [line for line in lines if not line.startswith("hint: ")]
+            check(sentences, f"{where}: it ended with {done.returncode} and says nothing")
+            check(all(line.startswith("tokenctl: ") for line in sentences), f"{where}: {said}")
+        left = [path.name for path in self.directory.iterdir() if path.name.startswith(".")]
+        check(not left or "unlink" in self.plan.failed(), f"{where}: it leaves {left}")
+        for name in left:
+            (self.directory / name).unlink()
+
+    def try_point(self, name, operation, kinds, target):
+        self.plan.begin("client", kinds, 0, target)
+        began = time.monotonic()
+        try:
+            done = operation()
+        except Failed as problem:
+            raise Failed(f"{name}, {self.plan.failed()} as call {target}: {problem}") from None
+        finally:
+            self.plan.map[:4] = bytes(4)
+        failed = self.plan.failed()
+        if not failed:
+            return False
+        self.failing[failed] = self.failing.get(failed, 0) + 1
+        check(time.monotonic() - began < 15, f"{name}, {failed} as call {target}: no end in time")
+        self.judge(done, f"{name}, {failed} as call {target}")
+        return True
+
+    def exhaust(self, name, operation):
+        points = 0
+        for kind, bit in KINDS.items():
+            self.plan.begin("client", bit)
+            check(operation().returncode == 0, f"{name}: when nothing fails")
+            calls = self.plan.end()[0]
+            check(calls < MOST, f"{name}: {calls} calls of {kind}")
+            points += sum(self.try_point(name, operation, bit, target) for target in range(1, calls + 1))
+        check(points > 10, f"{name}: only {points} points")
+        check(operation().returncode == 0, f"{name}: when nothing fails any more")
+        print(f"     {name}: {points} points", flush=True)
+        return points
+
+
+def test_tokenctl(plan):
+    with Daemon(policy="permit unwrap list admin key * user 0\n") as daemon:
+        client = Client(plan, daemon)
+        points = sum(client.exhaust(name, operation) for name, operation in client.operations().items())
+        print(f"     {points} points: " + ", ".join(f"{call} {count}" for call, count in sorted(client.failing.items())), flush=True)
+
+
+def main():
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TOKEND_TEST_DIR")) as directory:
+        try:
+            {"broker": test_broker, "tokenctl": test_tokenctl}[sys.argv[1]](Plan(pathlib.Path(directory) / "plan"))
+        except Failed as problem:
+            sys.exit(f"FAIL: {problem}")
+
+
+if __name__ == "__main__":
+    main()
