@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# A log that tokend really wrote, damaged in each way, and what tokenctl audit verify says of it. unit.test_audit_log does the same with every byte, order and length.
+set -euo pipefail
+. "$TOKEND_SOURCE_DIR/tests/lab/lab.sh"
+lab_need swtpm tpm2_getrandom python3
+
+directory=$(lab_directory)
+trap 'lab_remove "$directory"' EXIT
+cd "$directory"
+lab_start "$directory"
+for name in first second; do
+	tokenctl enroll --name "$name" >/dev/null
+done
+tokenctl recipient first >recipients
+echo text | tokenctl encrypt -R recipients -o file.age
+tokenctl decrypt file.age >/dev/null
+if tokenctl unlock "not there" --pin-file recipients 2>/dev/null; then lab_fail "a key that is not there was unlocked"; fi
+for _ in 1 2 3; do tokenctl decrypt file.age >/dev/null; done
+lab_tokend_stop "$directory"
+log=$directory/state/audit.log
+count=$(wc -l <"$log")
+[ "$count" -ge 8 ] || lab_fail "only $count records"
+
+head=$(tokenctl audit verify --file "$log" | sed -n "s/.*: $count records, whole; the head is //p")
+[ -n "$head" ] || lab_fail "verify printed no head"
+[ "$(tokenctl audit verify --file "$log" --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["head"])')" = "$head" ] || lab_fail "--json has another head"
+lab_expect 0 tokenctl audit verify --file "$log" --head "$head" >/dev/null
+cases=0
+
+# named LINE OPTION...: the log "damaged" is refused, and this is the record that is named.
+named() {
+	local line=$1 status=0
+	shift
+	tokenctl audit verify --file damaged "$@" >out 2>err || status=$?
+	[ "$status" -eq 7 ] || lab_fail "case $cases: ended with $status where record $line is damaged: $(cat out err)"
+	lab_grep "(line $line of" <err || lab_fail "case $cases: record $line is not named: $(cat err)"
+	cases=$((cases + 1))
+}
+
+# damage PYTHON: with lines (without their ends) to change.
+damage() {
+	python3 -c "
+import sys
+lines = open(sys.argv[1], 'rb').read().split(b'\n')[:-1]
+$1
+open('damaged', 'wb').write(b''.join(line + b'\n' for line in lines))" "$log"
+}
+
+for line in 1 2 4 $((count - 1)); do
+	i=$((line - 1))
+	damage "lines[$i] = lines[$i].replace(b'0', b'1', 1) if b'0' in lines[$i] else lines[$i] + b' '"
+	named "$line"
+	damage "at = lines[$i].rindex(b'\"') - 1; lines[$i] = lines[$i][:at] + (b'1' if lines[$i][at:at + 1] == b'0' else b'0') + lines[$i][at + 1:]"
+	named "$line"
+	damage "del lines[$i]"
+	named "$line"
+	damage "lines[$i], lines[$i + 1] = lines[$i + 1], lines[$i]"
+	named "$line"
+	damage "lines.insert($i, lines[$i])"
+	named "$((line + 1))"
+	damage "lines.insert($i, b'{}')"
+	named "$line"
+done
+head -c -5 "$log" >damaged
+named "$count"
+
+# What the chain alone cannot see, and whoever kept the head does.
+head -n -1 "$log" >damaged
+lab_expect 0 tokenctl audit verify --file damaged >/dev/null
+named "$count" --head "$head"
+python3 - "$log" <<'END'
+import hashlib, re, sys
+previous, lines = b"0" * 64, []
+for line in open(sys.argv[1], "rb").read().split(b"\n")[:-1]:
+    line = re.sub(rb'"previous":"\w+"', b'"previous":"' + previous + b'"', line.replace(b'"unwrap"', b'"forged"'))
+    previous = hashlib.sha256(line).hexdigest().encode()
+    lines.append(line + b"\n")
+open("damaged", "wb").write(b"".join(lines))
+END
+cmp -s damaged "$log" && lab_fail "the log was not rewritten"
+lab_expect 0 tokenctl audit verify --file damaged >/dev/null
+named "$count" --head "$head"
+lab_expect 2 tokenctl audit verify --file "$log" --head "${head#*:}" 2>err
+lab_grep 'a head is the number of a record, a colon, and its hash' <err || lab_fail "what is wrong with the head is not said: $(cat err)"
+
+# The log goes on; the head that was kept is still in it.
+lab_tokend_start "$directory"
+tokenctl decrypt file.age >/dev/null
+tokenctl audit verify --head "$head" | lab_grep 'whole' || lab_fail "the head is lost in a log that went on"
+echo "$cases damaged logs of $count records, the first wrong record named in each"
