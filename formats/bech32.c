@@ -4,6 +4,7 @@
  */
 #include "formats/bech32.h"
 
+#include "common/declassify.h"
 #include "common/secret.h"
 
 #define CHECKSUM_LEN 6U
@@ -148,28 +149,41 @@ enum err bech32_put(struct buf *buf, const char *prefix, struct bytes data, bool
 	return err;
 }
 
+/* 1 when low <= character <= high, else 0. */
+static uint32_t within(uint8_t character, uint8_t low, uint8_t high)
+{
+	return 1U - (((uint32_t)character - low) >> 31 | ((uint32_t)high - character) >> 31);
+}
+
 /* One case only, printable, and of a length that can hold a prefix, the separator and a checksum. */
 static enum err text_check(struct bytes text)
 {
-	bool has_lower = false, has_upper = false;
+	uint32_t has_lower = 0, has_upper = 0, good = 1;
 
 	if (text.len > BECH32_TEXT_MAX)
 		return ERR_USAGE;
 	for (size_t i = 0; i < text.len; i++) {
-		if (text.data[i] < 0x21 || text.data[i] > 0x7e)
-			return ERR_USAGE;
-		has_lower |= text.data[i] >= 'a' && text.data[i] <= 'z';
-		has_upper |= text.data[i] >= 'A' && text.data[i] <= 'Z';
+		good &= within(text.data[i], 0x21, 0x7e);
+		has_lower |= within(text.data[i], 'a', 'z');
+		has_upper |= within(text.data[i], 'A', 'Z');
 	}
-	return has_lower && has_upper ? ERR_USAGE : OK;
+	good &= 1U - (has_lower & has_upper);
+	declassify(&good, sizeof(good)); /* whoever gave the text is told */
+	return good ? OK : ERR_USAGE;
 }
 
+/* At the last separator, which no character of the data can be. */
 static enum err text_split(struct bytes text, struct bytes *ret_prefix, struct bytes *ret_rest)
 {
-	size_t separator = text.len;
+	size_t separator = 0;
 
-	while (separator > 0 && text.data[separator - 1] != SEPARATOR)
-		separator--;
+	for (size_t i = 0; i < text.len; i++) {
+		size_t here = 0 - (size_t)same(text.data[i], SEPARATOR);
+
+		separator = (separator & ~here) | ((i + 1) & here);
+	}
+	declassify(&separator,
+	           sizeof(separator)); /* it follows the prefix, which is the same for all keys of a kind */
 	if (separator < 2 || text.len - separator < CHECKSUM_LEN)
 		return ERR_USAGE;
 	*ret_prefix = bytes_of(text.data, separator - 1);
@@ -189,7 +203,10 @@ static enum err checksum_check(struct bytes prefix, struct bytes values)
 		bad |= value & 0xe0;
 		checksum = checksum_step(checksum, value & 31);
 	}
-	return bad || checksum != 1 ? ERR_USAGE : OK;
+	bad |= (uint8_t)(1U - same(0, (uint8_t)(checksum >> 24 | checksum >> 16 | checksum >> 8 |
+	                                        (checksum ^ 1))));
+	declassify(&bad, sizeof(bad)); /* whoever gave the text is told */
+	return bad ? ERR_USAGE : OK;
 }
 
 /* Groups of five bits to bytes; what is left over must be fewer than five bits, all zero. */
@@ -210,7 +227,9 @@ static enum err values_put(struct bytes values, struct buf *data)
 		if (err)
 			return err;
 	}
-	return bit_count >= 5 || (bits & ((1U << bit_count) - 1U)) != 0 ? ERR_USAGE : OK;
+	bits &= (1U << bit_count) - 1U;
+	declassify(&bits, sizeof(bits)); /* zero, or there is no key */
+	return bit_count >= 5 || bits != 0 ? ERR_USAGE : OK;
 }
 
 enum err bech32_decode(struct bytes text, struct bytes *ret_prefix, struct buf *data)
