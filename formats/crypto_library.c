@@ -227,10 +227,11 @@ static enum err curve_work_init(struct curve_work *work)
 	return work->numbers && work->point && work->result && work->scalar && work->x ? OK : ERR_NOMEM;
 }
 
-/* Checks that it is on the curve and not its zero. */
+/* Checks that it is on the curve and not its zero. libcrypto also takes hybrid forms, 06 and 07, which nobody writes. */
 static enum err point_read(struct curve_work *work, struct bytes encoded)
 {
-	if (encoded.data[0] == 0x00)
+	if (encoded.len == P256_POINT_LEN ? encoded.data[0] != 0x04
+	                                  : encoded.data[0] != 0x02 && encoded.data[0] != 0x03)
 		return ERR_USAGE;
 	return call.EC_POINT_oct2point(library.group, work->point, encoded.data, encoded.len,
 	                               work->numbers) == 1
