@@ -5,6 +5,44 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
+/* What a message that parsed promises to who reads its fields, said once more: many of them take a value as it is. */
+static bool length_promised(enum token_field field, size_t len)
+{
+	static const struct {
+		size_t shortest, longest;
+	} promised[TOKEN_FIELD_COUNT] = {
+		[TOKEN_FIELD_KEY_ID] = { 16, 16 },
+		[TOKEN_FIELD_KIND] = { 1, 1 },
+		[TOKEN_FIELD_CLASS] = { 1, 1 },
+		[TOKEN_FIELD_SEALED_PIN] = { 1, TOKEN_SEALED_MAX },
+		[TOKEN_FIELD_SEALED_KEY] = { 1, TOKEN_SEALED_MAX },
+		[TOKEN_FIELD_PUBLIC] = { 32, 65 },
+		[TOKEN_FIELD_BLOB_PARENT] = { 4, 4 },
+		[TOKEN_FIELD_BLOB_PARENT_NAME] = { 0, TOKEN_PARENT_NAME_MAX },
+		[TOKEN_FIELD_BLOB_PUBLIC_AREA] = { 1, TOKEN_BLOB_PART_MAX },
+		[TOKEN_FIELD_BLOB_PRIVATE_AREA] = { 0, TOKEN_BLOB_PART_MAX },
+		[TOKEN_FIELD_STANZA] = { TOKEN_STANZA_LEN, TOKEN_STANZA_LEN },
+		[TOKEN_FIELD_TRY] = { TOKEN_TRY_LEN, TOKEN_TRY_LEN },
+		[TOKEN_FIELD_FILE_KEY] = { 16, 16 },
+		[TOKEN_FIELD_INDEX] = { 2, 2 },
+		[TOKEN_FIELD_BOX_KEY] = { 32, 32 },
+		[TOKEN_FIELD_PRESENT] = { 1, 1 },
+		[TOKEN_FIELD_SIMULATION] = { 1, 1 },
+		[TOKEN_FIELD_IN_LOCKOUT] = { 1, 1 },
+		[TOKEN_FIELD_PIN_TRIES_LEFT] = { 4, 4 },
+		[TOKEN_FIELD_RESET_COUNT] = { 4, 4 },
+		[TOKEN_FIELD_COMMANDS] = { 4, 4 },
+		[TOKEN_FIELD_MANUFACTURER] = { 0, 63 },
+		[TOKEN_FIELD_SERIAL] = { 0, 63 },
+		[TOKEN_FIELD_TRUSTED_PARENT] = { 1, TOKEN_PARENT_NAME_MAX },
+	};
+
+	if (field == TOKEN_FIELD_PUBLIC && len != 32 && len != 65)
+		return false;
+	return promised[field].longest > 0 && len >= promised[field].shortest &&
+	       len <= promised[field].longest;
+}
+
 static void walk(const struct token_message *message)
 {
 	for (unsigned field = 1; field < TOKEN_FIELD_COUNT; field++) {
@@ -12,9 +50,12 @@ static void walk(const struct token_message *message)
 		struct bytes value;
 		unsigned sum = 0;
 
-		while (token_message_next(message, (enum token_field)field, &cursor, &value))
+		while (token_message_next(message, (enum token_field)field, &cursor, &value)) {
+			if (!length_promised((enum token_field)field, value.len))
+				abort();
 			for (size_t i = 0; i < value.len; i++)
 				sum += value.data[i];
+		}
 		if (sum > 255 * TOKEN_MESSAGE_MAX)
 			abort();
 	}
