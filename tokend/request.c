@@ -139,7 +139,8 @@ static bool usable_verdict(enum verdict verdict, const struct key *key)
 enum err request_find_key(struct request *request, enum operation operation, bool any_frontend,
                           struct candidate *ret_candidate)
 {
-	/* Both are asked in any case, and in a no all three, so that the time says nothing either. */
+	/* Both are asked in any case, so that the time says nothing either. The third question, whose cost grows with the peer's own rules, is put only where the policy permits the name: that
+	 * does not depend on whether there is such a key. */
 	const struct key *key = find_named(request);
 	const char *name = key ? key->name : request->key_name;
 	struct policy_decision decision, every;
@@ -149,10 +150,11 @@ enum err request_find_key(struct request *request, enum operation operation, boo
 	else
 		check(request, request->via, operation, name, &decision);
 	request_note_rule(request, decision.file, decision.line);
+	if (decision.verdict == VERDICT_DENY)
+		return ERR_DENIED;
 	if (!key || !usable_verdict(decision.verdict, key)) {
 		check(request, request->via, operation, NULL, &every);
-		return !key && decision.verdict != VERDICT_DENY && every.verdict != VERDICT_DENY ? ERR_NO_KEY
-		                                                                                 : ERR_DENIED;
+		return !key && every.verdict != VERDICT_DENY ? ERR_NO_KEY : ERR_DENIED;
 	}
 	request->key = key;
 	*ret_candidate = (struct candidate){

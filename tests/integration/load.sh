@@ -120,5 +120,27 @@ PYTHON
 	audit_whole
 }
 
+# Requests of all kinds for a while, right ones and wrong ones; TOKEND_SOAK_REQUESTS says how many (50,000; 1,000,000 by hand).
+part_soak() {
+	local box_key
+	lab_need tpm2_getcap
+	LAB_LIFE=${TOKEND_SOAK_LIFE:-1500}
+	load_world "$work"
+	echo "deny unwrap list admin key abuse/sealed key abuse/device user $(id -u)" >>policy.d/50-lab.conf
+	lab_tokend_reload "$work"
+	box_key=$("$LAB_TOOLS/call" run/control.sock io.tokend.GetTokens | python3 -c 'import json, sys; print(json.load(sys.stdin)["tokens"][0]["boxKey"])')
+	"$LAB_TOOLS/messages" calls locked=unwrap:abuse-safe.age:abuse/safe "right-pin=right-pin:abuse/safe:$box_key:pin" not-ours=unwrap:abuse-sealed.age:abuse/sealed
+	works tokenctl decrypt honest-device.age
+	works tokenctl lock
+	python3 "$LAB_SOURCE/tests/integration/load_soak.py" "$work" "${TOKEND_SOAK_REQUESTS:-50000}"
+	works tokenctl status
+	audit_whole
+	works tokenctl lock
+	lab_tokend_stop "$work"
+	[ -z "$(lab_tpm "$work" tpm2_getcap handles-transient)" ] || lab_fail "objects are left on the TPM"
+	[ -z "$(lab_tpm "$work" tpm2_getcap handles-loaded-session)" ] || lab_fail "sessions are left on the TPM"
+	echo "nothing is left on the TPM"
+}
+
 begin
 "part_${1:?one of idle connections}"

@@ -59,8 +59,9 @@ def made_up_keys(state, count):
 
 
 def made_up_rules(count):
-    """About other people and other keys, in front of the one that counts."""
+    """About other people and other keys, in front of the one that counts; one in ten names us as well, with a key that there is not."""
     lines = [f"permit unwrap list key many/{number} user {100000 + number} via age" if number % 2 else f"deny unwrap key many/{number} user {100000 + number}" for number in range(count - 1)]
+    lines[::10] = [f"deny unwrap key gone/{number} user 0" for number in range(len(lines[::10]))]
     return "\n".join(lines) + "\n" + "permit unwrap list admin key host user 0\npermit unwrap list admin key legacy user 0\n"
 
 
