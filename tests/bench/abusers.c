@@ -22,7 +22,7 @@
 #define IDLE_CONNECTIONS 200U
 #define CONNECTIONS 8U
 #define SLOW_CONNECTIONS 32U
-#define MESSAGE_MAX (256U << 10)
+#define MESSAGE_MAX (64U << 10) /* of a call */
 #define PIPELINED 1000U
 #define PASSED 200U
 #define PAUSE_USEC 1000U
