@@ -29,6 +29,7 @@
 	X(EVP_CipherFinal_ex)              \
 	X(EC_GROUP_new_by_curve_name_ex)   \
 	X(EC_GROUP_get0_order)             \
+	X(EC_GROUP_get0_generator)         \
 	X(EC_POINT_new)                    \
 	X(EC_POINT_clear_free)             \
 	X(EC_POINT_oct2point)              \
@@ -191,6 +192,22 @@ static enum err group_load(void)
 		library.group =
 		        call.EC_GROUP_new_by_curve_name_ex(library.context, NULL, NID_X9_62_prime256v1);
 	return library.group ? OK : ERR_UNSUPPORTED;
+}
+
+/* One whole calculation, with the curve's own generator: what is made at first use is made then. */
+enum err p256_prepare(void)
+{
+	CLEANUP(secret_freep) struct secret *x = NULL;
+	uint8_t point[P256_POINT_LEN], enc[P256_POINT_LEN];
+	enum err err = group_load();
+
+	if (err)
+		return err;
+	if (call.EC_POINT_point2oct(library.group, call.EC_GROUP_get0_generator(library.group),
+	                            POINT_CONVERSION_UNCOMPRESSED, point, sizeof(point),
+	                            NULL) != sizeof(point))
+		return ERR_BUG;
+	return p256_encapsulate(point, enc, &x);
 }
 
 /* What a calculation on the curve needs; made and freed together. */

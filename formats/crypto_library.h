@@ -35,6 +35,9 @@ MUST_CHECK enum err bulk_cipher_seal(struct bulk_cipher *cipher, const uint8_t n
 MUST_CHECK enum err bulk_cipher_open(struct bulk_cipher *cipher, const uint8_t nonce[static BULK_NONCE_LEN],
                                      struct bytes in, uint8_t *out);
 
+/* Loads the library and readies P-256 now: for whoever shuts himself in and could load nothing later. ERR_UNSUPPORTED when there is none. */
+MUST_CHECK enum err p256_prepare(void);
+
 /* The point whose compressed form is given. ERR_USAGE when it is not on the curve, ERR_UNSUPPORTED when there is no libcrypto. */
 MUST_CHECK enum err p256_decompress(const uint8_t compressed[static P256_COMPRESSED_LEN],
                                     uint8_t ret_point[static P256_POINT_LEN]);

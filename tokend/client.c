@@ -24,9 +24,9 @@
 
 #define READ_FIRST 8192U /* a usual message fits, and a flood of small ones is cut into portions */
 #define READ_MORE 65536U /* when it is known to be a long one */
-#define LOCKED_REPLY_MAX 2000U
+#define LOCKED_REPLY_MAX 8192U
 #define REPLY_KEPT_MAX 65536U /* a longer answer's memory is given back */
-#define USEC_PER_SECOND 1000000U
+#define USEC_PER_MS 1000U
 #define TURNS_AT_ONCE 2U
 #define MESSAGES_AT_ONCE \
 	1U /* in a turn: each step of whoever is served meanwhile waits for TURNS_AT_ONCE times so many */
@@ -52,6 +52,7 @@ struct client {
 	struct client *next_dead;
 	struct clients *clients;
 	const struct frontend *frontend;
+	void *state; /* owned; the front-end's, if it has one */
 	struct user *user;
 	struct peer peer;
 	int fd;
@@ -89,7 +90,7 @@ struct clients {
 	struct buf *locked_reply;
 	sd_event_source *tidy; /* frees the dead: outside of all handlers */
 	sd_event_source *sweep;
-	bool sweep_on;
+	uint64_t sweep_at; /* 0: not at all */
 	bool stopped;
 	uint8_t scratch[READ_FIRST];
 };
@@ -309,6 +310,8 @@ static void free_client(struct client *client)
 	user->buffered -= client->buffered;
 	buf_free(client->in);
 	buf_free(client->out);
+	if (client->state)
+		client->frontend->state->close(client->state);
 	free(client);
 	drop_user(clients, user);
 }
@@ -337,7 +340,7 @@ static bool hung_up(int fd)
 static bool has_room(const struct client *client)
 {
 	return !client->dead && !client->no_more_input && !client->out && !client->clients->stopped &&
-	       client->request_count < REQUESTS_PER_CLIENT_MAX;
+	       client->request_count < client->frontend->max_requests;
 }
 
 static bool may_take(const struct client *client)
@@ -374,14 +377,19 @@ static void wait_on(struct client *client)
 		    (has_room(client) ? (uint32_t)EPOLLIN : 0) | (client->out ? (uint32_t)EPOLLOUT : 0));
 }
 
-static void arm_sweep(struct clients *clients)
+/* The sweep comes at that time, or sooner. */
+static void arm_sweep(struct clients *clients, uint64_t at)
 {
-	if (clients->sweep_on)
+	if (clients->sweep_at && clients->sweep_at <= at)
 		return;
-	if (sd_event_source_set_time(clients->sweep,
-	                             now_usec(clients) + HALF_MESSAGE_SECONDS * USEC_PER_SECOND / 2) >= 0 &&
+	if (sd_event_source_set_time(clients->sweep, at) >= 0 &&
 	    sd_event_source_set_enabled(clients->sweep, SD_EVENT_ONESHOT) >= 0)
-		clients->sweep_on = true;
+		clients->sweep_at = at;
+}
+
+static uint64_t patience_usec(const struct client *client)
+{
+	return (uint64_t)client->frontend->patience_ms * USEC_PER_MS;
 }
 
 /* What it holds in memory, counted against its user; too much ends the connection. */
@@ -389,6 +397,8 @@ static void account(struct client *client)
 {
 	size_t buffered = (client->in ? buf_len(client->in) : 0) + (client->out ? buf_len(client->out) : 0);
 
+	if (client->state)
+		buffered += client->frontend->state->held(client->state);
 	client->user->buffered = client->user->buffered - client->buffered + buffered;
 	client->buffered = buffered;
 	if (buffered == 0)
@@ -399,7 +409,7 @@ static void account(struct client *client)
 		end_client(client);
 		return;
 	}
-	arm_sweep(client->clients);
+	arm_sweep(client->clients, now_usec(client->clients) + patience_usec(client));
 }
 
 /* ---- answers ---- */
@@ -458,6 +468,8 @@ static enum err write_reply(struct client *client, const struct request *request
 	enum err err;
 
 	err = client->frontend->reply(request, reply);
+	if (client->state)
+		return err;
 	if (!err)
 		err = send_reply(client, reply, secret);
 	if (secret)
@@ -467,16 +479,50 @@ static enum err write_reply(struct client *client, const struct request *request
 	return err;
 }
 
-/* Sends what is due: in the order of the requests, and only while the client takes it. */
+/* What a connection with a state has to say, which may be more than answers. */
+static void speak(struct client *client)
+{
+	struct buf *out = client->clients->locked_reply;
+	size_t said = 1;
+	enum err err = OK;
+
+	while (client->state && !err && said && !client->out && !client->dead) {
+		err = client->frontend->state->output(client->state, out);
+		said = buf_len(out);
+		if (!err && said)
+			err = send_reply(client, out, true);
+		buf_clear(out);
+	}
+	if (err)
+		end_client(client);
+	else if (client->state && !client->dead)
+		account(client);
+}
+
+/* Whose answer is due; NULL: nobody's. In the order of the requests, unless the answers themselves say what they answer. */
+static struct request **find_due(struct client *client)
+{
+	struct request **at = &client->first;
+
+	if (client->dead || client->out)
+		return NULL;
+	while (client->state && *at && !(*at)->finished)
+		at = &(*at)->next;
+	return *at && (*at)->finished ? at : NULL;
+}
+
+/* Sends what is due, and only while the client takes it. */
 static void flush(struct client *client)
 {
-	while (!client->dead && !client->out && client->first && client->first->finished) {
-		struct request *request = client->first;
+	struct request **at;
+
+	while ((at = find_due(client)) != NULL) {
+		struct request *request = *at;
 		enum err err = request->silent ? OK : write_reply(client, request);
 
-		client->first = request->next;
-		if (!client->first)
-			client->last_end = &client->first;
+		*at = request->next;
+		if (!request->next)
+			client->last_end = at;
 		if (--client->request_count == 0)
 			client->user->busy--;
 		request_free(request);
@@ -484,6 +530,7 @@ static void flush(struct client *client)
 		if (err)
 			end_client(client);
 	}
+	speak(client);
 	if (!client->dead && client->no_more_input && !client->first && !client->out)
 		end_client(client);
 }
@@ -529,8 +576,10 @@ static struct bytes take_messages(struct client *client, struct bytes data)
 	}
 	client->processing = false;
 	client->held = !err && data.len > 0 && !client->no_more_input;
-	if (err && err != ERR_AGAIN)
+	if (err && err != ERR_AGAIN) {
+		speak(client);
 		end_client(client);
+	}
 	return client->dead || client->no_more_input ? bytes_of(NULL, 0) : data;
 }
 
@@ -602,6 +651,9 @@ static bool read_input(struct client *client)
 		process(client);
 	} else {
 		process_data(client, bytes_of(space, (size_t)got));
+		/* What is not sealed may be secret. */
+		if (client->state)
+			secret_wipe(space, (size_t)got);
 	}
 	return true;
 }
@@ -732,6 +784,11 @@ struct daemon *client_daemon(const struct client *client)
 	return client->clients->daemon;
 }
 
+void *client_state(const struct client *client)
+{
+	return client->state;
+}
+
 void client_close_after_answers(struct client *client)
 {
 	client->no_more_input = true;
@@ -746,32 +803,37 @@ static int on_tidy(sd_event_source *source, void *context)
 	return 0;
 }
 
-/* Its half of a message, or its taking of an answer, is what it is waited for. */
-static bool is_waited_for(const struct client *client)
+/* Since when it is waited for: for half a message, for taking an answer, or for what the state waits for. 0: it is not. */
+static uint64_t waits_since(const struct client *client)
 {
-	return client->out ||
-	       (client->in && !client->held && !client->ready && !client->first && has_room(client));
+	bool heard = !client->held && !client->ready;
+	bool half = client->in && heard && (!client->first || client->state) && has_room(client);
+	uint64_t since = client->out || half ? client->since : 0;
+	uint64_t own = client->state && heard ? client->frontend->state->waits_since(client->state) : 0;
+
+	return own && (!since || own < since) ? own : since;
 }
 
 static int on_sweep(sd_event_source *source, uint64_t usec, void *context)
 {
 	struct clients *clients = context;
 	uint64_t now = now_usec(clients);
-	bool waiting = false;
+	uint64_t next = UINT64_MAX;
 
 	(void)source;
 	(void)usec;
-	clients->sweep_on = false;
+	clients->sweep_at = 0;
 	for (struct client *client = first_client(clients->users); client; client = next_client(client)) {
-		if (client->dead || !is_waited_for(client))
-			continue;
-		if (now - client->since >= HALF_MESSAGE_SECONDS * USEC_PER_SECOND)
+		uint64_t since = client->dead ? 0 : waits_since(client);
+		uint64_t end = since + patience_usec(client);
+
+		if (since && end <= now)
 			end_client(client);
-		else
-			waiting = true;
+		else if (since && end < next)
+			next = end;
 	}
-	if (waiting)
-		arm_sweep(clients);
+	if (next != UINT64_MAX)
+		arm_sweep(clients, next);
 	return 0;
 }
 
@@ -810,8 +872,16 @@ static enum err start_client(struct client *client)
 {
 	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.ptr = client };
 
-	if (epoll_ctl(client->clients->epoll, EPOLL_CTL_ADD, client->fd, &event) < 0)
+	const struct frontend_state *state = client->frontend->state;
+	enum err err = state ? state->open(client, &client->state) : OK;
+
+	if (err)
+		return err;
+	if (epoll_ctl(client->clients->epoll, EPOLL_CTL_ADD, client->fd, &event) < 0) {
+		if (state)
+			state->close(client->state);
 		return ERR_SYSTEM;
+	}
 	client->events = EPOLLIN;
 	client->armed = true;
 	append_client(client);

@@ -17,9 +17,7 @@
 #define CLIENTS_MAX 4096U
 #define CLIENTS_PER_UID_MAX 1024U /* one more ends the connection of that uid that was idle longest */
 #define REQUESTS_PER_UID_MAX 64U
-#define REQUESTS_PER_CLIENT_MAX 16U
 #define BUFFERED_PER_UID_MAX (8U << 20) /* bytes of half messages and unread answers */
-#define HALF_MESSAGE_SECONDS 10U /* a message begun must be whole by then, and an answer taken */
 
 struct daemon;
 struct request;
@@ -42,6 +40,7 @@ void clients_request_gone(struct clients *clients, struct user *user);
 
 const struct peer *client_peer(const struct client *client);
 struct daemon *client_daemon(const struct client *client);
+void *client_state(const struct client *client); /* what the front-end keeps for it */
 
 /* A request came in: it waits for its turn to be answered. Sets its order (see worker.h). */
 void client_add_request(struct client *client, struct request *request);

@@ -13,6 +13,7 @@
 #include "common/give_back.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "formats/crypto_library.h"
 #include "tokend/sandbox.h"
 #include "tokend/startup.h"
 #include "tokend/supervisor_message.h"
@@ -535,6 +536,10 @@ static enum err confine(struct daemon *daemon, const struct daemon_start *start)
 	if (err)
 		return cannot_start(err);
 	daemon->memory_locked = all_memory_locked();
+	/* sops may have us encrypt to a p256 key, and from here on no library can be loaded. */
+	if (p256_prepare())
+		log_warning("without libcrypto (OpenSSL 3) the front-end for sops does not encrypt to "
+		            "age1tag1 recipients");
 	err = close_files(start);
 	if (err)
 		return startup_failed(err, NULL, "the file system cannot be closed: %s", strerror(errno));

@@ -133,6 +133,9 @@ struct request {
 	enum request_kind kind;
 	char key_name[KEY_NAME_MAX + 1]; /* name or id; "": none was named */
 	long from; /* place among all keys to list from */
+	bool recipient_named; /* the key of this recipient, and no other */
+	enum recipient_kind recipient_kind;
+	uint8_t recipient[P256_COMPRESSED_LEN]; /* x25519: 32 bytes */
 	size_t stanza_count;
 	struct request_stanza *stanzas; /* owned */
 	size_t sealed_pin_len, sealed_key_len;

@@ -66,6 +66,24 @@ static enum err add_try(struct request *request, const struct candidate *candida
 	return OK;
 }
 
+/* Of the recipient that was named, if one was. What is named is public. */
+static bool is_wanted(const struct request *request, const struct key *key)
+{
+	if (!request->recipient_named)
+		return true;
+	switch (key->kind) {
+	case KEY_KIND_P256:
+		return request->recipient_kind == RECIPIENT_P256TAG &&
+		       memcmp(request->recipient, key->compressed, P256_COMPRESSED_LEN) == 0;
+	case KEY_KIND_X25519:
+		return request->recipient_kind == RECIPIENT_X25519 &&
+		       memcmp(request->recipient, key->public_key, X25519_LEN) == 0;
+	case KEY_KIND_SYMMETRIC:
+		break;
+	}
+	return false;
+}
+
 /* p256: those whose tag fits. tags: how many may still be computed. */
 static enum err add_tagged(struct request *request, const struct candidate *candidates, size_t count,
                            size_t *tags)
@@ -78,6 +96,8 @@ static enum err add_tagged(struct request *request, const struct candidate *cand
 		if (stanza->kind != KEY_KIND_P256)
 			continue;
 		for (size_t j = 0; !err && j < count && *tags; j++) {
+			if (!is_wanted(request, candidates[j].key))
+				continue;
 			(*tags)--;
 			if (candidate_matches(&candidates[j], stanza))
 				err = add_try(request, &candidates[j], i);
@@ -93,7 +113,8 @@ static enum err add_sealed(struct request *request, const struct candidate *cand
 	for (size_t i = 0; i < request->stanza_count; i++)
 		for (size_t j = 0; !err && request->stanzas[i].stanza.kind == KEY_KIND_X25519 && j < count;
 		     j++)
-			err = add_try(request, &candidates[j], i);
+			if (is_wanted(request, candidates[j].key))
+				err = add_try(request, &candidates[j], i);
 	return err;
 }
 

@@ -12,7 +12,7 @@ import tree
 BASE = {"libc", "ld-linux-x86-64", "ld-linux-aarch64", "libm", "libgcc_s"}
 # Nothing that is not in its row: the broker holds no TPM and no PKCS#11 code, the clients start fast, the helpers parse nothing.
 ALLOWED = {
-    "tokend": {"libsystemd", "libsodium", "libjansson", "libcrypto", "libseccomp"},
+    "tokend": {"libsystemd", "libsodium", "libjansson", "libnghttp2", "libseccomp"},
     "tokenctl": {"libsodium", "libjansson"},
     "age-plugin-tokend": {"libsodium", "libjansson"},
     "tokend-tpm": {"libtss2-esys", "libtss2-mu", "libtss2-tctildr", "libtss2-sys", "libtss2-rc", "libcrypto", "libsodium", "libseccomp"},

@@ -754,7 +754,7 @@ static void test_ceiling(void **state)
 	fakes[TOKEN_OK].hold = true;
 	for (size_t i = 0; i < 8; i++) {
 		fds[i] = client_new(&daemon);
-		for (unsigned j = 0; j < 2 * REQUESTS_PER_CLIENT_MAX; j++)
+		for (unsigned j = 0; j < 2 * control_frontend.max_requests; j++)
 			say(fds[i], "Unwrap", ONE("sealed"));
 	}
 	run(&daemon, 2000);

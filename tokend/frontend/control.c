@@ -638,6 +638,8 @@ const struct frontend control_frontend = {
 	.name = "control",
 	.max_message = VARLINK_MESSAGE_MAX,
 	.max_reply = REPLY_MAX,
+	.max_requests = 16,
+	.patience_ms = 10000,
 	.input = control_input,
 	.reply = control_reply,
 };

@@ -1,3 +1,3 @@
 #include "tokend/frontend/table.h"
 
-const struct frontend *const frontends[] = { &control_frontend, NULL };
+const struct frontend *const frontends[] = { &control_frontend, &sops_frontend, NULL };

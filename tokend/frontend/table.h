@@ -4,3 +4,4 @@
 #include "tokend/frontend.h"
 
 extern const struct frontend control_frontend; /* Varlink, for tokenctl and age-plugin-tokend */
+extern const struct frontend sops_frontend; /* gRPC, for sops --keyservice */
