@@ -19,6 +19,8 @@ not_held() {
 	[ "$(<stderr)" = "$NOT_HELD" ] || lab_fail "'$*' says: $(<stderr)"
 }
 
+no_longer() { ! plainly "$call" run/sops.sock "$@" >stdout 2>stderr; }
+
 commands() {
 	"$LAB_TOOLS/call" run/control.sock io.tokend.GetTokens | python3 -c 'import json, sys; print(sum(token["commands"] for token in json.load(sys.stdin)["tokens"]))'
 }
@@ -93,6 +95,14 @@ part_answers() {
 	call 3 encrypt "$legacy" too-long
 	works tokenctl encrypt -r "$legacy" -a -o much.age too-long
 	call 3 decrypt "$legacy" much.age
+
+	# Whoever may use no key at all hears the same as well.
+	lab_policy "$work" <<<"permit unwrap list admin key * user $(id -u) via age control"
+	lab_tokend_reload "$work"
+	lab_wait_for 5 no_longer decrypt "$legacy" legacy.age || lab_fail "the policy was not read again"
+	not_held decrypt "$legacy" legacy.age
+	lab_policy "$work" <<<"permit unwrap list admin key * user $(id -u)"
+	lab_tokend_reload "$work"
 
 	# No device is needed to encrypt, and one that is gone is said in time.
 	lab_tpm_kill "$work"
