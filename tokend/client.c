@@ -50,6 +50,8 @@ struct client {
 	struct client *previous, *next; /* of its user */
 	struct client *ready_previous, *ready_next;
 	struct client *next_dead;
+	struct client *next_speaker;
+	bool speaks; /* in the list of those that have something to say */
 	struct clients *clients;
 	const struct frontend *frontend;
 	void *state; /* owned; the front-end's, if it has one */
@@ -89,6 +91,8 @@ struct clients {
 	struct buf *reply;
 	struct buf *locked_reply;
 	sd_event_source *tidy; /* frees the dead: outside of all handlers */
+	struct client *speakers;
+	sd_event_source *speech; /* lets them speak: what came together is said together */
 	sd_event_source *sweep;
 	uint64_t sweep_at; /* 0: not at all */
 	bool stopped;
@@ -299,11 +303,24 @@ static void end_client(struct client *client)
 	(void)sd_event_source_set_enabled(client->clients->tidy, SD_EVENT_ONESHOT);
 }
 
+static void silence(struct client *client)
+{
+	struct client **at = &client->clients->speakers;
+
+	if (!client->speaks)
+		return;
+	while (*at != client)
+		at = &(*at)->next_speaker;
+	*at = client->next_speaker;
+	client->speaks = false;
+}
+
 static void free_client(struct client *client)
 {
 	struct clients *clients = client->clients;
 	struct user *user = client->user;
 
+	silence(client);
 	unlink_client(client);
 	clients->count--;
 	user->connections--;
@@ -499,6 +516,25 @@ static void speak(struct client *client)
 		account(client);
 }
 
+/* Answers come from the log in groups, and each thing said wakes whoever listens. */
+static void speak_later(struct client *client)
+{
+	struct clients *clients = client->clients;
+
+	if (client->speaks || client->dead)
+		return;
+	client->speaks = true;
+	client->next_speaker = clients->speakers;
+	clients->speakers = client;
+	(void)sd_event_source_set_enabled(clients->speech, SD_EVENT_ONESHOT);
+}
+
+static void end_if_done(struct client *client)
+{
+	if (!client->dead && client->no_more_input && !client->first && !client->out)
+		end_client(client);
+}
+
 /* Whose answer is due; NULL: nobody's. In the order of the requests, unless the answers themselves say what they answer. */
 static struct request **find_due(struct client *client)
 {
@@ -530,9 +566,26 @@ static void flush(struct client *client)
 		if (err)
 			end_client(client);
 	}
-	speak(client);
-	if (!client->dead && client->no_more_input && !client->first && !client->out)
-		end_client(client);
+	if (client->state)
+		speak_later(client);
+	else
+		end_if_done(client);
+}
+
+static int on_speech(sd_event_source *source, void *context)
+{
+	struct clients *clients = context;
+
+	(void)source;
+	while (clients->speakers) {
+		struct client *client = clients->speakers;
+
+		silence(client);
+		speak(client);
+		end_if_done(client);
+		wait_on(client);
+	}
+	return 0;
 }
 
 static void write_rest(struct client *client)
@@ -942,6 +995,8 @@ static enum err add_sources(struct clients *clients)
 	    sd_event_add_io(loop, &clients->ready, clients->epoll, EPOLLIN, on_ready, clients) < 0 ||
 	    sd_event_add_defer(loop, &clients->tidy, on_tidy, clients) < 0 ||
 	    sd_event_source_set_enabled(clients->tidy, SD_EVENT_OFF) < 0 ||
+	    sd_event_add_defer(loop, &clients->speech, on_speech, clients) < 0 ||
+	    sd_event_source_set_enabled(clients->speech, SD_EVENT_OFF) < 0 ||
 	    sd_event_add_time(loop, &clients->sweep, CLOCK_MONOTONIC, UINT64_MAX, 0, on_sweep, clients) < 0 ||
 	    sd_event_source_set_enabled(clients->sweep, SD_EVENT_OFF) < 0)
 		return ERR_SYSTEM;
@@ -986,6 +1041,7 @@ struct clients *clients_free(struct clients *clients)
 	close_fdp(&clients->epoll);
 	close_fdp(&clients->more);
 	sd_event_source_disable_unref(clients->tidy);
+	sd_event_source_disable_unref(clients->speech);
 	sd_event_source_disable_unref(clients->sweep);
 	buf_free(clients->reply);
 	buf_free(clients->locked_reply);
