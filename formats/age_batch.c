@@ -8,6 +8,7 @@
 
 #define SEALED_CHUNK_LEN (AGE_CHUNK_LEN + AGE_CHUNK_TAG_LEN)
 #define NONCE_LEN 12U
+#define SMALL_LEN 4096U
 
 struct batch_cipher {
 	bool encrypting;
@@ -58,12 +59,38 @@ size_t batch_in_len(bool encrypting)
 	return BATCH_CHUNKS * chunk_in_len(encrypting);
 }
 
-enum err batch_init(struct batch *batch, bool encrypting)
+static enum err allocate(struct batch *batch, size_t in_room, size_t out_room)
 {
 	memset(batch, 0, sizeof(*batch));
-	batch->in = malloc(batch_in_len(encrypting) + 1);
-	batch->out = malloc(BATCH_CHUNKS * chunk_out_len(encrypting));
+	batch->in = malloc(in_room);
+	batch->out = malloc(out_room);
+	batch->in_room = in_room;
 	return batch->in && batch->out ? OK : ERR_NOMEM;
+}
+
+enum err batch_init(struct batch *batch, bool encrypting)
+{
+	return allocate(batch, batch_in_len(encrypting) + 1, BATCH_CHUNKS * chunk_out_len(encrypting));
+}
+
+enum err batch_init_small(struct batch *batch)
+{
+	return allocate(batch, SMALL_LEN, SMALL_LEN + AGE_CHUNK_TAG_LEN);
+}
+
+enum err batch_grow(struct batch *batch, bool encrypting)
+{
+	struct batch large;
+	enum err err = batch_init(&large, encrypting);
+
+	if (!err) {
+		memcpy(large.in, batch->in, batch->in_len);
+		large.in_len = large.in_used = batch->in_len;
+	}
+	batch_done(err ? &large : batch);
+	if (!err)
+		*batch = large;
+	return err;
 }
 
 void batch_done(struct batch *batch)

@@ -32,6 +32,7 @@ enum batch_state {
 struct batch {
 	uint8_t *
 	        in; /* owned; BATCH_CHUNKS chunks and one byte more, which tells that the last of them is not the file's last */
+	size_t in_room; /* how much in takes: all of that, or so far only little */
 	size_t in_len;
 	size_t in_used; /* the most that ever stood in it: what must be wiped */
 	uint8_t *out; /* owned */
@@ -44,6 +45,12 @@ struct batch {
 };
 
 MUST_CHECK enum err batch_init(struct batch *batch, bool encrypting);
+
+/* With room for little: most payloads are a few bytes, and memory for a whole batch costs more than they do. */
+MUST_CHECK enum err batch_init_small(struct batch *batch);
+
+/* From little to all. */
+MUST_CHECK enum err batch_grow(struct batch *batch, bool encrypting);
 void batch_done(struct batch *batch);
 
 /* How many bytes of in make a batch. */

@@ -50,7 +50,7 @@ static enum err batches_add(struct age_stream *stream, size_t count)
 {
 	while (stream->batch_count < count) {
 		struct batch *batch = &stream->batches[stream->batch_count];
-		enum err err = batch_init(batch, stream->encrypting);
+		enum err err = stream->bulk ? batch_init(batch, stream->encrypting) : batch_init_small(batch);
 
 		if (err) {
 			batch_done(batch);
@@ -195,7 +195,7 @@ uint8_t *age_stream_space(struct age_stream *stream, size_t *ret_len)
 		*ret_len = AGE_NONCE_LEN - stream->nonce_len;
 		return stream->nonce + stream->nonce_len;
 	}
-	*ret_len = batch_in_len(stream->encrypting) + 1 - batch->in_len;
+	*ret_len = batch->in_room - batch->in_len;
 	return batch->in + batch->in_len;
 }
 
@@ -209,7 +209,9 @@ static enum err commit(struct age_stream *stream, size_t len)
 	}
 	batch->in_len += len;
 	batch->in_used = batch->in_len > batch->in_used ? batch->in_len : batch->in_used;
-	return batch->in_len > batch_in_len(stream->encrypting) ? batch_full(stream) : OK;
+	if (batch->in_len > batch_in_len(stream->encrypting))
+		return batch_full(stream);
+	return batch->in_len == batch->in_room ? batch_grow(batch, stream->encrypting) : OK;
 }
 
 enum err age_stream_commit(struct age_stream *stream, size_t len)

@@ -20,7 +20,7 @@ DEFINE_CLEANUP(struct keyservice_client *, keyservice_client_free);
 const struct grpc_result *keyservice_client_ask(struct keyservice_client *client, const char *path,
                                                 struct bytes message);
 
-/* The same call again and again, streams of them at once, until seconds have passed; each must be answered with status 0. Calls per second. */
+/* The same call again and again, streams of them at once, until seconds have passed. Calls per second that were answered with status 0; that there were others is said. */
 double keyservice_client_run(struct keyservice_client *client, const char *path, struct bytes message,
                              size_t streams, double seconds);
 
