@@ -31,7 +31,7 @@ static void answer(const struct server *server, uint32_t stream)
 	struct buf *message;
 
 	check(buf_new(1024, &message) == OK);
-	check(buf_put(message, bytes_of_string("\0\0\0\0\0answer")) == OK);
+	check(buf_put(message, bytes_of("\0\0\0\0\6answer", 11)) == OK);
 	check(http2_answer(server->http2, stream, server->now, message) == OK);
 }
 
@@ -44,8 +44,10 @@ static void on_call(void *context, uint32_t stream, const char *path, struct byt
 		answer(server, stream);
 	else if (server->way == REFUSE)
 		check(http2_refuse(server->http2, stream, server->now, 5, path) == OK);
-	else if (server->way == LATER && server->waiting_count < WAITING_MAX)
+	else if (server->way == LATER && server->waiting_count < WAITING_MAX) {
+		check(bytes_equal(http2_message(server->http2, stream), message));
 		server->waiting[server->waiting_count++] = stream;
+	}
 }
 
 static enum err drain(const struct server *server, size_t room)
