@@ -145,6 +145,22 @@ part_session() {
 	call 16 decrypt "$safe" files/0002.age
 }
 
+part_memory() {
+	local i
+	[ "$(id -u)" -eq 0 ] || lab_skip "only root looks into the memory of tokend"
+	world
+	for ((i = 0; i < 10; i++)); do
+		head -c 32 /dev/urandom >"key.$i"
+		call 0 encrypt "$legacy" "key.$i"
+		cp stdout encrypted
+		call 0 decrypt "$legacy" encrypted
+		cmp stdout "key.$i"
+		call 5 decrypt "$host" encrypted
+		call 0 encrypt "$host" "key.$i"
+	done
+	python3 "$LAB_SOURCE/tests/integration/keyservice_memory.py" run/sops.sock "$(<tokend.pid)" key.*
+}
+
 part_attacks() {
 	world
 	call 0 encrypt "$legacy" data
@@ -156,8 +172,8 @@ part_attacks() {
 }
 
 case ${1:-} in
-answers | session | attacks) ;;
-*) echo "usage: keyservice.sh answers|session|attacks" >&2; exit 2 ;;
+answers | session | memory | attacks) ;;
+*) echo "usage: keyservice.sh answers|session|memory|attacks" >&2; exit 2 ;;
 esac
 begin
 "part_$1"
