@@ -238,19 +238,38 @@ static void inherited_forget(struct token *token)
 		token->notes->session = 0;
 }
 
-/* That it is not there any more is an answer like any other. */
+static TSS2_RC inherited_flush(const struct token *token, TPM2_HANDLE handle)
+{
+	ESYS_TR tr = ESYS_TR_NONE;
+	TSS2_RC rc =
+	        Esys_TR_FromTPMPublic(token->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &tr);
+
+	if (rc == TSS2_RC_SUCCESS)
+		rc = Esys_FlushContext(token->esys, tr);
+	if (rc != TSS2_RC_SUCCESS && tr != ESYS_TR_NONE)
+		(void)Esys_TR_Close(token->esys, &tr);
+	return rc;
+}
+
+static bool inherited_stands(const struct token *token)
+{
+	const struct token_notes *left = &token->sweep.inherited;
+
+	return left->session >> 24 == TPM2_HT_HMAC_SESSION && token->reset_count_known &&
+	       left->reset_count == token->reset_count && left->restart_count == token->restart_count;
+}
+
+/* That it is not there any more is an answer like any other, and says nothing about what we have there: not for tpm_check. */
 static enum err inherited_sweep(struct token *token)
 {
-	const struct token_notes left = token->sweep.inherited;
-	enum err err = OK;
+	TSS2_RC rc = TSS2_RC_SUCCESS;
 
-	if (left.session == 0)
+	if (token->sweep.inherited.session == 0)
 		return OK;
-	if (left.session >> 24 == TPM2_HT_HMAC_SESSION && token->reset_count_known &&
-	    left.reset_count == token->reset_count && left.restart_count == token->restart_count)
-		err = session_flush(token, left.session);
-	if (token->broken || err == ERR_BUSY)
-		return err;
+	if (inherited_stands(token))
+		rc = inherited_flush(token, token->sweep.inherited.session);
+	if (rc != TSS2_RC_SUCCESS && (!tpm_error_is_answer(rc) || tpm_error(rc) == ERR_BUSY))
+		return tpm_check(token, rc);
 	inherited_forget(token);
 	return OK;
 }
