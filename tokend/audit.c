@@ -29,6 +29,7 @@
 #include <time.h>
 
 #include "common/encoding.h"
+#include "common/log.h"
 #include "formats/audit_record.h"
 #include "tokend/audit_ahead.h"
 #include "tokend/refusals.h"
@@ -115,7 +116,11 @@ struct audit {
 	/* the writer's; set up before it runs */
 	pthread_t thread;
 	const struct audit_disk *disk; /* borrowed */
+	int directory; /* borrowed */
 	int fd;
+	dev_t device; /* of the file, */
+	ino_t inode; /* which has to be the one of that name */
+	bool misplaced; /* and was not; it was said */
 	int wake_fd;
 	struct audit_chain chain; /* as of the last durable line */
 	off_t durable; /* bytes of the file that are whole lines, on disk here or ahead */
@@ -327,6 +332,21 @@ static bool repair(struct audit *audit)
 	return !audit->torn;
 }
 
+/* Who moves the log away, or puts another in its place, as an editor does, would take all records that follow with it: then nothing is written, and so nothing released. */
+static bool in_place(struct audit *audit)
+{
+	struct stat st;
+	bool is = fstatat(audit->directory, AUDIT_FILE_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	          st.st_dev == audit->device && st.st_ino == audit->inode;
+
+	if (!is && !audit->misplaced)
+		log_error("the audit log was moved, removed or replaced: nothing is released until it is "
+		          "back, or "
+		          "tokend was restarted and has begun another");
+	audit->misplaced = !is;
+	return is;
+}
+
 /* The lines stand at the end of the log; they and all before them are durable when this returns true. */
 static bool make_durable(struct audit *audit, struct bytes lines)
 {
@@ -353,7 +373,7 @@ static enum err write_group(struct audit *audit, const struct notes *notes)
 	err = group_add_notes(audit, &chain, notes);
 	for (struct entry *entry = audit->writing.first; !err && entry; entry = entry->next)
 		err = group_add_entry(audit, &chain, entry);
-	if (err || !repair(audit))
+	if (err || !in_place(audit) || !repair(audit))
 		return ERR_AUDIT;
 	lines = buf_bytes(audit->group);
 	audit->torn = true;
@@ -489,6 +509,8 @@ static enum err foreseen_append(struct audit *audit)
 {
 	struct bytes line = buf_bytes(audit->foreseen_line);
 
+	if (!in_place(audit))
+		return ERR_AUDIT;
 	audit->torn = true;
 	if (!audit_disk_append(audit->disk, audit->fd, line)) {
 		(void)repair(audit);
@@ -945,7 +967,7 @@ static enum err create_file(int directory, int *ret_fd)
 	return OK;
 }
 
-static enum err open_file(int directory, int *ret_fd)
+static enum err open_file(struct audit *audit, int directory)
 {
 	CLEANUP(close_fdp)
 	int fd = openat(directory, AUDIT_FILE_NAME,
@@ -967,7 +989,10 @@ static enum err open_file(int directory, int *ret_fd)
 		return ERR_STATE_DIR;
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK ? ERR_BUSY : ERR_SYSTEM;
-	*ret_fd = TAKE_FD(fd);
+	audit->directory = directory;
+	audit->device = st.st_dev;
+	audit->inode = st.st_ino;
+	audit->fd = TAKE_FD(fd);
 	return OK;
 }
 
@@ -1140,7 +1165,7 @@ static enum err audit_init(struct audit *audit, sd_event *event, int state_direc
 	err = err ? err : buf_new(AUDIT_LINE_MAX, &audit->line);
 	err = err ? err : buf_new(GROUP_BYTES_MAX, &audit->group);
 	err = err ? err : buf_new(AUDIT_LINE_MAX, &audit->foreseen_line);
-	err = err ? err : open_file(state_directory, &audit->fd);
+	err = err ? err : open_file(audit, state_directory);
 	err = err ? err : audit_ahead_open(&audit->ahead, state_directory, audit->disk);
 	err = err ? err : read_end(audit);
 	err = err ? err : add_sources(audit, event);

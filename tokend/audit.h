@@ -9,6 +9,8 @@
  * the disk does, and says so in its own words: lines of front-end "audit" tell that records were lost (their requests got an error), that the results of a range of records
  * never left because the disk was too slow ("withheld"), or that a line half written when the power failed was cut off. Such a line was never acknowledged, so nothing is lost with it.
  *
+ * The file has to stay where it is: when another stands in its place, or none, nothing is written until it is back. A new log is begun by a start without one.
+ *
  * Anybody can be refused as often as he likes, and must not be able to fill the disk with that: refusals of a uid beyond a measure (tokend/refusals.h) are counted, and a line "refusals" says
  * how many they were. The counts are in memory: what was counted in the last second before the power fails is lost.
  */
@@ -44,7 +46,7 @@ struct audit_record {
 /* Called in the event loop when the record is on disk (OK) or is not going to be (ERR_AUDIT). */
 typedef void (*audit_done)(void *context, enum err err);
 
-/* Opens or begins AUDIT_FILE_NAME in the state directory (mode 0640), reads its end to go on with the chain, starts the thread. ERR_STATE_DIR when the file is not a regular
+/* Opens or begins AUDIT_FILE_NAME in the state directory (which is borrowed for as long as the audit log lives; mode 0640), reads its end to go on with the chain, starts the thread. ERR_STATE_DIR when the file is not a regular
  * file of ours alone, others may write to it, or its end is not an audit log's; ERR_BUSY when another tokend writes to it; ERR_DISK_FULL, ERR_FILE_ACCESS, ERR_SYSTEM. */
 MUST_CHECK enum err audit_new(sd_event *event, int state_directory, struct audit **ret_audit);
 

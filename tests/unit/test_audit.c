@@ -543,6 +543,8 @@ static void test_foreseen_wrongly(void **state)
 		run_until(&answer);
 		assert_log(2, 0);
 		foresee(audit, "host", 5000);
+		for (unsigned milliseconds = 0; disk.syncs < 2 && milliseconds < 5000; milliseconds++)
+			(void)usleep(1000);
 		assert_int_equal(disk.syncs, 2);
 		audit_unforesee(audit);
 		audit_free(audit);
@@ -901,6 +903,30 @@ static void assert_refused(enum err expected)
 	assert_int_equal(audit_new(event, directory_fd, &audit), expected);
 }
 
+/* Moved away, as for another log to begin, or replaced, as editors do it: what came after would be in no log. */
+static void test_moved_away(void **state)
+{
+	struct audit *audit = open_audit();
+	int fd;
+
+	(void)state;
+	assert_int_equal(ask_and_wait(audit), OK);
+	assert_int_equal(renameat(directory_fd, AUDIT_FILE_NAME, directory_fd, "elsewhere"), 0);
+	assert_int_equal(ask_and_wait(audit), ERR_AUDIT);
+	assert_false(audit_works(audit));
+	fd = openat(directory_fd, AUDIT_FILE_NAME, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
+	assert_true(fd >= 0);
+	(void)close(fd);
+	assert_int_equal(ask_and_wait(audit), ERR_AUDIT);
+	assert_int_equal(renameat(directory_fd, "elsewhere", directory_fd, AUDIT_FILE_NAME), 0);
+	assert_int_equal(ask_and_wait(audit), OK);
+	assert_true(audit_works(audit));
+	audit_free(audit);
+	/* Two releases, and a note of the two that were refused. */
+	assert_log(3, 1);
+	assert_non_null(strstr(found.text, "\"operation\":\"lost\",\"records\":2,"));
+}
+
 static void test_refused_files(void **state)
 {
 	static char garbage[2 << 20];
@@ -1077,6 +1103,7 @@ int main(void)
 		TEST(test_torn_tails),
 		TEST(test_torn_first_line),
 		TEST(test_changed_last_line),
+		TEST(test_moved_away),
 		TEST(test_refused_files),
 		TEST(test_two_writers),
 		TEST(test_foreseen),
