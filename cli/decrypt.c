@@ -1,12 +1,13 @@
 /*
  * tokenctl decrypt
  *
- * The bulk is done here, chunk by chunk; only the file's header stanzas go to tokend, once, and a file key comes back. With identity files that hold private keys
- * themselves no daemon is asked.
+ * An age file's bulk is done here, chunk by chunk; only the file's header stanzas go to tokend, once, and a file key comes back. With identity files that hold private keys
+ * themselves no daemon is asked. What does not begin like an age file is read as a whole and may be a SOPS file, whose data key is an age file.
  */
 #include "cli/identity_file.h"
 #include "cli/input.h"
 #include "cli/output.h"
+#include "cli/sops_file.h"
 #include "cli/terminal.h"
 #include "cli/verb.h"
 #include "cli/verbs.h"
@@ -15,6 +16,7 @@
 #include "formats/armor.h"
 
 #define MAX_WORK_FACTOR 22U
+#define PIECE_LEN 65536U /* of a file that is read as a whole */
 
 struct decryption {
 	struct invocation *invocation; /* borrowed */
@@ -24,6 +26,7 @@ struct decryption {
 	bool only_files; /* -i was given: nothing else is tried */
 	bool passphrase; /* -p was given */
 	struct age_reader *reader;
+	struct buf *whole; /* what is no age file; NULL: it is one */
 };
 
 static enum err ask_passphrase(struct decryption *decryption, struct identity *ret_identity)
@@ -197,19 +200,12 @@ static bool begins_with(struct bytes text, const char *prefix)
 /* What is given to us in error, and what opens it instead. */
 static enum err explain_other_format(struct decryption *decryption, struct bytes piece)
 {
-	static const char sops_value[] = "ENC[AES256_GCM,";
 	struct problem *problem = &decryption->invocation->problem;
 
 	if (piece.len == 0)
 		return problem_set(problem, ERR_BAD_FILE, "%s is empty", decryption->name);
-	if (memmem(piece.data, piece.len, sops_value, strlen(sops_value))) {
-		(void)problem_set(problem, ERR_UNSUPPORTED,
-		                  "%s is a SOPS file, which tokenctl does not open yet", decryption->name);
-		problem_hint(problem, "SOPS_AGE_KEY_CMD='tokenctl identity' sops -d %s",
-		             decryption->is_stdin ? "FILE" : decryption->name);
-		return ERR_UNSUPPORTED;
-	}
-	(void)problem_set(problem, ERR_BAD_FILE, "%s is not an age file", decryption->name);
+	(void)problem_set(problem, ERR_BAD_FILE, "%s is not an age file, and not a SOPS file",
+	                  decryption->name);
 	if (!decryption->is_stdin)
 		problem_hint(problem, "file %s   says what it is", decryption->name);
 	return ERR_BAD_FILE;
@@ -225,27 +221,70 @@ static bool looks_like_age(struct bytes piece)
 	return begins_with(piece, intro) || armor_looks_like(piece);
 }
 
+/* A file of another kind shows it early, and is not read to its end; a short one is whole in its first piece. */
+static bool may_be_sops(struct bytes piece)
+{
+	return piece.len && !memchr(piece.data, '\0', piece.len) &&
+	       (piece.len == INPUT_FIRST_LEN || sops_file_is_likely(piece));
+}
+
 static enum err take_first(void *context, struct bytes piece)
 {
 	struct decryption *decryption = context;
+	enum err err;
 
-	if (!looks_like_age(piece))
+	if (looks_like_age(piece))
+		return age_reader_push(decryption->reader, piece);
+	if (!may_be_sops(piece))
 		return explain_other_format(decryption, piece);
-	return age_reader_push(decryption->reader, piece);
+	err = buf_new(SOPS_FILE_MAX, &decryption->whole);
+	return err ? err : buf_put(decryption->whole, piece);
 }
 
+/* NULL when a file is too large to be a SOPS file, too. */
 static uint8_t *give_space(void *context, size_t *ret_len)
 {
 	struct decryption *decryption = context;
+	uint8_t *space;
 
-	return age_reader_space(decryption->reader, ret_len);
+	if (!decryption->whole)
+		return age_reader_space(decryption->reader, ret_len);
+	*ret_len = PIECE_LEN < buf_room(decryption->whole) ? PIECE_LEN : buf_room(decryption->whole);
+	if (*ret_len == 0)
+		(void)problem_set(&decryption->invocation->problem, ERR_BAD_FILE,
+		                  "%s is no age file, and too large for a SOPS file", decryption->name);
+	return *ret_len && buf_reserve(decryption->whole, *ret_len, &space) == OK ? space : NULL;
 }
 
 static enum err take_more(void *context, size_t len)
 {
 	struct decryption *decryption = context;
 
-	return age_reader_commit(decryption->reader, len);
+	if (!decryption->whole)
+		return age_reader_commit(decryption->reader, len);
+	buf_commit(decryption->whole, len);
+	return OK;
+}
+
+static enum err finish_sops(struct decryption *decryption, const char *path, struct output *output)
+{
+	const struct options *options = &decryption->invocation->options;
+	struct sops_request request = { .name = decryption->name,
+		                        .path = decryption->is_stdin ? NULL : path,
+		                        .input_type = options_value(options, "input-type"),
+		                        .output_type = options_value(options, "output-type"),
+		                        .open = open_file_key,
+		                        .open_context = decryption,
+		                        .problem = &decryption->invocation->problem };
+	CLEANUP(buf_freep) struct buf *plain = NULL;
+	enum err err;
+
+	if (!sops_file_is_likely(buf_bytes(decryption->whole)))
+		return explain_other_format(decryption, buf_bytes(decryption->whole));
+	err = buf_new(2 * SOPS_FILE_MAX, &plain);
+	if (!err)
+		err = sops_file_decrypt(&request, buf_bytes(decryption->whole), plain);
+	return err ? err : output_write(output, buf_bytes(plain));
 }
 
 static bool is_damage(enum err err)
@@ -259,7 +298,8 @@ static enum err explain_failure(struct decryption *decryption, enum err err)
 
 	if (!err || problem->hint[0])
 		return err;
-	if (!problem->message[0] || err == ERR_BAD_CIPHERTEXT)
+	/* One text for every cause, but for a SOPS file: its values are no messages to anybody, and people have to find the line. */
+	if (!problem->message[0] || (err == ERR_BAD_CIPHERTEXT && !decryption->whole))
 		(void)problem_set(problem, err, "%s: %s", decryption->name, err_info(err)->text);
 	if (is_damage(err))
 		problem_hint(problem, "get it again from where it came, or from a backup");
@@ -295,7 +335,9 @@ static enum err decrypt_stream(struct decryption *decryption, int input, const c
 
 	if (!err)
 		err = input_pump(input, path, &receiver, problem);
-	if (!err)
+	if (!err && decryption->whole)
+		err = finish_sops(decryption, path, output);
+	else if (!err)
 		err = age_reader_finish(decryption->reader);
 	if (!err)
 		err = output_commit(output);
@@ -321,6 +363,7 @@ static enum err run(struct invocation *invocation)
 	if (!err)
 		err = decrypt_stream(&decryption, input, path, output);
 	(void)age_reader_free(decryption.reader);
+	(void)buf_free(decryption.whole);
 	identities_done(&decryption.identities);
 	return err;
 }
@@ -329,6 +372,9 @@ static const struct option_row rows[] = {
 	{ 'o', "output", "FILE", "write here; the file appears only when everything is verified", false },
 	{ 'i', "identity", "FILE", "an identity file; needs no daemon for private keys in it", true },
 	{ 'p', "passphrase", NULL, "the file must be one that is encrypted with a passphrase", false },
+	{ 0, "input-type", "yaml|json|dotenv|ini|binary", "of a SOPS file, whatever its name", false },
+	{ 0, "output-type", "yaml|json|dotenv|ini|binary", "writes a SOPS file's values in another format",
+	  false },
 	{ 'd', "decrypt", NULL, "for those who are used to age", false },
 	OPTIONS_END,
 };
@@ -337,15 +383,19 @@ const struct verb decrypt_verb = {
 	.name = "decrypt",
 	.arguments = "[FILE]",
 	.arguments_max = 1,
-	.summary = "Decrypts an age file, armored or not, with an enrolled key or an identity file",
+	.summary = "Decrypts an age or SOPS file with an enrolled key or an identity file",
 	.details =
 	        "Without -i tokend is asked, once, and tries every key that you may use. With -i only the\n"
 	        "identities in these files are tried; a line AGE-PLUGIN-TOKEND-1... in one of them means "
 	        "tokend.\n"
 	        "A new output file gets the mode 0600; one that is replaced keeps its mode. Standard output\n"
-	        "gets each chunk as soon as it is verified. Binary data goes to a terminal only with -o -.",
+	        "gets each chunk as soon as it is verified. Binary data goes to a terminal only with -o -.\n"
+	        "A SOPS file (YAML, JSON, dotenv, INI, binary; by name and content) keeps its formatting, "
+	        "order and\n"
+	        "comments. Its MAC is always checked, and nothing is written before it is.",
 	.example = "  tokenctl decrypt secret.age\n"
 	           "  tokenctl decrypt -o secret.txt secret.age\n"
+	           "  tokenctl decrypt secrets.enc.yaml\n"
 	           "  tokenctl decrypt -i key.txt < secret.age",
 	.options = rows,
 	.run = run,

@@ -24,6 +24,7 @@
 	X(EVP_CIPHER_CTX_new)              \
 	X(EVP_CIPHER_CTX_free)             \
 	X(EVP_CIPHER_CTX_ctrl)             \
+	X(EVP_CIPHER_CTX_reset)            \
 	X(EVP_CipherInit_ex2)              \
 	X(EVP_CipherUpdate)                \
 	X(EVP_CipherFinal_ex)              \
@@ -55,6 +56,8 @@ static struct {
 	} functions;
 	OSSL_LIB_CTX *context;
 	EVP_CIPHER *cipher; /* fetched at first use */
+	EVP_CIPHER *gcm; /* the same */
+	EVP_CIPHER_CTX *gcm_state; /* the same */
 	EC_GROUP *group; /* made at first use */
 } library;
 
@@ -182,6 +185,59 @@ enum err bulk_cipher_open(struct bulk_cipher *cipher, const uint8_t nonce[static
 	if (call.EVP_CIPHER_CTX_ctrl(cipher->state, EVP_CTRL_AEAD_SET_TAG, BULK_TAG_LEN, tag) != 1)
 		return ERR_BUG;
 	return call.EVP_CipherFinal_ex(cipher->state, none, &written) == 1 ? OK : ERR_BAD_CIPHERTEXT;
+}
+
+static enum err gcm_load(void)
+{
+	if (!library_load())
+		return ERR_UNSUPPORTED;
+	if (!library.gcm)
+		library.gcm = call.EVP_CIPHER_fetch(library.context, "AES-256-GCM", NULL);
+	if (library.gcm && !library.gcm_state)
+		library.gcm_state = call.EVP_CIPHER_CTX_new();
+	return library.gcm && library.gcm_state ? OK : ERR_UNSUPPORTED;
+}
+
+/* The length of the IV is set before the IV, and both after the cipher. */
+static bool gcm_begin(const struct secret *key, struct bytes iv)
+{
+	EVP_CIPHER_CTX *state = library.gcm_state;
+
+	return call.EVP_CipherInit_ex2(state, library.gcm, NULL, NULL, 0, NULL) == 1 &&
+	       call.EVP_CIPHER_CTX_ctrl(state, EVP_CTRL_AEAD_SET_IVLEN, (int)iv.len, NULL) == 1 &&
+	       call.EVP_CipherInit_ex2(state, NULL, secret_reveal(key).data, iv.data, 0, NULL) == 1;
+}
+
+static enum err gcm_run(struct bytes authenticated, struct bytes data, const uint8_t *tag, uint8_t *text)
+{
+	EVP_CIPHER_CTX *state = library.gcm_state;
+	uint8_t expected[GCM_TAG_LEN], none[GCM_TAG_LEN];
+	int written = 0;
+
+	memcpy(expected, tag, sizeof(expected));
+	if (authenticated.len &&
+	    call.EVP_CipherUpdate(state, NULL, &written, authenticated.data, (int)authenticated.len) != 1)
+		return ERR_BUG;
+	if (data.len && call.EVP_CipherUpdate(state, text, &written, data.data, (int)data.len) != 1)
+		return ERR_BUG;
+	if (call.EVP_CIPHER_CTX_ctrl(state, EVP_CTRL_AEAD_SET_TAG, GCM_TAG_LEN, expected) != 1)
+		return ERR_BUG;
+	return call.EVP_CipherFinal_ex(state, none, &written) == 1 ? OK : ERR_BAD_CIPHERTEXT;
+}
+
+enum err gcm_open(const struct secret *key, struct bytes iv, struct bytes authenticated, struct bytes data,
+                  const uint8_t tag[static GCM_TAG_LEN], uint8_t *text)
+{
+	enum err err = gcm_load();
+
+	if (err)
+		return err;
+	if (secret_len(key) != GCM_KEY_LEN || iv.len == 0 || iv.len > INT32_MAX ||
+	    authenticated.len > INT32_MAX || data.len > INT32_MAX)
+		return ERR_BUG;
+	err = gcm_begin(key, iv) ? gcm_run(authenticated, data, tag, text) : ERR_BUG;
+	(void)call.EVP_CIPHER_CTX_reset(library.gcm_state);
+	return err;
 }
 
 static enum err group_load(void)

@@ -111,7 +111,8 @@ fails 7 '' tokenctl decrypt -i key.txt -o out many.age
 fails 7 'is not an age file' tokenctl decrypt -i key.txt -o out /bin/true
 fails 7 'is empty' tokenctl decrypt -i key.txt -o out /dev/null
 printf 'a: ENC[AES256_GCM,data:x,iv:x,tag:x,type:str]\nsops:\n' >sops.yaml
-fails 2 'is a SOPS file' tokenctl decrypt -o out sops.yaml
+fails 7 'sops.yaml: its lastmodified is no time' tokenctl decrypt -o out sops.yaml
+fails 2 'there is no type toml' tokenctl decrypt -i key.txt --input-type toml -o out sops.yaml
 fails 2 'No such file' tokenctl decrypt -i key.txt -o out missing.age
 fails 2 'No such file' tokenctl decrypt -i missing.txt -o out both.age
 fails 2 'is a directory' tokenctl decrypt -i key.txt -o out .

@@ -1,0 +1,172 @@
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "formats/regex_library.h"
+
+#include <dlfcn.h>
+#include <pcre2.h>
+#include <stdlib.h>
+
+#define LIBRARY_NAME "libpcre2-8.so.0"
+#define MATCH_LIMIT 200000U
+#define DEPTH_LIMIT 1000U
+
+#define FUNCTIONS(X)                              \
+	X(pcre2_compile_8)                        \
+	X(pcre2_code_free_8)                      \
+	X(pcre2_match_8)                          \
+	X(pcre2_match_data_create_from_pattern_8) \
+	X(pcre2_match_data_free_8)                \
+	X(pcre2_match_context_create_8)           \
+	X(pcre2_match_context_free_8)             \
+	X(pcre2_set_match_limit_8)                \
+	X(pcre2_set_depth_limit_8)
+
+#define DECLARE(name) __typeof__(name) *name;
+static struct {
+	bool tried, loaded;
+	struct {
+		FUNCTIONS(DECLARE)
+	} functions;
+} library;
+
+#define call library.functions
+
+static const struct {
+	const char *name;
+	size_t offset;
+} symbols[] = {
+#define SYMBOL(name) { #name, offsetof(__typeof__(library.functions), name) },
+	FUNCTIONS(SYMBOL)
+};
+
+static bool functions_find(void *handle)
+{
+	for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++) {
+		void *symbol = dlsym(handle, symbols[i].name);
+
+		if (!symbol)
+			return false;
+		memcpy((uint8_t *)&library.functions + symbols[i].offset, &symbol, sizeof(symbol));
+	}
+	return true;
+}
+
+static bool library_load(void)
+{
+	if (!library.tried) {
+		void *handle = dlopen(LIBRARY_NAME, RTLD_NOW | RTLD_LOCAL);
+
+		library.tried = true;
+		library.loaded = handle && functions_find(handle);
+	}
+	return library.loaded;
+}
+
+struct regex {
+	pcre2_code *code;
+	pcre2_match_data *data;
+	pcre2_match_context *context;
+};
+
+/* After "(?": a name, flags, or a colon. Look-around, conditions, recursion, atomic groups and comments begin otherwise. */
+static bool group_is_plain(struct bytes rest)
+{
+	size_t i = 0;
+
+	if (rest.len && (rest.data[0] == 'P' || rest.data[0] == '<'))
+		i = rest.data[0] == 'P';
+	if (rest.len > i + 1 && rest.data[i] == '<')
+		return rest.data[i + 1] != '=' && rest.data[i + 1] != '!';
+	if (i)
+		return false;
+	while (i < rest.len && memchr("imsU-", rest.data[i], 5))
+		i++;
+	return i < rest.len && (rest.data[i] == ':' || rest.data[i] == ')');
+}
+
+static bool escape_is_plain(uint8_t letter)
+{
+	bool word = (letter >= '0' && letter <= '9') || (letter >= 'a' && letter <= 'z') ||
+	            (letter >= 'A' && letter <= 'Z');
+
+	return !word || memchr("AbBdDsSwWpPxzQEafnrt", letter, 20);
+}
+
+/* Says nothing of whether the pattern is well-formed. */
+static bool is_re2(struct bytes pattern)
+{
+	bool in_class = false;
+
+	for (size_t i = 0; i < pattern.len; i++) {
+		uint8_t c = pattern.data[i];
+		uint8_t next = i + 1 < pattern.len ? pattern.data[i + 1] : 0;
+
+		if (c == '\\' && !escape_is_plain(next))
+			return false;
+		if (c == '\\')
+			i++;
+		else if (in_class)
+			in_class = c != ']';
+		else if (c == '[')
+			in_class = true;
+		else if (c == '(' && next == '*')
+			return false;
+		else if (c == '(' && next == '?' &&
+		         !group_is_plain(bytes_of(pattern.data + i + 2, pattern.len - i - 2)))
+			return false;
+		else if (memchr("+*?}", c, 4) && next == '+')
+			return false;
+	}
+	return true;
+}
+
+enum err regex_new(struct bytes pattern, struct regex **ret_regex)
+{
+	CLEANUP(regex_freep) struct regex *regex = NULL;
+	int number;
+	size_t offset;
+
+	if (pattern.len > REGEX_PATTERN_MAX || !is_re2(pattern))
+		return ERR_BAD_FILE;
+	if (!library_load())
+		return ERR_UNSUPPORTED;
+	regex = calloc(1, sizeof(*regex));
+	if (!regex)
+		return ERR_NOMEM;
+	regex->code = call.pcre2_compile_8(pattern.data, pattern.len,
+	                                   PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_DOLLAR_ENDONLY |
+	                                           PCRE2_NEVER_BACKSLASH_C,
+	                                   &number, &offset, NULL);
+	if (!regex->code)
+		return ERR_BAD_FILE;
+	regex->data = call.pcre2_match_data_create_from_pattern_8(regex->code, NULL);
+	regex->context = call.pcre2_match_context_create_8(NULL);
+	if (!regex->data || !regex->context)
+		return ERR_NOMEM;
+	(void)call.pcre2_set_match_limit_8(regex->context, MATCH_LIMIT);
+	(void)call.pcre2_set_depth_limit_8(regex->context, DEPTH_LIMIT);
+	*ret_regex = TAKE(regex);
+	return OK;
+}
+
+struct regex *regex_free(struct regex *regex)
+{
+	if (!regex)
+		return NULL;
+	call.pcre2_match_context_free_8(regex->context);
+	call.pcre2_match_data_free_8(regex->data);
+	call.pcre2_code_free_8(regex->code);
+	free(regex);
+	return NULL;
+}
+
+enum err regex_match(const struct regex *regex, struct bytes text, bool *ret_match)
+{
+	static const uint8_t nothing[1];
+	int result = call.pcre2_match_8(regex->code, text.len ? text.data : nothing, text.len, 0, 0,
+	                                regex->data, regex->context);
+
+	if (result < 0 && result != PCRE2_ERROR_NOMATCH)
+		return result == PCRE2_ERROR_NOMEMORY ? ERR_NOMEM : ERR_BUSY;
+	*ret_match = result >= 0;
+	return OK;
+}
