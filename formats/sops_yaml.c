@@ -389,6 +389,9 @@ enum err sops_yaml_read(struct sops_document *document)
 	if (document->text.len &&
 	    memchr(document->text.data, '\0', document->text.len)) /* its end, for the library */
 		return refuse(&reader, "there is a NUL byte in it");
+	/* libfyaml 0.7.12 never comes back from a directive that is not. */
+	if (!sops_text_is_utf8(document->text))
+		return refuse(&reader, "it is not UTF-8");
 	settings.diag = silence(reader.library);
 	parser = settings.diag ? reader.library->fy_parser_create(&settings) : NULL;
 	err = parser ? OK : ERR_NOMEM;
