@@ -124,7 +124,12 @@ class Daemon:
         (self.directory / "policy.d").mkdir(mode=0o700)
         if policy is not None:
             self.write("policy.d/50-test.conf", policy)
-        self.start(**arguments)
+        try:
+            self.start(**arguments)
+        except BaseException:
+            for tpm in self.tpms:
+                tpm.stop()
+            raise
 
     def write(self, name, text):
         path = self.directory / name
