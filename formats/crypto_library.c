@@ -4,7 +4,6 @@
  */
 #include "formats/crypto_library.h"
 
-#include <dlfcn.h>
 #include <openssl/bn.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
@@ -12,7 +11,9 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-/* The soname of OpenSSL 3: an absolute path would differ by architecture, and the loader looks where every program's libraries come from. */
+#include "formats/dynamic_library.h"
+
+/* OpenSSL 3. */
 #define LIBRARY_NAME "libcrypto.so.3"
 #define SCALAR_LEN 32U
 
@@ -63,36 +64,18 @@ static struct {
 
 #define call library.functions
 
-static const struct {
-	const char *name;
-	size_t offset;
-} symbols[] = {
+static const struct dynamic_symbol symbols[] = {
 #define SYMBOL(name) { #name, offsetof(__typeof__(library.functions), name) },
 	FUNCTIONS(SYMBOL)
 };
 
-static bool functions_find(void *handle)
-{
-	for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++) {
-		void *symbol = dlsym(handle, symbols[i].name);
-
-		if (!symbol)
-			return false;
-		memcpy((uint8_t *)&library.functions + symbols[i].offset, &symbol, sizeof(symbol));
-	}
-	return true;
-}
-
-/* The library stays loaded until the process ends: unloading it would run its exit handlers while its threads' data is alive. */
 static bool library_load(void)
 {
-	void *handle;
-
 	if (library.tried)
 		return library.loaded;
 	library.tried = true;
-	handle = dlopen(LIBRARY_NAME, RTLD_NOW | RTLD_LOCAL);
-	if (!handle || !functions_find(handle))
+	if (!dynamic_library_load(LIBRARY_NAME, symbols, sizeof(symbols) / sizeof(symbols[0]),
+	                          &library.functions))
 		return false;
 	/* Said first, it holds for good: whatever would load the configuration later finds that done. */
 	if (call.OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL) != 1)

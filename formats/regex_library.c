@@ -1,9 +1,10 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "formats/regex_library.h"
 
-#include <dlfcn.h>
 #include <pcre2.h>
 #include <stdlib.h>
+
+#include "formats/dynamic_library.h"
 
 #define LIBRARY_NAME "libpcre2-8.so.0"
 #define MATCH_LIMIT 200000U
@@ -30,34 +31,17 @@ static struct {
 
 #define call library.functions
 
-static const struct {
-	const char *name;
-	size_t offset;
-} symbols[] = {
+static const struct dynamic_symbol symbols[] = {
 #define SYMBOL(name) { #name, offsetof(__typeof__(library.functions), name) },
 	FUNCTIONS(SYMBOL)
 };
 
-static bool functions_find(void *handle)
-{
-	for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++) {
-		void *symbol = dlsym(handle, symbols[i].name);
-
-		if (!symbol)
-			return false;
-		memcpy((uint8_t *)&library.functions + symbols[i].offset, &symbol, sizeof(symbol));
-	}
-	return true;
-}
-
 static bool library_load(void)
 {
-	if (!library.tried) {
-		void *handle = dlopen(LIBRARY_NAME, RTLD_NOW | RTLD_LOCAL);
-
-		library.tried = true;
-		library.loaded = handle && functions_find(handle);
-	}
+	if (!library.tried)
+		library.loaded = dynamic_library_load(
+		        LIBRARY_NAME, symbols, sizeof(symbols) / sizeof(symbols[0]), &library.functions);
+	library.tried = true;
 	return library.loaded;
 }
 

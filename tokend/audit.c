@@ -341,8 +341,7 @@ static bool in_place(struct audit *audit)
 
 	if (!is && !audit->misplaced)
 		log_error("the audit log was moved, removed or replaced: nothing is released until it is "
-		          "back, or "
-		          "tokend was restarted and has begun another");
+		          "back, or tokend was restarted and has begun another");
 	audit->misplaced = !is;
 	return is;
 }

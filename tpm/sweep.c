@@ -172,13 +172,17 @@ static size_t sessions_lost(const struct token *token, TPM2_HANDLE *handles, siz
 	return lost;
 }
 
-static enum err session_flush(struct token *token, TPM2_HANDLE handle)
+static TSS2_RC session_flush(const struct token *token, TPM2_HANDLE handle)
 {
 	ESYS_TR tr = ESYS_TR_NONE;
-	enum err err = tpm_check(token, Esys_TR_FromTPMPublic(token->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE,
-	                                                      ESYS_TR_NONE, &tr));
+	TSS2_RC rc =
+	        Esys_TR_FromTPMPublic(token->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &tr);
 
-	return err ? err : tpm_check(token, Esys_FlushContext(token->esys, tr));
+	if (rc == TSS2_RC_SUCCESS)
+		rc = Esys_FlushContext(token->esys, tr);
+	if (rc != TSS2_RC_SUCCESS && tr != ESYS_TR_NONE)
+		(void)Esys_TR_Close(token->esys, &tr);
+	return rc;
 }
 
 /* More than were asked for cannot all be ours, and nobody knows which are: then they stay. */
@@ -197,7 +201,7 @@ static enum err sessions_sweep(struct token *token)
 		return err;
 	count = sessions_lost(token, found, count);
 	for (size_t i = 0; !err && count <= sweep->sessions_sent - in_use && i < count; i++)
-		err = session_flush(token, found[i]);
+		err = tpm_check(token, session_flush(token, found[i]));
 	if (!err)
 		sweep->sessions_sent = in_use;
 	return err;
@@ -238,19 +242,6 @@ static void inherited_forget(struct token *token)
 		token->notes->session = 0;
 }
 
-static TSS2_RC inherited_flush(const struct token *token, TPM2_HANDLE handle)
-{
-	ESYS_TR tr = ESYS_TR_NONE;
-	TSS2_RC rc =
-	        Esys_TR_FromTPMPublic(token->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &tr);
-
-	if (rc == TSS2_RC_SUCCESS)
-		rc = Esys_FlushContext(token->esys, tr);
-	if (rc != TSS2_RC_SUCCESS && tr != ESYS_TR_NONE)
-		(void)Esys_TR_Close(token->esys, &tr);
-	return rc;
-}
-
 static bool inherited_stands(const struct token *token)
 {
 	const struct token_notes *left = &token->sweep.inherited;
@@ -267,7 +258,7 @@ static enum err inherited_sweep(struct token *token)
 	if (token->sweep.inherited.session == 0)
 		return OK;
 	if (inherited_stands(token))
-		rc = inherited_flush(token, token->sweep.inherited.session);
+		rc = session_flush(token, token->sweep.inherited.session);
 	if (rc != TSS2_RC_SUCCESS && (!tpm_error_is_answer(rc) || tpm_error(rc) == ERR_BUSY))
 		return tpm_check(token, rc);
 	inherited_forget(token);

@@ -11,7 +11,6 @@
 #include "tests/fake/keyservice_client.h"
 
 #define BLOCK_SECONDS 0.1
-#define KEY_LINE_MAX 256U
 
 struct bench {
 	struct identity identity;
@@ -20,27 +19,6 @@ struct bench {
 	struct keyservice_client *client;
 	size_t streams;
 };
-
-static void read_identity(const char *path, struct identity *identity)
-{
-	char line[KEY_LINE_MAX];
-	FILE *file = fopen(path, "re");
-	struct bytes what;
-	enum err err;
-
-	if (!file)
-		bench_die(path, ERR_NO_FILE);
-	do {
-		if (!fgets(line, sizeof(line), file))
-			bench_die(path, ERR_NO_KEY);
-		line[strcspn(line, "\n")] = '\0';
-	} while (strncmp(line, "AGE-SECRET-KEY-", 15) != 0);
-	(void)fclose(file);
-	err = identity_parse(bytes_of_string(line), identity, &what);
-	secret_wipe(line, sizeof(line));
-	if (err)
-		bench_die(path, err);
-}
 
 /* tokend encrypts a data key, which is then decrypted again and again. */
 static void make_message(struct bench *bench, const char *recipient)
@@ -104,7 +82,7 @@ int main(int argc, char **argv)
 	(void)snprintf(what, sizeof(what), "gRPC Decrypt of an x25519 key, %zu streams", bench.streams);
 	if (secret_client_init() || buf_new(1024, &line))
 		bench_die("start", ERR_NOMEM);
-	read_identity(argv[2], &bench.identity);
+	bench_identity(argv[2], &bench.identity);
 	memcpy(recipient.public_key, bench.identity.public_key, X25519_LEN);
 	bench_stanza(&recipient, &bench.stanza);
 	if (recipient_put_x25519(line, recipient.public_key))

@@ -11,7 +11,6 @@
 #include "tests/bench/socket_client.h"
 
 #define BLOCK_SECONDS 0.1
-#define KEY_LINE_MAX 256U
 
 struct bench {
 	struct identity identity;
@@ -20,27 +19,6 @@ struct bench {
 	struct socket_client *other; /* of the other tokend; NULL: there is none */
 	double seconds; /* of a block; 0: one call */
 };
-
-static void read_identity(const char *path, struct identity *identity)
-{
-	char line[KEY_LINE_MAX];
-	FILE *file = fopen(path, "re");
-	struct bytes what;
-	enum err err;
-
-	if (!file)
-		bench_die(path, ERR_NO_FILE);
-	do {
-		if (!fgets(line, sizeof(line), file))
-			bench_die(path, ERR_NO_KEY);
-		line[strcspn(line, "\n")] = '\0';
-	} while (strncmp(line, "AGE-SECRET-KEY-", 15) != 0);
-	(void)fclose(file);
-	err = identity_parse(bytes_of_string(line), identity, &what);
-	secret_wipe(line, sizeof(line));
-	if (err)
-		bench_die(path, err);
-}
 
 static void make_stanza(struct bench *bench)
 {
@@ -123,7 +101,7 @@ int main(int argc, char **argv)
 	err = secret_client_init();
 	if (err)
 		bench_die("start", err);
-	read_identity(argv[2], &bench.identity);
+	bench_identity(argv[2], &bench.identity);
 	make_stanza(&bench);
 	bench.client = socket_client_new(clients ? clients : 1, &bench.stanza);
 	if (argc == 7) {

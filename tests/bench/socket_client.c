@@ -10,9 +10,11 @@
 
 #include "common/control.h"
 #include "common/encoding.h"
+#include "common/secret.h"
 #include "tests/bench/figure.h"
 
 #define ANSWER_MAX 4096U
+#define KEY_LINE_MAX 256U
 
 struct socket_client {
 	struct buf *call; /* the message, with its NUL */
@@ -26,6 +28,27 @@ void bench_die(const char *what, enum err err)
 {
 	(void)fprintf(stderr, "bench: %s%s%s\n", what, err ? ": " : "", err ? err_info(err)->text : "");
 	exit(1);
+}
+
+void bench_identity(const char *path, struct identity *ret_identity)
+{
+	char line[KEY_LINE_MAX];
+	FILE *file = fopen(path, "re");
+	struct bytes what;
+	enum err err;
+
+	if (!file)
+		bench_die(path, ERR_NO_FILE);
+	do {
+		if (!fgets(line, sizeof(line), file))
+			bench_die(path, ERR_NO_KEY);
+		line[strcspn(line, "\n")] = '\0';
+	} while (strncmp(line, "AGE-SECRET-KEY-", 15) != 0);
+	(void)fclose(file);
+	err = identity_parse(bytes_of_string(line), ret_identity, &what);
+	secret_wipe(line, sizeof(line));
+	if (err)
+		bench_die(path, err);
 }
 
 static void need(enum err err)

@@ -22,5 +22,8 @@ double socket_client_run(struct socket_client *client, double seconds);
 /* Prints why and ends the program. */
 void bench_die(const char *what, enum err err) __attribute__((noreturn));
 
+/* The first key of an age key file (AGE-SECRET-KEY-1...). Ends the program when there is none. */
+void bench_identity(const char *path, struct identity *ret_identity);
+
 /* A stanza made for a recipient, as a token sees it. */
 void bench_stanza(const struct recipient *recipient, struct token_stanza *ret_stanza);

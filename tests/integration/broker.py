@@ -1031,6 +1031,23 @@ def alive(pid):
         return False
 
 
+def run_tests(module):
+    """Those of a module's functions test_... that the command line names, or all; the exit status."""
+    tests = {name.removeprefix("test_"): test for name, test in module.items() if name.startswith("test_")}
+    names = sys.argv[1:] or list(tests)
+    failed = 0
+    for name in names:
+        began = time.monotonic()
+        try:
+            tests[name]()
+            print(f"ok   {name} ({time.monotonic() - began:.1f} s)", flush=True)
+        except (Failed, OSError, subprocess.SubprocessError, KeyError, TypeError, ValueError) as problem:
+            failed += 1
+            print(f"FAIL {name}: {type(problem).__name__}: {problem}", flush=True)
+    print(f"{len(names) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
 def main():
     for program in ("swtpm", "age"):
         if not shutil.which(program):
@@ -1041,18 +1058,7 @@ def main():
         return 77
     # As many connections as tokend allows one user, from this one process.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    tests = {name.removeprefix("test_"): test for name, test in globals().items() if name.startswith("test_")}
-    failed = 0
-    for name in sys.argv[1:] or tests:
-        began = time.monotonic()
-        try:
-            tests[name]()
-            print(f"ok   {name} ({time.monotonic() - began:.1f} s)", flush=True)
-        except (Failed, OSError, subprocess.SubprocessError, KeyError, TypeError) as problem:
-            failed += 1
-            print(f"FAIL {name}: {type(problem).__name__}: {problem}", flush=True)
-    print(f"{len(sys.argv[1:] or tests) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    return run_tests(globals())
 
 
 if __name__ == "__main__":

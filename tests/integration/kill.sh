@@ -40,17 +40,6 @@ enrol() {
 	return $status
 }
 
-# As opens, but a release that a busy machine kept from the log in time is asked for again: that is not what is tested here.
-opens_in_the_end() {
-	local try
-	for try in 1 2 3 4; do
-		if plainly tokenctl decrypt "$1" >stdout 2>stderr; then break; fi
-		[ "$try" -lt 4 ] && grep -q 'audit log' stderr || lab_fail "$1 does not open: $(cat stderr)"
-		sleep 0.2
-	done
-	cmp stdout "$2" || lab_fail "$1 opens as something else than $2"
-}
-
 # What must be true afterwards, whatever was killed: status is what tokenctl ended with.
 judge() { # OPERATION STATUS WHERE
 	local count

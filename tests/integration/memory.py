@@ -737,18 +737,7 @@ def main():
     if not SCAN.exists():
         print(f"SKIP: {SCAN} is not built")
         return 77
-    tests = {name.removeprefix("test_"): test for name, test in globals().items() if name.startswith("test_")}
-    failed = 0
-    for name in sys.argv[1:] or tests:
-        began = time.monotonic()
-        try:
-            tests[name]()
-            print(f"ok   {name} ({time.monotonic() - began:.1f} s)", flush=True)
-        except (Failed, OSError, subprocess.SubprocessError, KeyError, TypeError, ValueError) as problem:
-            failed += 1
-            print(f"FAIL {name}: {type(problem).__name__}: {problem}", flush=True)
-    print(f"{len(sys.argv[1:] or tests) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    return broker.run_tests(globals())
 
 
 if __name__ == "__main__":
