@@ -30,9 +30,11 @@ static enum err explain_unknown(const struct where *where, struct problem *probl
 
 static enum err explain_missing(const struct where *where, struct problem *problem)
 {
+	json_int_t count = json_integer_member(where->status, "auditRecords", 0);
+
 	(void)problem_set(problem, ERR_BAD_FILE,
-	                  "the audit log %s is missing, though tokend wrote %lld records", where->audit_file,
-	                  (long long)json_integer_member(where->status, "auditRecords", 0));
+	                  "the audit log %s is missing, though tokend wrote %lld record%s", where->audit_file,
+	                  (long long)count, PLURAL(count));
 	problem_hint(problem, "sudo systemctl restart tokend   begins a new log; who removed the old one?");
 	return ERR_BAD_FILE;
 }
@@ -73,13 +75,15 @@ static enum err report_verification(const struct verification *result, const cha
 		        (json_int_t)result->bad_line, "badSequence", (json_int_t)result->bad_sequence,
 		        "after", (json_int_t)result->after, "reason", result->reason));
 	else if (!result->bad_line)
-		(void)printf("%s: %llu records, whole; the head is %s\n", path, result->lines, head);
+		(void)printf("%s: %llu record%s, whole; the head is %s\n", path, result->lines,
+		             PLURAL(result->lines), head);
 	if (err || !result->bad_line)
 		return err;
 	(void)problem_set(
 	        problem, ERR_BAD_CIPHERTEXT,
-	        "the audit log is damaged at record %llu (line %llu of %s): %s; %llu lines follow it",
-	        result->bad_sequence, result->bad_line, path, result->reason, result->after);
+	        "the audit log is damaged at record %llu (line %llu of %s): %s; %llu line%s after it",
+	        result->bad_sequence, result->bad_line, path, result->reason, result->after,
+	        PLURAL(result->after));
 	problem_hint(problem, "keep a copy of the file; tokenctl audit show --file %s shows what is there",
 	             path);
 	return ERR_BAD_CIPHERTEXT;
@@ -350,9 +354,11 @@ const struct verb audit_verify_verb = {
 	        "it\n"
 	        "was written, and exits with 7. Records cut off at the end are noticed while tokend runs.\n"
 	        "\n"
-	        "The chain has no key: who may write the file can cut off its end, or write all of it anew.\n"
-	        "The head that is printed (the number and the hash of the last record), kept elsewhere and\n"
-	        "given with --head, shows both.",
+	        "The chain has no key: who may write the file can cut off its end, change the newest "
+	        "record,\n"
+	        "whose hash stands in none yet, or write all of it anew. The head that is printed (the "
+	        "number\n"
+	        "and the hash of the last record), kept elsewhere and given with --head, shows all three.",
 	.example = "  tokenctl audit verify\n"
 	           "  tokenctl audit verify --head \"$(cat /mnt/elsewhere/head)\"",
 	.options = verify_rows,

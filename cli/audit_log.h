@@ -44,6 +44,7 @@ struct verification {
 	unsigned long long bad_line; /* the first bad one; 0: none */
 	unsigned long long bad_sequence; /* its number, as far as it can be read */
 	unsigned long long after; /* lines that follow it */
+	unsigned long long replaced; /* the last record that says that another log was here before; 0: none */
 	bool head_seen; /* the record that was kept is there */
 	char reason[256];
 };

@@ -1,8 +1,14 @@
 #include "cli/daemon.h"
 
+#include <grp.h>
+#include <pwd.h>
 #include <sodium.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "cli/token_facts.h"
 #include "common/encoding.h"
 #include "common/key.h"
 #include "formats/recipient.h"
@@ -15,18 +21,45 @@ void daemon_done(struct daemon *daemon)
 	daemon->control = control_free(daemon->control);
 }
 
+#define BINARY "/build/release/bin/"
+#define TRIAL_ENVIRONMENT "/build/trial/env"
+
+/* The environment of a trial that stands where tools/try puts it, beside the program that runs; false: there is none. */
+static bool find_trial(char *path, size_t len)
+{
+	ssize_t length = readlink("/proc/self/exe", path, len - 1);
+	char *end;
+
+	path[length < 0 ? 0 : length] = '\0';
+	end = strstr(path, BINARY);
+	if (!end || len - (size_t)(end - path) < sizeof(TRIAL_ENVIRONMENT))
+		return false;
+	memcpy(end, TRIAL_ENVIRONMENT, sizeof(TRIAL_ENVIRONMENT));
+	return access(path, R_OK) == 0;
+}
+
+static void hint_no_daemon(struct problem *problem)
+{
+	char trial[PROBLEM_TEXT_MAX / 2];
+
+	if (getenv("TOKEND_RUNTIME_DIR"))
+		problem_hint(problem, "tools/try starts the trial again; without TOKEND_RUNTIME_DIR in the "
+		                      "environment the system's tokend is asked");
+	else if (find_trial(trial, sizeof(trial)))
+		problem_hint(problem, ". %s   for the trial; sudo systemctl start tokend   for the system's",
+		             trial);
+	else
+		problem_hint(problem,
+		             "sudo systemctl start tokend   (or, for yourself alone: tokend --user &)");
+}
+
 static enum err explain_no_daemon(struct problem *problem)
 {
 	char path[4096];
 
 	control_path(path, sizeof(path));
 	(void)problem_set(problem, ERR_NO_DAEMON, "tokend is not running: nobody listens on %s", path);
-	if (getenv("TOKEND_RUNTIME_DIR"))
-		problem_hint(problem, "tools/try starts the trial again; without TOKEND_RUNTIME_DIR in the "
-		                      "environment the system's tokend is asked");
-	else
-		problem_hint(problem,
-		             "sudo systemctl start tokend   (or, for yourself alone: tokend --user &)");
+	hint_no_daemon(problem);
 	return ERR_NO_DAEMON;
 }
 
@@ -45,6 +78,57 @@ static enum err explain_stranger(struct problem *problem, uid_t stranger)
 	return ERR_DENIED;
 }
 
+/* What keeps us out: the socket, or the directory on the way to it beyond which nothing can be seen. */
+static bool find_barrier(const char *path, struct stat *ret_status)
+{
+	char place[4096];
+
+	(void)snprintf(place, sizeof(place), "%s", path);
+	while (lstat(place, ret_status) < 0) {
+		char *slash = strrchr(place, '/');
+
+		if (!slash || slash == place)
+			return false;
+		*slash = '\0';
+	}
+	return true;
+}
+
+/* Of a directory of somebody's own the group is no way in: behind it is the next one. */
+static void hint_access(struct problem *problem, const char *path, const struct stat *barrier)
+{
+	bool system = strncmp(path, "/run/tokend/", strlen("/run/tokend/")) == 0;
+	bool of_group = S_ISDIR(barrier->st_mode) ? system && (barrier->st_mode & S_IXGRP)
+	                                          : (barrier->st_mode & S_IWGRP) != 0;
+	const struct group *group = of_group && barrier->st_gid != 0 ? getgrgid(barrier->st_gid) : NULL;
+
+	if (group)
+		problem_hint(problem, "sudo usermod -aG %s \"$USER\", then log in again", group->gr_name);
+	else if (system)
+		problem_hint(problem, "sudo ls -ld /run/tokend %s   shows who may", path);
+	else
+		problem_hint(problem, "unset TOKEND_RUNTIME_DIR XDG_RUNTIME_DIR   asks the system's tokend; "
+		                      "tokend --user &   runs one of your own");
+}
+
+/* A tokend of somebody's own, a trial most of all, is not for others: to be in a group does not help there. */
+static enum err explain_denied(struct problem *problem, const char *path)
+{
+	struct stat barrier = { .st_uid = 0 };
+	const struct passwd *owner = find_barrier(path, &barrier) ? getpwuid(barrier.st_uid) : NULL;
+
+	if (owner)
+		(void)problem_set(problem, ERR_DENIED,
+		                  "you may not use the socket of tokend, %s, which is %s's", path,
+		                  owner->pw_name);
+	else
+		(void)problem_set(problem, ERR_DENIED,
+		                  "you may not use the socket of tokend, %s, which is uid %lu's", path,
+		                  (unsigned long)barrier.st_uid);
+	hint_access(problem, path, &barrier);
+	return ERR_DENIED;
+}
+
 static enum err explain_connect(struct problem *problem, enum err err)
 {
 	char path[4096];
@@ -52,11 +136,8 @@ static enum err explain_connect(struct problem *problem, enum err err)
 	if (err == ERR_NO_DAEMON || err == ERR_NO_FILE)
 		return explain_no_daemon(problem);
 	control_path(path, sizeof(path));
-	if (err == ERR_DENIED || err == ERR_FILE_ACCESS) {
-		(void)problem_set(problem, ERR_DENIED, "you may not use the socket of tokend, %s", path);
-		problem_hint(problem, "sudo usermod -aG tokend \"$USER\", then log in again");
-		return ERR_DENIED;
-	}
+	if (err == ERR_DENIED || err == ERR_FILE_ACCESS)
+		return explain_denied(problem, path);
 	return problem_set(problem, err, "cannot connect to tokend on %s: %s", path, err_info(err)->text);
 }
 
@@ -98,21 +179,39 @@ static const char *usual_hint(enum err err)
 	return "";
 }
 
-/* What the daemon said for itself, or what the error's row says. */
-static void explain_reply(struct problem *problem, enum err err, const json_t *reply)
+/* Which key was asked for is known here, and the daemon says the same of one that is denied and one that is not there. */
+static void name_key(struct problem *problem, enum err err, const char *key)
+{
+	if (strcmp(problem->message, err_info(err)->text) != 0)
+		return;
+	if (err == ERR_DENIED)
+		(void)snprintf(problem->message, sizeof(problem->message), "%s: %s", err_info(err)->text,
+		               key);
+	else if (err == ERR_NO_KEY)
+		(void)snprintf(problem->message, sizeof(problem->message), "there is no key %s", key);
+}
+
+/* What the daemon said for itself, or what the error's row says. key: of the question, or "". */
+static void explain_reply(struct problem *problem, enum err err, const char *key, const json_t *reply)
 {
 	const char *message = json_string_member(reply, "message");
 	const char *hint = json_string_member(reply, "hint");
 
 	(void)problem_set(problem, err, "%s", message ? message : err_info(err)->text);
 	problem_hint(problem, "%s", hint ? hint : usual_hint(err));
+	if (key[0])
+		name_key(problem, err, key);
 }
 
 enum err daemon_call(struct daemon *daemon, const char *method, json_t *parameters, int deadline_ms,
                      struct problem *problem, json_t **ret_reply)
 {
+	const char *name = json_string_member(parameters, "key");
+	char key[KEY_NAME_MAX + 1];
 	enum err err = daemon_connect(daemon, problem);
 
+	name = name ? name : json_string_member(parameters, "name"); /* of one that is to be made */
+	(void)snprintf(key, sizeof(key), "%s", name ? name : "");
 	*ret_reply = NULL;
 	if (err) {
 		json_decref(parameters);
@@ -121,9 +220,16 @@ enum err daemon_call(struct daemon *daemon, const char *method, json_t *paramete
 	err = control_call(daemon->control, method, parameters, deadline_ms, ret_reply);
 	if (err == ERR_NO_DAEMON) {
 		(void)problem_set(problem, err, "tokend ended before it answered");
-		problem_hint(problem, "journalctl -u tokend -e says why; sudo systemctl start tokend");
+		if (getenv("TOKEND_RUNTIME_DIR"))
+			problem_hint(
+			        problem,
+			        "tools/try   starts the trial again; tokend.log in its directory says why "
+			        "it ended");
+		else
+			problem_hint(problem,
+			             "journalctl -u tokend -e   says why; sudo systemctl start tokend");
 	} else if (err) {
-		explain_reply(problem, err, *ret_reply);
+		explain_reply(problem, err, key, *ret_reply);
 	}
 	return err;
 }
@@ -239,6 +345,16 @@ const char *daemon_box_key_for(const json_t *tokens, const json_t *key)
 	return NULL;
 }
 
+enum err daemon_pin_check(struct daemon *daemon, const char *box_key, struct problem *problem)
+{
+	CLEANUP(json_decrefp) json_t *tokens = NULL;
+	struct problem ignored = { 0 };
+
+	if (daemon_call(daemon, "GetTokens", NULL, DAEMON_TOKEN_DEADLINE_MS, &ignored, &tokens))
+		return OK;
+	return token_pin_check(token_of_box_key(tokens, box_key), problem);
+}
+
 static void explain_wrong_pin(struct problem *problem, const json_t *reply, const char *key)
 {
 	json_int_t left = json_integer_member(reply, "triesLeft", -1);
@@ -326,16 +442,28 @@ static enum err question_make(const struct daemon_unwrap *unwrap, struct questio
 	return json_array_size(question->stanzas) ? OK : ERR_NO_MATCH;
 }
 
+/* A recipient of another kind than tokens hold keys of, or what is none: then its stanzas decide, as in an age file. */
+static bool names_key(struct bytes line)
+{
+	CLEANUP(recipient_done) struct recipient recipient = { 0 };
+	struct bytes what;
+
+	return recipient_parse(line, &recipient, &what) == OK;
+}
+
 static json_t *question_parameters(const struct daemon_unwrap *unwrap, const struct question *question)
 {
-	json_t *parameters = json_pack("{s:O}", "stanzas", question->stanzas);
+	CLEANUP(json_decrefp) json_t *parameters = json_pack("{s:O}", "stanzas", question->stanzas);
+	const char *line = (const char *)unwrap->recipient.data;
 
-	if (parameters && unwrap->key &&
-	    json_object_set_new(parameters, "key", json_string(unwrap->key)) < 0) {
-		json_decref(parameters);
+	if (!parameters)
 		return NULL;
-	}
-	return parameters;
+	if (unwrap->key && json_object_set_new(parameters, "key", json_string(unwrap->key)) < 0)
+		return NULL;
+	if (names_key(unwrap->recipient) &&
+	    json_object_set_new(parameters, "recipient", json_stringn(line, unwrap->recipient.len)) < 0)
+		return NULL;
+	return TAKE(parameters);
 }
 
 static enum err question_ask(struct daemon *daemon, const struct daemon_unwrap *unwrap,
@@ -358,15 +486,15 @@ static enum err unlock_asking(struct daemon *daemon, const struct daemon_unwrap 
 	const char *box_key = json_string_member(refused, "boxKey");
 	CLEANUP(secret_freep) struct secret *pin = NULL;
 	CLEANUP(json_decrefp) json_t *reply = NULL;
-	enum err err = ERR_PIN_NEEDED;
+	enum err err = daemon_pin_check(daemon, box_key, problem);
 
+	if (err)
+		return err;
+	err = ERR_PIN_NEEDED;
 	if (unwrap->ask && box_key && key)
 		err = unwrap->ask(unwrap->ask_context, name ? name : key, &pin);
-	if (err == ERR_PIN_NEEDED) {
-		(void)problem_set(problem, err, "the key %s is locked and needs its PIN",
-		                  name ? name : "for this");
-		problem_hint(problem, "tokenctl unlock %s", name ? name : "");
-	}
+	if (err == ERR_PIN_NEEDED && name)
+		problem_hint(problem, "tokenctl unlock %s", name);
 	if (err)
 		return err;
 	err = daemon_unlock(daemon, key, box_key, pin, 0, problem, &reply);

@@ -46,11 +46,15 @@ MUST_CHECK enum err daemon_unlock(struct daemon *daemon, const char *key, const 
                                   const struct secret *pin, unsigned seconds, struct problem *problem,
                                   json_t **ret_reply);
 
+/* Would the token with that box key try a PIN? For those who are about to ask somebody for one. ERR_NO_TOKEN, ERR_PIN_LOCKED; OK when it cannot be found out. */
+MUST_CHECK enum err daemon_pin_check(struct daemon *daemon, const char *box_key, struct problem *problem);
+
 /* Asks somebody for the PIN of the key named. ERR_PIN_NEEDED when nobody can answer. */
 typedef enum err (*daemon_ask_pin)(void *context, const char *key_name, struct secret **ret_pin);
 
 struct daemon_unwrap {
 	const char *key; /* name or id; NULL: any key that the caller may use */
+	struct bytes recipient; /* the line of whom the stanzas are for; empty: not known */
 	const struct age_stanza *stanzas; /* those of types that no token opens are not sent */
 	size_t stanza_count;
 	daemon_ask_pin ask; /* NULL: nobody can be asked */

@@ -14,9 +14,10 @@
 
 #include "cli/audit_log.h"
 #include "cli/facts.h"
+#include "cli/policy_files.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
-#include "cli/where.h"
+#include "tokend/text.h"
 
 #define FINDINGS_MAX 128U
 #define DEVICE "/dev/tpmrm0"
@@ -37,7 +38,7 @@ struct finding {
 
 struct examination {
 	struct daemon *daemon;
-	struct where where; /* where.status is NULL when there is no daemon */
+	struct policy_files files; /* files.where.status is NULL when there is no daemon */
 	json_t *tokens, *keys; /* NULL when there is no daemon, or it may not be asked */
 	struct finding *findings;
 	size_t count;
@@ -68,7 +69,7 @@ static void find(struct examination *examination, enum severity severity, const 
 
 static const char *status_text(const struct examination *examination, const char *name)
 {
-	const char *text = json_string_member(examination->where.status, name);
+	const char *text = json_string_member(examination->files.where.status, name);
 
 	return text ? text : "?";
 }
@@ -96,9 +97,9 @@ static void check_daemon(struct examination *examination)
 
 static void check_memory(struct examination *examination)
 {
-	if (!examination->where.status)
+	if (!examination->files.where.status)
 		return;
-	if (json_boolean_member(examination->where.status, "memoryLocked"))
+	if (json_boolean_member(examination->files.where.status, "memoryLocked"))
 		find(examination, SEVERITY_OK, "memory", "", "all of tokend's memory is locked");
 	else
 		find(examination, SEVERITY_NOTE, "memory",
@@ -106,22 +107,76 @@ static void check_memory(struct examination *examination)
 		     "only the memory that holds secrets is locked");
 }
 
-static void check_policy(struct examination *examination)
+/* The configuration is read with the policy, and named in what is wrong with it. */
+static void report_reload(struct examination *examination, const char *problem)
 {
-	const char *problem = json_string_member(examination->where.status, "policyProblem");
-	long long count = (long long)json_integer_member(examination->where.status, "policyRules", 0);
+	const char *configuration = status_text(examination, "configuration");
+	size_t len = strlen(configuration);
+	char next[PROBLEM_TEXT_MAX] = "tokenctl policy check", reload[64];
 
-	if (!examination->where.status)
-		return;
-	if (problem)
-		find(examination, SEVERITY_PROBLEM, "policy", "tokenctl policy check",
-		     "the last reload failed and the policy from before is in force: %s", problem);
-	else if (where_is_built_in(&examination->where, status_text(examination, "policyDigest")))
+	where_reload_command(&examination->files.where, reload, sizeof(reload));
+	if (strncmp(problem, configuration, len) == 0 && problem[len] == ':')
+		(void)snprintf(next, sizeof(next), "man 5 tokend.conf; mend %s, then %s", configuration,
+		               reload);
+	find(examination, SEVERITY_PROBLEM, "policy", next,
+	     "the last reload failed and what was loaded before is in force: %s", problem);
+}
+
+static void report_policy(struct examination *examination)
+{
+	const struct where *where = &examination->files.where;
+	long long count = (long long)json_integer_member(where->status, "policyRules", 0);
+
+	if (where_is_built_in(where, status_text(examination, "policyDigest")))
 		find(examination, SEVERITY_OK, "policy", "", "built-in policy (no rules in %s)",
 		     status_text(examination, "policyDirectory"));
 	else
 		find(examination, SEVERITY_OK, "policy", "", "%lld %s from %s", count,
 		     count == 1 ? "rule" : "rules", status_text(examination, "policyDirectory"));
+}
+
+static void report_warnings(struct examination *examination)
+{
+	struct bytes rest = bytes_of_string(policy_warnings(examination->files.policy)), line;
+
+	while (text_next_line(&rest, &line))
+		find(examination, SEVERITY_WARNING, "policy", "tokenctl policy check", "%.*s", (int)line.len,
+		     (const char *)line.data);
+}
+
+/* Whoever may not read the files learns of them what the daemon says. */
+static void check_files(struct examination *examination, bool reload_failed)
+{
+	struct policy_files *files = &examination->files;
+	struct problem problem = { 0 };
+	char reload[64];
+	enum err err;
+
+	files->path = files->where.policy_directory;
+	err = files->path[0] ? policy_files_load(files, &problem) : ERR_NO_FILE;
+	where_reload_command(&files->where, reload, sizeof(reload));
+	if (err == ERR_BAD_CONFIG && !reload_failed)
+		find(examination, SEVERITY_WARNING, "policy", "tokenctl policy check",
+		     "the policy would not load again: %s", problem.message);
+	if (err)
+		return;
+	if (policy_files_outdated(files) && !reload_failed)
+		find(examination, SEVERITY_WARNING, "policy", reload,
+		     "the rules in %s are not those that tokend has loaded", files->path);
+	report_warnings(examination);
+}
+
+static void check_policy(struct examination *examination)
+{
+	const char *problem = json_string_member(examination->files.where.status, "policyProblem");
+
+	if (!examination->files.where.status)
+		return;
+	if (problem)
+		report_reload(examination, problem);
+	else
+		report_policy(examination);
+	check_files(examination, problem != NULL);
 }
 
 static void report_chain(struct examination *examination, const struct verification *result)
@@ -133,15 +188,27 @@ static void report_chain(struct examination *examination, const struct verificat
 		     "the audit log %s is damaged at record %llu: %s", path, result->bad_sequence,
 		     result->reason);
 	else
-		find(examination, SEVERITY_OK, "audit", "", "%llu records in %s, the chain is whole",
-		     result->lines, path);
+		find(examination, SEVERITY_OK, "audit", "", "%llu record%s in %s, the chain is whole",
+		     result->lines, PLURAL(result->lines), path);
+}
+
+/* The chain of a log that took another's place is whole. */
+static void report_replaced(struct examination *examination, const struct verification *result)
+{
+	if (result->replaced)
+		find(examination, SEVERITY_WARNING, "audit",
+		     "tokenctl audit verify --head HEAD   compares with a head that you have kept",
+		     "another audit log was in the place of this one: record %llu says that it was replaced, "
+		     "cut off "
+		     "or written to while tokend was down",
+		     result->replaced);
 }
 
 static void check_chain(struct examination *examination)
 {
 	const char *path = status_text(examination, "auditFile");
 	const struct audit_known known = {
-		.records = (long long)json_integer_member(examination->where.status, "auditRecords", 0),
+		.records = (long long)json_integer_member(examination->files.where.status, "auditRecords", 0),
 	};
 	CLEANUP(fclosep) FILE *file = NULL;
 	struct problem problem = { 0 };
@@ -150,23 +217,25 @@ static void check_chain(struct examination *examination)
 
 	if (!err)
 		err = audit_log_verify(file, path, &known, &problem, &result);
-	if (!err)
+	if (!err) {
 		report_chain(examination, &result);
-	else if (err == ERR_NO_FILE)
+		report_replaced(examination, &result);
+	} else if (err == ERR_NO_FILE)
 		find(examination, SEVERITY_WARNING, "audit",
 		     "sudo systemctl restart tokend   begins a new log",
-		     "the audit log %s is missing, though tokend wrote %lld records", path, known.records);
+		     "the audit log %s is missing, though tokend wrote %lld record%s", path, known.records,
+		     PLURAL(known.records));
 	else
 		find(examination, SEVERITY_NOTE, "audit", "sudo tokenctl audit verify",
-		     "%lld records in the audit log, not checked: %s", known.records,
+		     "%lld record%s in the audit log, not checked: %s", known.records, PLURAL(known.records),
 		     problem_text(&problem, err));
 }
 
 static void check_audit(struct examination *examination)
 {
-	if (!examination->where.status)
+	if (!examination->files.where.status)
 		return;
-	if (json_boolean_member(examination->where.status, "auditWorks"))
+	if (json_boolean_member(examination->files.where.status, "auditWorks"))
 		check_chain(examination);
 	else
 		find(examination, SEVERITY_PROBLEM, "audit", "df -h; journalctl -u tokend -e",
@@ -178,8 +247,9 @@ static void check_token(struct examination *examination, const json_t *token)
 {
 	const char *uri = json_string_member(token, "uri");
 	const char *problem = json_string_member(token, "problem");
-	char hint[PROBLEM_TEXT_MAX], absence[PROBLEM_TEXT_MAX];
+	char hint[PROBLEM_TEXT_MAX], absence[PROBLEM_TEXT_MAX], tries[PROBLEM_TEXT_MAX];
 
+	token_tries_hint(token, tries, sizeof(tries));
 	token_hint(token, hint, sizeof(hint));
 	token_absence(token, absence, sizeof(absence));
 	uri = uri ? uri : "?";
@@ -195,7 +265,7 @@ static void check_token(struct examination *examination, const json_t *token)
 		find(examination, SEVERITY_WARNING, "token", "token tpm:device:" DEVICE " in tokend.conf",
 		     "%s is a SIMULATION: whoever is root here can read its keys", uri);
 	if (token_tries_used_up(token))
-		find(examination, SEVERITY_WARNING, "token", TRIES_USED_UP_HINT,
+		find(examination, SEVERITY_WARNING, "token", tries,
 		     "wrong PINs have used up the tries of %s%s, so no PIN is tried; keys without one still "
 		     "work",
 		     uri, json_boolean_member(token, "inLockout") ? ", which is in lockout" : "");
@@ -245,7 +315,7 @@ static void check_keys(struct examination *examination)
 
 static void check_state(struct examination *examination)
 {
-	const char *path = json_string_member(examination->where.status, "stateDirectory");
+	const char *path = json_string_member(examination->files.where.status, "stateDirectory");
 	char next[PROBLEM_TEXT_MAX];
 	struct stat status;
 
@@ -345,7 +415,7 @@ static void check_device(struct examination *examination)
 	const struct group *group;
 	char next[PROBLEM_TEXT_MAX];
 	struct stat status;
-	bool ours = json_integer_member(examination->where.status, "uid", (json_int_t)getuid()) ==
+	bool ours = json_integer_member(examination->files.where.status, "uid", (json_int_t)getuid()) ==
 	            (json_int_t)getuid();
 
 	if (stat(DEVICE, &status) < 0 || !ours || access(DEVICE, R_OK | W_OK) == 0)
@@ -353,7 +423,7 @@ static void check_device(struct examination *examination)
 	group = getgrgid(status.st_gid);
 	(void)snprintf(next, sizeof(next), "sudo usermod -aG %s \"$USER\", then log in again",
 	               group ? group->gr_name : "tss");
-	find(examination, examination->where.status ? SEVERITY_NOTE : SEVERITY_WARNING, "device", next,
+	find(examination, examination->files.where.status ? SEVERITY_NOTE : SEVERITY_WARNING, "device", next,
 	     "you may not use %s, so a tokend that you run yourself cannot either", DEVICE);
 }
 
@@ -368,12 +438,13 @@ static void examine(struct examination *examination)
 {
 	struct problem ignored = { 0 };
 
-	where_find(examination->daemon, &examination->where);
-	if (examination->where.status) {
+	where_find(examination->daemon, &examination->files.where);
+	if (examination->files.where.status) {
 		if (tokens_get(examination->daemon, &ignored, &examination->tokens))
 			examination->tokens = NULL;
 		if (keys_get(examination->daemon, NULL, &ignored, &examination->keys))
 			examination->keys = NULL;
+		keys_mark_absent(examination->keys, examination->tokens);
 	}
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
 		checks[i](examination);
@@ -467,7 +538,7 @@ static enum err run(struct invocation *invocation)
 		print_findings(&examination);
 	if (!err)
 		err = conclude(&examination, &invocation->problem);
-	where_done(&examination.where);
+	policy_files_done(&examination.files);
 	json_decref(examination.tokens);
 	json_decref(examination.keys);
 	free(examination.findings);

@@ -7,6 +7,7 @@
 #include "cli/input.h"
 #include "cli/facts.h"
 #include "cli/output.h"
+#include "cli/sops_encrypt.h"
 #include "cli/terminal.h"
 #include "cli/verb.h"
 #include "cli/verbs.h"
@@ -87,8 +88,11 @@ static enum err add_passphrase(struct encryption *encryption)
 		return problem_set(problem, ERR_PIN_NEEDED,
 		                   "a passphrase is asked for on a terminal, and there is none");
 	err = terminal_read_secret_twice("Passphrase: ", "The same again: ", &passphrase);
-	if (err == ERR_USAGE)
-		return problem_set(problem, err, "the two passphrases differ");
+	if (err == ERR_USAGE) {
+		(void)problem_set(problem, err, "the two passphrases differ");
+		problem_hint(problem, "the same command asks again");
+		return err;
+	}
 	if (err)
 		return problem_set(problem, err, "no passphrase was given");
 	return recipients_add_passphrase(passphrase, &encryption->recipients);
@@ -180,11 +184,24 @@ static enum err encrypt_stream(struct encryption *encryption, int input, const c
 	return err;
 }
 
-static enum err run(struct invocation *invocation)
+static bool names_recipients(const struct options *options)
 {
+	return options_given(options, "recipient") || options_given(options, "recipients-file") ||
+	       options_given(options, "identity") || options_given(options, "key");
+}
+
+static enum err encrypt_sops(struct encryption *encryption, const char *path)
+{
+	enum err err =
+	        names_recipients(&encryption->invocation->options) ? gather_recipients(encryption) : OK;
+
+	return err ? err : sops_encrypt_file(encryption->invocation, path, &encryption->recipients);
+}
+
+static enum err encrypt_age(struct encryption *encryption, const char *path)
+{
+	struct invocation *invocation = encryption->invocation;
 	const struct options *options = &invocation->options;
-	const char *path = options->argument_count ? options->arguments[0] : NULL;
-	struct encryption encryption = { .invocation = invocation };
 	CLEANUP(input_closep) int input = -1;
 	CLEANUP(output_freep) struct output *output = NULL;
 	enum err err = input_open(path, &invocation->problem, &input);
@@ -195,9 +212,20 @@ static enum err run(struct invocation *invocation)
 	if (!err)
 		err = check_terminal(invocation, output);
 	if (!err)
-		err = gather_recipients(&encryption);
+		err = gather_recipients(encryption);
+	return err ? err : encrypt_stream(encryption, input, path, output);
+}
+
+static enum err run(struct invocation *invocation)
+{
+	const struct options *options = &invocation->options;
+	const char *path = options->argument_count ? options->arguments[0] : NULL;
+	struct encryption encryption = { .invocation = invocation };
+	bool sops;
+	enum err err = sops_encrypt_is_meant(invocation, path, names_recipients(options), &sops);
+
 	if (!err)
-		err = encrypt_stream(&encryption, input, path, output);
+		err = sops ? encrypt_sops(&encryption, path) : encrypt_age(&encryption, path);
 	(void)age_writer_free(encryption.writer);
 	recipients_done(&encryption.recipients);
 	return err;
@@ -211,6 +239,19 @@ static const struct option_row rows[] = {
 	{ 'p', "passphrase", NULL, "encrypt with a passphrase, asked for on the terminal", false },
 	{ 'o', "output", "FILE", "write here; the file appears only when it is complete", false },
 	{ 'a', "armor", NULL, "write text instead of binary data", false },
+	{ 0, "sops", NULL, "write a SOPS file: the values are encrypted, and the names stay legible", false },
+	{ 0, "in-place", NULL, "write it in the file's own place", false },
+	{ 0, "input-type", "yaml|json|dotenv|ini|binary", "of the plain file, whatever its name (SOPS)",
+	  false },
+	{ 0, "encrypted-suffix", "SUFFIX", "encrypt only what is under a key that ends so (SOPS)", false },
+	{ 0, "unencrypted-suffix", "SUFFIX", "encrypt all but that; _unencrypted, when nothing is said",
+	  false },
+	{ 0, "encrypted-regex", "PATTERN", "encrypt only what is under a key that matches (SOPS)", false },
+	{ 0, "unencrypted-regex", "PATTERN", "encrypt all but that", false },
+	{ 0, "encrypted-comment-regex", "PATTERN",
+	  "encrypt only what a matching comment stands before (SOPS)", false },
+	{ 0, "unencrypted-comment-regex", "PATTERN", "encrypt all but that", false },
+	{ 0, "mac-only-encrypted", NULL, "leave clear values out of the MAC (SOPS)", false },
 	{ 'e', "encrypt", NULL, "for those who are used to age", false },
 	OPTIONS_END,
 };
@@ -219,11 +260,18 @@ const struct verb encrypt_verb = {
 	.name = "encrypt",
 	.arguments = "[FILE]",
 	.arguments_max = 1,
-	.summary = "Encrypts to recipients as age does",
+	.summary = "Encrypts to recipients as age does, or makes a SOPS file",
 	.details = "-r, -R, -i, -p, -a and -o mean what they mean for age. Without a FILE standard input is "
-	           "read.",
+	           "read.\n"
+	           "With --sops, or another option that is SOPS', and where no recipient is given and a rule "
+	           "of\n"
+	           ".sops.yaml covers the file, it becomes a SOPS file: order, comments and formatting stay. "
+	           "What the\n"
+	           "options say wins over .sops.yaml.",
 	.example = "  tokenctl encrypt --key host -o secret.age secret.txt\n"
-	           "  tokenctl encrypt -r age1... -r age1tag1... -a < secret.txt",
+	           "  tokenctl encrypt -r age1... -r age1tag1... -a < secret.txt\n"
+	           "  tokenctl encrypt --sops --key host -o secrets.enc.yaml secrets.yaml\n"
+	           "  tokenctl encrypt --in-place secrets.yaml      # to those whom .sops.yaml names",
 	.options = rows,
 	.run = run,
 };

@@ -30,6 +30,7 @@ struct enrolment {
 	const json_t *token; /* borrowed from tokens */
 	json_t *key; /* what was made */
 	bool proven;
+	bool may_not_use; /* the policy lets the caller make the key, and not unwrap with it */
 };
 
 static void enrolment_done(struct enrolment *enrolment)
@@ -227,6 +228,7 @@ static enum err no_token(struct enrolment *enrolment, const char *uri, const jso
 static enum err check_token(struct enrolment *enrolment, const json_t *token)
 {
 	struct problem *problem = problem_of(enrolment);
+	char hint[PROBLEM_TEXT_MAX];
 
 	if (token_tries_used_up(token) && enrolment->class != KEY_CLASS_BOOT) {
 		(void)problem_set(
@@ -234,7 +236,8 @@ static enum err check_token(struct enrolment *enrolment, const json_t *token)
 		        "wrong PINs have used up the tries of %s, so a key with a PIN cannot be made "
 		        "now",
 		        json_string_member(token, "uri"));
-		problem_hint(problem, "%s", TRIES_USED_UP_HINT);
+		token_tries_hint(token, hint, sizeof(hint));
+		problem_hint(problem, "%s", hint);
 		return ERR_PIN_LOCKED;
 	}
 	enrolment->token = token;
@@ -434,6 +437,11 @@ static enum err prove(struct enrolment *enrolment)
 	enrolment->proven = !err;
 	if (!err)
 		return OK;
+	/* Who makes keys for others may well not use them; but a file that is to be removed for the proof stays. */
+	enrolment->may_not_use =
+	        err == ERR_DENIED && !options_given(&enrolment->invocation->options, "shred");
+	if (enrolment->may_not_use)
+		return OK;
 	(void)problem_set(problem, err, "the key %s was made, but could not be proven to work: %s",
 	                  enrolment->name, problem_text(&why, err));
 	problem_hint(problem, "%s%s", why.hint[0] ? why.hint : "tokenctl doctor",
@@ -446,9 +454,13 @@ static enum err prove(struct enrolment *enrolment)
 static void print_next(const struct enrolment *enrolment, const char *recipient)
 {
 	const char *name = enrolment->name;
+	bool pin = enrolment->class != KEY_CLASS_BOOT;
 
 	(void)printf("\nrecipient\n  %s\n\nnext\n", recipient);
 	(void)printf("  tokenctl encrypt --key %s -o secret.age secret.txt\n", name);
+	if (pin)
+		(void)printf("  tokenctl unlock %s   (asks for the PIN; %s)\n", name,
+		             enrolment->class == KEY_CLASS_ADMIN ? "for one use" : "for a time");
 	(void)printf("  tokenctl decrypt secret.age\n");
 	(void)printf("  age -d -i <(tokenctl identity %s) secret.age\n", name);
 	(void)printf("  .sops.yaml:\n    creation_rules:\n      - age: %s\n", recipient);
@@ -498,7 +510,11 @@ static enum err report(const struct enrolment *enrolment, bool shredded)
 	             json_boolean_member(enrolment->token, "simulation")
 	                     ? ", a SIMULATION: it protects against nobody who is root here"
 	                     : "");
-	if (enrolment->proven)
+	if (enrolment->may_not_use)
+		(void)printf("not proven: the policy lets you make this key, but not unwrap with it\n"
+		             "  tokenctl policy explain --key %s --op unwrap   says why\n",
+		             enrolment->name);
+	else if (enrolment->proven)
 		(void)printf("proven: what was encrypted to it came back through tokend\n");
 	else
 		(void)printf(

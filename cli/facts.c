@@ -64,73 +64,28 @@ bool key_has_pin(const json_t *key)
 	return json_integer_member(key, "unlocked", -1) >= 0;
 }
 
-bool token_tries_used_up(const json_t *token)
+/* What the broker knows is that the token's helper runs. */
+static void mark_absent(json_t *key, const json_t *tokens)
 {
-	return json_boolean_member(token, "present") && (json_boolean_member(token, "inLockout") ||
-	                                                 json_integer_member(token, "pinTriesLeft", -1) == 0);
-}
+	const json_t *slots = json_object_get(key, "slots");
+	bool usable = false;
 
-const char *token_state_text(const json_t *token)
-{
-	bool simulation = json_boolean_member(token, "simulation");
+	for (size_t i = 0; i < json_array_size(slots); i++) {
+		json_t *slot = json_array_get(slots, i);
+		const json_t *token = token_of_uri(tokens, json_string_member(slot, "token"));
 
-	if (!json_boolean_member(token, "present"))
-		return "absent";
-	if (json_boolean_member(token, "inLockout"))
-		return simulation ? "in lockout, SIMULATION" : "in lockout";
-	if (token_tries_used_up(token))
-		return simulation ? "PIN tries used up, SIMULATION" : "PIN tries used up";
-	return simulation ? "present, SIMULATION" : "present";
-}
-
-#define DEVICE_SCHEME "tpm:device:"
-
-void token_absence(const json_t *token, char *text, size_t len)
-{
-	const char *reason = json_string_member(token, "problem");
-
-	if (reason && strcmp(reason, err_info(ERR_NO_TOKEN)->text) != 0)
-		(void)snprintf(text, len, "cannot be used: %s", reason);
-	else
-		(void)snprintf(text, len, "is not there");
-}
-
-void token_hint(const json_t *token, char *text, size_t len)
-{
-	const char *uri = json_string_member(token, "uri");
-	const char *hint = json_string_member(token, "hint");
-	size_t scheme = strlen(DEVICE_SCHEME);
-
-	if (!json_boolean_member(token, "present") && uri && strncmp(uri, DEVICE_SCHEME, scheme) == 0)
-		(void)snprintf(text, len, "ls -l %s; id tokend-tpm", uri + scheme);
-	else if (!hint && token_tries_used_up(token))
-		(void)snprintf(text, len, "%s", TRIES_USED_UP_HINT);
-	else
-		(void)snprintf(text, len, "%s", hint ? hint : "");
-}
-
-void duration_text(json_int_t seconds, char *text, size_t len)
-{
-	if (seconds < 120)
-		(void)snprintf(text, len, "%llds", (long long)seconds);
-	else if (seconds < 7200)
-		(void)snprintf(text, len, "%lldm", (long long)seconds / 60);
-	else
-		(void)snprintf(text, len, "%lldh", (long long)seconds / 3600);
-}
-
-static const json_t *token_of_uri(const json_t *tokens, const char *uri)
-{
-	const json_t *list = json_object_get(tokens, "tokens");
-
-	for (size_t i = 0; uri && i < json_array_size(list); i++) {
-		const json_t *token = json_array_get(list, i);
-		const char *own = json_string_member(token, "uri");
-
-		if (own && strcmp(own, uri) == 0)
-			return token;
+		if (token && !json_boolean_member(token, "present"))
+			(void)json_object_set_new(slot, "present", json_false());
+		usable = usable || json_boolean_member(slot, "present");
 	}
-	return NULL;
+	if (!usable)
+		(void)json_object_set_new(key, "usable", json_false());
+}
+
+void keys_mark_absent(const json_t *keys, const json_t *tokens)
+{
+	for (size_t i = 0; i < json_array_size(keys); i++)
+		mark_absent(json_array_get(keys, i), tokens);
 }
 
 /* Where one of several is there, that one. */
@@ -332,8 +287,7 @@ void tokens_print_problems(const json_t *tokens)
 		char hint[PROBLEM_TEXT_MAX];
 
 		if (!problem && token_tries_used_up(token))
-			problem = "wrong PINs have used up its tries, so no PIN is tried; keys without one "
-			          "still work";
+			problem = TRIES_USED_UP;
 		if (problem)
 			(void)printf("%s: %s\n", uri ? uri : "token", problem);
 		token_hint(token, hint, sizeof(hint));

@@ -7,6 +7,7 @@
 
 #include "cli/daemon.h"
 #include "cli/table.h"
+#include "cli/token_facts.h"
 
 /* GetKeys: an array, with exactly one element when name is given (else ERR_NO_KEY, ERR_DENIED). A new reference. */
 MUST_CHECK enum err keys_get(struct daemon *daemon, const char *name, struct problem *problem,
@@ -23,29 +24,11 @@ MUST_CHECK enum err key_argument_check(const char *name, struct problem *problem
 
 bool key_has_pin(const json_t *key);
 
-/* No PIN is tried on it any more: in lockout, or tokend keeps the last tries back. */
-bool token_tries_used_up(const json_t *token);
-
-/* What helps then. */
-#define TRIES_USED_UP_HINT                                                                                   \
-	"tpm2_dictionarylockout --clear-lockout   by whoever has the TPM's lockout authorisation; or wait: " \
-	"it "                                                                                                \
-	"forgives one wrong PIN after its recovery time (man tokenctl, PINS)"
-
-/* "present", "in lockout", "PIN tries used up", "absent"; with "SIMULATION" where it is one. Static. */
-const char *token_state_text(const json_t *token);
-
-/* Of a token that cannot be used: "is not there", or "cannot be used: " and why. */
-void token_absence(const json_t *token, char *text, size_t len);
-
-/* What to type about a token that is not there, or is not well; "" when nothing is to be done. */
-void token_hint(const json_t *token, char *text, size_t len);
+/* Calls keys absent whose tokens (GetTokens) are: GetKeys says whether a token's helper runs, which asks no device. */
+void keys_mark_absent(const json_t *keys, const json_t *tokens);
 
 /* "no PIN", "locked", "open for 12m", "open for one use": what a key wants. tokens (GetTokens, or NULL) tells whether its PIN would be tried at all. */
 void key_lock_text(const json_t *key, const json_t *tokens, char *text, size_t len);
-
-/* "45s", "12m", "3h" */
-void duration_text(json_int_t seconds, char *text, size_t len);
 
 /* Fills a table with a line per key, or per token, under a heading. A token is shown by as much of its URI as distinguishes it where keys are listed, or when brief. tokens:
  * GetTokens, or NULL when it was not asked. */

@@ -7,28 +7,22 @@
 #include <sys/stat.h>
 
 #include "cli/input.h"
+#include "cli/shown.h"
 #include "cli/terminal.h"
 #include "formats/age_file.h"
 #include "formats/armor.h"
+#include "formats/text.h"
 
 #define PIPE_LIMIT (64U << 10) /* what is read from a pipe, whose length nobody knows */
 #define MAX_WORK_FACTOR 22U
 
 static enum err read_to_end(int fd, struct buf *buf, const char *path, struct problem *problem)
 {
-	for (;;) {
-		size_t room = buf_room(buf), len = 0;
-		enum err err;
+	enum err err = input_read(fd, path, buf, problem);
 
-		if (room == 0)
-			return problem_set(problem, ERR_USAGE,
-			                   "%s is longer than is sensible for such a file", path);
-		err = buf_read_fd(buf, fd, room < PIPE_LIMIT ? room : PIPE_LIMIT, &len);
-		if (err)
-			return problem_errno(problem, errno, "cannot read", path);
-		if (len == 0)
-			return OK;
-	}
+	return err == ERR_BUSY ? problem_set(problem, ERR_USAGE,
+	                                     "%s is longer than is sensible for such a file", path)
+	                       : err;
 }
 
 /* The whole of path, in locked memory of about its size. */
@@ -78,13 +72,6 @@ static bool is_comment(struct bytes line)
 	return line.len == 0 || line.data[0] == '#';
 }
 
-static bool begins_with(struct bytes text, const char *prefix)
-{
-	size_t len = strlen(prefix);
-
-	return text.len >= len && memcmp(text.data, prefix, len) == 0;
-}
-
 static enum err unsupported(struct problem *problem, const char *path, unsigned number, struct bytes what)
 {
 	return problem_set(problem, ERR_UNSUPPORTED, "%s:%u: %.*s is not supported yet", path, number,
@@ -107,7 +94,7 @@ static enum err add_identity(struct identities *identities, struct bytes line, c
 	identities->items = items;
 	memset(&items[identities->count], 0, sizeof(*items));
 	err = identity_parse(line, &items[identities->count], &what);
-	if (err == ERR_UNSUPPORTED && identities->leave_plugins && begins_with(line, "AGE-PLUGIN-")) {
+	if (err == ERR_UNSUPPORTED && identities->leave_plugins && bytes_begin_with(line, "AGE-PLUGIN-")) {
 		identities->plugins_left++;
 		return OK;
 	}
@@ -127,7 +114,7 @@ static enum err identities_parse(struct bytes text, const char *path, struct pro
 	size_t before = identities->count + identities->plugins_left;
 	unsigned number = 0;
 
-	if (begins_with(text, "-----BEGIN") && !armor_looks_like(text))
+	if (bytes_begin_with(text, "-----BEGIN") && !armor_looks_like(text))
 		return problem_set(problem, ERR_UNSUPPORTED, "%s: ssh keys are not supported yet", path);
 	while (next_line(&text, &line)) {
 		enum err err;
@@ -172,14 +159,50 @@ static enum err decrypt_with_passphrase(struct bytes text, struct identity *pass
 	return err;
 }
 
+/* Its header has a stanza for a passphrase; the callback gets no key, so that nothing is opened. */
+static enum err look_for_passphrase(void *context, const struct age_header *header,
+                                    struct secret **ret_file_key)
+{
+	bool *found = context;
+
+	(void)ret_file_key;
+	*found = age_header_has_passphrase(header);
+	return *found ? ERR_NO_MATCH : ERR_NO_KEY;
+}
+
+static enum err check_is_for_passphrase(struct bytes text, const char *path, struct problem *problem)
+{
+	CLEANUP(age_reader_freep) struct age_reader *reader = NULL;
+	CLEANUP(buf_freep) struct buf *nothing = NULL;
+	char quoted[SHOWN_QUOTED_MAX];
+	bool found = false;
+	enum err err = buf_new(1, &nothing);
+
+	if (!err)
+		err = age_reader_new(look_for_passphrase, &found, put_to_buf, nothing, &reader);
+	if (!err)
+		err = age_reader_push(reader, text);
+	if (!err)
+		err = age_reader_finish(reader);
+	if (err != ERR_NO_KEY)
+		return OK;
+	(void)problem_set(problem, ERR_USAGE, "%s is encrypted to keys, and not with a passphrase", path);
+	shown_quote(path, quoted);
+	problem_hint(problem, "tokenctl decrypt %s | tokenctl VERB -i - ...   when one of your keys opens it",
+	             quoted);
+	return ERR_USAGE;
+}
+
 static enum err identities_decrypt(struct bytes text, const char *path, struct problem *problem,
                                    struct identities *identities)
 {
 	struct identity passphrase = { .kind = IDENTITY_PASSPHRASE };
 	CLEANUP(buf_freep) struct buf *plain = NULL;
 	char prompt[512];
-	enum err err;
+	enum err err = check_is_for_passphrase(text, path, problem);
 
+	if (err)
+		return err;
 	(void)snprintf(prompt, sizeof(prompt), "Passphrase of the identity file %.200s: ", path);
 	err = terminal_read_secret(prompt, &passphrase.private_key);
 	if (err)
@@ -204,7 +227,7 @@ enum err identities_read(const char *path, struct problem *problem, struct ident
 
 	if (err)
 		return err;
-	if (begins_with(buf_bytes(buf), AGE_INTRO) || armor_looks_like(buf_bytes(buf)))
+	if (bytes_begin_with(buf_bytes(buf), AGE_INTRO) || armor_looks_like(buf_bytes(buf)))
 		return identities_decrypt(buf_bytes(buf), path, problem, identities);
 	return identities_parse(buf_bytes(buf), path, problem, identities);
 }
@@ -240,7 +263,7 @@ static enum err add_line(struct recipients *recipients, struct bytes line, const
 
 	if (err)
 		return err;
-	if (begins_with(line, "AGE-SECRET-KEY-"))
+	if (bytes_begin_with(line, "AGE-SECRET-KEY-"))
 		return problem_set(problem, ERR_USAGE,
 		                   "%sthis is a private key where a recipient is expected", where);
 	err = recipient_parse(line, recipient, &what);

@@ -9,6 +9,8 @@
 #include "common/cleanup.h"
 #include "common/secret.h"
 
+#define PIECE_LEN 65536U
+
 enum err input_open(const char *path, struct problem *problem, int *ret_fd)
 {
 	struct stat status;
@@ -101,4 +103,16 @@ enum err input_pump(int fd, const char *path, const struct input_receiver *recei
 			err = receiver->commit(receiver->context, (size_t)n);
 	}
 	return err;
+}
+
+enum err input_read(int fd, const char *path, struct buf *text, struct problem *problem)
+{
+	size_t len = 1;
+	enum err err = OK;
+
+	while (!err && len > 0)
+		err = buf_read_fd(text, fd, PIECE_LEN, &len);
+	return !err || err == ERR_BUSY || err == ERR_NOMEM
+	               ? err
+	               : problem_errno(problem, errno, "cannot read", input_name(path));
 }

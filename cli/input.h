@@ -1,11 +1,12 @@
 /*
  * Input
  *
- * Where the bytes of encrypt and decrypt come from: a file, or standard input. Pushed on piece by piece, never held as a whole.
+ * Where bytes come from: a file, or standard input. Those of encrypt and decrypt are pushed on piece by piece, never held as a whole; what is small is read at once.
  */
 #pragma once
 
 #include "cli/problem.h"
+#include "common/buf.h"
 #include "common/bytes.h"
 #include "common/err.h"
 
@@ -31,3 +32,7 @@ struct input_receiver {
 /* Reads fd to its end; an empty input gives one empty first piece. The first piece is wiped, for it may be plaintext. Errors of the receiver, and of reading (then problem has the sentence). */
 MUST_CHECK enum err input_pump(int fd, const char *path, const struct input_receiver *receiver,
                                struct problem *problem);
+
+/* Appends fd to its end to text, as far as text's limit goes. ERR_BUSY, without a sentence, when that is reached: only the caller knows what the input is too large for. ERR_NOMEM, and errors of
+ * reading (then problem has the sentence). */
+MUST_CHECK enum err input_read(int fd, const char *path, struct buf *text, struct problem *problem);

@@ -2,19 +2,8 @@
 #include "cli/facts.h"
 #include "cli/verbs.h"
 
-static bool any_has_pin(const json_t *keys)
+static enum err print_table(const json_t *keys, const json_t *tokens)
 {
-	bool any = false;
-
-	for (size_t i = 0; !any && i < json_array_size(keys); i++)
-		any = key_has_pin(json_array_get(keys, i));
-	return any;
-}
-
-static enum err print_table(struct invocation *invocation, const json_t *keys)
-{
-	CLEANUP(json_decrefp) json_t *tokens = NULL;
-	struct problem ignored = { 0 };
 	CLEANUP(table_freep) struct table *table = NULL;
 	enum err err;
 
@@ -22,9 +11,6 @@ static enum err print_table(struct invocation *invocation, const json_t *keys)
 		(void)puts("There is no key that you may see.\nhint: tokenctl enroll --name host");
 		return OK;
 	}
-	/* Only keys with a PIN depend on what the token says of its tries; the others are listed without asking a device. */
-	if (any_has_pin(keys) && tokens_get(&invocation->daemon, &ignored, &tokens))
-		tokens = NULL;
 	err = keys_table(keys, tokens, &table);
 	if (!err)
 		table_print(table, stdout);
@@ -35,12 +21,18 @@ static enum err run(struct invocation *invocation)
 {
 	const char *name = invocation->options.argument_count ? invocation->options.arguments[0] : NULL;
 	CLEANUP(json_decrefp) json_t *keys = NULL;
+	CLEANUP(json_decrefp) json_t *tokens = NULL;
+	struct problem ignored = { 0 };
 	enum err err = keys_get(&invocation->daemon, name, &invocation->problem, &keys);
 
 	if (err)
 		return err;
+	/* Only the device itself knows whether it is there and tries a PIN. Who may not ask it sees what the broker knows. */
+	if (json_array_size(keys) > 0 && tokens_get(&invocation->daemon, &ignored, &tokens))
+		tokens = NULL;
+	keys_mark_absent(keys, tokens);
 	return options_given(&invocation->options, "json") ? json_print(TAKE(keys))
-	                                                   : print_table(invocation, keys);
+	                                                   : print_table(keys, tokens);
 }
 
 static const struct option_row rows[] = {

@@ -68,6 +68,8 @@ static int unknown_verb(size_t count, char *const *words)
 	char phrase[128];
 	const char *nearest;
 
+	if (two && count > 1 && is_one_of(words[1], "--help", "-h"))
+		return print_prefixed(words[0], stdout);
 	if (two && (count == 1 || words[1][0] == '-'))
 		return print_prefixed(words[0], stderr);
 	(void)snprintf(phrase, sizeof(phrase), "%s%s%s", words[0], two ? " " : "", two ? words[1] : "");
@@ -116,6 +118,34 @@ static enum err flush_results(struct problem *problem)
 	return problem_errno(problem, errno, "cannot write", "to standard output");
 }
 
+/* For errors of which nobody knew more. Doctor's findings have their own. */
+static void hint_usual(const struct verb *verb, enum err err, struct problem *problem)
+{
+	static const struct {
+		enum err err;
+		const char *hint;
+	} hints[] = {
+		{ ERR_PIN_NEEDED, "the same command at a terminal asks for it" },
+		{ ERR_PIN_WRONG, "the same command asks again" },
+		{ ERR_NO_KEY, PROGRAM " keys   lists the keys that you may see" },
+		{ ERR_NO_MATCH, PROGRAM " keys   lists the keys that you may see" },
+		{ ERR_DENIED, PROGRAM " keys   lists the keys that you may see" },
+		{ ERR_BAD_FILE, "get it again from where it came, or from a backup" },
+		{ ERR_TRUNCATED, "get it again from where it came, or from a backup" },
+		{ ERR_BAD_CIPHERTEXT, "get it again from where it came, or from a backup" },
+		{ ERR_MEMORY_LOCKED, "" }, /* problem_print knows */
+	};
+
+	if (problem->hint[0] || strcmp(verb->name, "doctor") == 0)
+		return;
+	problem_hint(problem, PROGRAM " doctor");
+	if (err == ERR_USAGE || err == ERR_UNSUPPORTED)
+		problem_hint(problem, PROGRAM " %s --help", verb->name);
+	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
+		if (hints[i].err == err)
+			problem_hint(problem, "%s", hints[i].hint);
+}
+
 static enum err run(struct invocation *invocation)
 {
 	enum err err = secret_client_init();
@@ -135,7 +165,18 @@ static bool wants_help(size_t count, char *const *words)
 	return false;
 }
 
-static int run_verb(const struct verb *verb, size_t count, char *const *words)
+/* Options of a program that is to be run are none of ours. */
+static void hint_separator(const struct verb *verb, enum err err, struct problem *problem)
+{
+	const char *command = strstr(verb->arguments, "COMMAND");
+
+	if (err != ERR_USAGE || problem->hint[0] || !command)
+		return;
+	problem_hint(problem, PROGRAM " %s %s-- %s   where COMMAND has options of its own", verb->name,
+	             verb->arguments[0] == '-' ? "" : "FILE ", command);
+}
+
+static int start_verb(const struct verb *verb, size_t count, char *const *words)
 {
 	struct invocation invocation = { .verb = verb };
 	struct problem *problem = &invocation.problem;
@@ -144,7 +185,10 @@ static int run_verb(const struct verb *verb, size_t count, char *const *words)
 	if (!err)
 		err = check_arguments(verb, &invocation.options, problem);
 	if (err) {
-		int exit_code = complain(problem, err);
+		int exit_code;
+
+		hint_separator(verb, err, problem);
+		exit_code = complain(problem, err);
 
 		if (err == ERR_USAGE)
 			verb_print_usage(verb, stderr);
@@ -153,11 +197,13 @@ static int run_verb(const struct verb *verb, size_t count, char *const *words)
 	}
 	err = run(&invocation);
 	(void)fflush(stdout);
-	if (err)
+	if (err) {
+		hint_usual(verb, err, problem);
 		(void)complain(problem, err);
+	}
 	daemon_done(&invocation.daemon);
 	options_done(&invocation.options);
-	return err_info(err)->exit_code;
+	return err && invocation.exit_code ? invocation.exit_code : err_info(err)->exit_code;
 }
 
 int main(int argc, char **argv)
@@ -187,5 +233,5 @@ int main(int argc, char **argv)
 		verb_print_help(verb, stdout);
 		return 0;
 	}
-	return run_verb(verb, count - used, words + used);
+	return start_verb(verb, count - used, words + used);
 }

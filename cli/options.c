@@ -1,6 +1,7 @@
 #include "cli/options.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,12 +55,15 @@ size_t words_distance(const char *a, const char *b)
 	return rows[a_len % 3][b_len];
 }
 
+/* A beginning is nearer than what looks alike: --pin is --pin-file, not --kind. */
 static const char *nearest_option(const struct option_row *rows, const char *name)
 {
 	const char *nearest = NULL;
 	size_t best = 3; /* farther than two changes is another word */
 
 	for (; rows->name; rows++) {
+		if (strncmp(rows->name, name, strlen(name)) == 0)
+			return rows->name;
 		size_t distance = words_distance(rows->name, name);
 
 		if (distance < best) {
@@ -70,10 +74,14 @@ static const char *nearest_option(const struct option_row *rows, const char *nam
 	return nearest;
 }
 
-static enum err unknown_option(const struct option_row *rows, const char *word, struct problem *problem)
+/* What stands after the '=' may be a PIN, and is not repeated. */
+static enum err unknown_option(const struct option_row *rows, const char *given, struct problem *problem)
 {
-	const char *nearest = strncmp(word, "--", 2) == 0 ? nearest_option(rows, word + 2) : NULL;
+	char word[WORD_MAX + 1];
+	const char *nearest;
 
+	(void)snprintf(word, sizeof(word), "%.*s", (int)strcspn(given, "="), given);
+	nearest = strncmp(word, "--", 2) == 0 ? nearest_option(rows, word + 2) : NULL;
 	(void)problem_set(problem, ERR_USAGE, "there is no option %s", word);
 	if (nearest)
 		problem_hint(problem, "did you mean --%s?", nearest);
@@ -102,6 +110,9 @@ static enum err take_value(struct walk *walk, const struct option_row *row, cons
 {
 	if (attached)
 		return add_use(walk->options, row, attached, walk->problem);
+	if (walk->next == walk->count && row->letter)
+		return problem_set(walk->problem, ERR_USAGE, "the option -%c, --%s needs a value: %s",
+		                   row->letter, row->name, row->argument);
 	if (walk->next == walk->count)
 		return problem_set(walk->problem, ERR_USAGE, "the option --%s needs a value: %s", row->name,
 		                   row->argument);

@@ -10,6 +10,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "cli/shown.h"
 #include "common/file.h"
 
 #define TEMPORARY_NAME_MAX (NAME_MAX + 1)
@@ -30,6 +31,7 @@ struct output {
 	char name[TEMPORARY_NAME_MAX]; /* of the file inside directory */
 	char temporary[TEMPORARY_NAME_MAX]; /* "": the file has no name yet */
 	bool replaces; /* a file of that name is there */
+	bool among_anybodys; /* the directory that was named is one where anybody can put things, as /tmp is */
 	bool careful; /* a terminal: text only */
 	struct reading text; /* how far into a character the last chunk went; when careful */
 };
@@ -102,12 +104,50 @@ static enum err open_nameless(struct output *output, const char *directory_path,
 	return problem_errno(output->problem, errno, "cannot write to the directory", directory_path);
 }
 
+/* The directory of path as it was named, whatever is a link there. */
+static bool stands_among_anybodys(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char directory[PATH_MAX];
+	struct stat status;
+
+	(void)snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash - path) + 1 : 1,
+	               slash ? path : ".");
+	return stat(directory, &status) < 0 || (status.st_mode & S_IWOTH);
+}
+
+/* A pipe, a socket or a link of somebody else's, where anybody can put one, waits for what is written to it. */
+static bool is_trap(const struct output *output, const struct stat *status)
+{
+	return output->among_anybodys && !S_ISREG(status->st_mode) && status->st_uid != geteuid() &&
+	       status->st_uid != 0;
+}
+
+static enum err refuse_trap(struct output *output)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+
+	(void)problem_set(output->problem, ERR_FILE_ACCESS,
+	                  "%s is somebody else's link or pipe, in a directory where anybody can put one, so "
+	                  "nothing is written to it",
+	                  output->path);
+	shown_quote(output->path, quoted);
+	problem_hint(output->problem, "ls -l %s", quoted);
+	return ERR_FILE_ACCESS;
+}
+
 /* The file that is replaced gives the new one its mode and, where we may, its owner. What we may not give away is ours then, as after cp. */
 static enum err keep_mode(struct output *output, const struct stat *old)
 {
-	bool kept = fchown(output->fd, old->st_uid, old->st_gid) == 0 ||
-	            fchown(output->fd, (uid_t)-1, old->st_gid) == 0;
+	struct stat directory;
+	bool kept;
 
+	/* In a directory where anybody can put a file, one of somebody else's waits for what is written to it; also when it has become a link meanwhile. */
+	if (old->st_uid != geteuid() && (output->among_anybodys || fstat(output->directory, &directory) < 0 ||
+	                                 (directory.st_mode & S_IWOTH)))
+		return OK;
+	kept = fchown(output->fd, old->st_uid, old->st_gid) == 0 ||
+	       fchown(output->fd, (uid_t)-1, old->st_gid) == 0;
 	if (fchmod(output->fd, old->st_mode & (kept ? 0777U : 0707U)) < 0)
 		return problem_errno(output->problem, errno, "cannot set the mode of", output->path);
 	return OK;
@@ -132,9 +172,13 @@ static enum err open_beside(struct output *output, const char *path, mode_t mode
 
 static enum err open_device(struct output *output)
 {
+	struct stat status;
+
 	output->fd = open(output->path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
-	if (output->fd < 0)
+	if (output->fd < 0 || fstat(output->fd, &status) < 0)
 		return problem_errno(output->problem, errno, "cannot open", output->path);
+	if (is_trap(output, &status))
+		return refuse_trap(output);
 	output->careful = isatty(output->fd);
 	return OK;
 }
@@ -143,8 +187,14 @@ static enum err open_device(struct output *output)
 static enum err open_existing(struct output *output, const struct stat *old, int input)
 {
 	CLEANUP(freep) char *real = NULL;
+	struct stat named;
 	enum err err;
 
+	output->among_anybodys = stands_among_anybodys(output->path);
+	if (lstat(output->path, &named) < 0)
+		return problem_errno(output->problem, errno, "cannot open", output->path);
+	if (is_trap(output, &named))
+		return refuse_trap(output);
 	if (S_ISDIR(old->st_mode))
 		return problem_set(output->problem, ERR_USAGE, "%s is a directory", output->path);
 	if (!S_ISREG(old->st_mode))
@@ -196,6 +246,41 @@ enum err output_open(const char *path, mode_t mode, int input, struct problem *p
 		output->path = strdup(path);
 		err = output->path ? open_path(output, mode, input) : ERR_NOMEM;
 	}
+	if (!err)
+		*ret_output = TAKE(output);
+	return err;
+}
+
+/* The directory is named for the handler of signals by its descriptor, which is open until the process ends. */
+static enum err open_inside(struct output *output, int directory, const char *name)
+{
+	char directory_path[64];
+	struct stat old;
+
+	if (strlen(name) >= sizeof(output->name))
+		return problem_set(output->problem, ERR_USAGE, "%s has too long a name", output->path);
+	(void)snprintf(output->name, sizeof(output->name), "%s", name);
+	output->directory = fcntl(directory, F_DUPFD_CLOEXEC, 3);
+	if (output->directory < 0)
+		return ERR_SYSTEM;
+	output->replaces = fstatat(directory, name, &old, AT_SYMLINK_NOFOLLOW) == 0;
+	(void)snprintf(directory_path, sizeof(directory_path), "/proc/self/fd/%d", output->directory);
+	return open_nameless(output, directory_path, 0600);
+}
+
+enum err output_open_at(int directory, const char *name, const char *shown, struct problem *problem,
+                        struct output **ret_output)
+{
+	CLEANUP(output_freep) struct output *output = calloc(1, sizeof(*output));
+	enum err err;
+
+	if (!output)
+		return ERR_NOMEM;
+	output->fd = -1;
+	output->directory = -1;
+	output->problem = problem;
+	output->path = strdup(shown);
+	err = output->path ? open_inside(output, directory, name) : ERR_NOMEM;
 	if (!err)
 		*ret_output = TAKE(output);
 	return err;
@@ -330,6 +415,13 @@ static enum err give_name(struct output *output)
 	if (renameat(output->directory, output->temporary, output->directory, output->name) < 0)
 		return ERR_SYSTEM;
 	output->temporary[0] = '\0';
+	return OK;
+}
+
+enum err output_discard(void *context, struct bytes chunk)
+{
+	(void)context;
+	(void)chunk;
 	return OK;
 }
 

@@ -3,7 +3,8 @@
  *
  * Where the bytes of encrypt and decrypt go. A file appears under its name only when output_commit says that everything is there and verified; until then it has no name
  * (O_TMPFILE; a hidden temporary name where the file system has none), so that whatever fails leaves the old file, or no file. Standard output, a pipe or a device gets
- * the bytes as they come. A terminal gets text only, unless "-" asked for it by name.
+ * the bytes as they come. A terminal gets text only, unless "-" asked for it by name. What somebody else has laid out in a directory where anybody can put things (/tmp) gets nothing: a file is
+ * replaced by one of ours, a link or a pipe is refused.
  */
 #pragma once
 
@@ -21,6 +22,11 @@ struct output;
 MUST_CHECK enum err output_open(const char *path, mode_t mode, int input, struct problem *problem,
                                 struct output **ret_output);
 
+/* A file called name inside an open directory, with the mode 0600 whatever was there; what was there, if it is no directory, is replaced and never written through. shown: its path, for
+ * messages. Errors as above. */
+MUST_CHECK enum err output_open_at(int directory, const char *name, const char *shown,
+                                   struct problem *problem, struct output **ret_output);
+
 /* Drops what was not committed. Returns NULL. */
 struct output *output_free(struct output *output);
 DEFINE_CLEANUP(struct output *, output_free);
@@ -30,6 +36,9 @@ bool output_is_careful(const struct output *output);
 
 /* Takes more bytes; of the type age_stream_sink, output being the context. ERR_USAGE when binary data would reach a terminal. */
 MUST_CHECK enum err output_write(void *output, struct bytes chunk);
+
+/* For what is only to be verified: takes bytes and throws them away; of the type age_stream_sink, context is not looked at. */
+MUST_CHECK enum err output_discard(void *context, struct bytes chunk);
 
 /* Everything is there: the file gets its name. */
 MUST_CHECK enum err output_commit(struct output *output);

@@ -21,8 +21,11 @@ static enum err ask(const char *key_name, bool fresh, struct problem *problem, s
 	               key_name);
 	err = fresh ? terminal_read_secret_twice(prompt, "The same again: ", ret_pin)
 	            : terminal_read_secret(prompt, ret_pin);
-	if (err == ERR_USAGE)
-		return problem_set(problem, err, "the two PINs differ");
+	if (err == ERR_USAGE) {
+		(void)problem_set(problem, err, "the two PINs differ");
+		problem_hint(problem, "the same command asks again");
+		return err;
+	}
 	return err ? problem_set(problem, err, "no PIN was given") : OK;
 }
 

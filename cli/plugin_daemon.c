@@ -106,6 +106,19 @@ static enum err read_file_key(const json_t *reply, struct secret **ret_file_key)
 	return OK;
 }
 
+/* Nobody is asked for a PIN that will not be tried. */
+static enum err refuse_in_vain(struct plugin_daemon *self, const struct plugin_lock *lock,
+                               struct problem *problem)
+{
+	struct problem why = { 0 };
+	enum err err = daemon_pin_check(&self->daemon, lock->box_key, &why);
+
+	if (!err)
+		return ERR_PIN_NEEDED;
+	*problem = why;
+	return err;
+}
+
 static enum err unwrap(void *context, const struct key_id *key, const struct token_stanza *stanzas,
                        size_t stanza_count, struct secret **ret_file_key, struct plugin_problem *ret_problem)
 {
@@ -121,8 +134,10 @@ static enum err unwrap(void *context, const struct key_id *key, const struct tok
 	if (!parameters)
 		return ERR_NOMEM;
 	err = call(context, "Unwrap", parameters, &ret_problem->text, &reply);
-	if (err == ERR_PIN_NEEDED)
+	if (err == ERR_PIN_NEEDED) {
 		read_lock(reply, &ret_problem->lock);
+		err = refuse_in_vain(context, &ret_problem->lock, &ret_problem->text);
+	}
 	if (err)
 		return err;
 	return read_file_key(reply, ret_file_key);

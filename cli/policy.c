@@ -3,97 +3,23 @@
  *
  * Judges by the files, with the broker's own code, so that a policy can be tried before it is loaded.
  */
-#include "tokend/policy.h"
-
-#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "cli/facts.h"
-#include "cli/input.h"
+#include "cli/policy_files.h"
 #include "cli/verbs.h"
-#include "cli/where.h"
-
-#define PROBLEM_LINES_MAX (16U << 10)
-
-struct judged {
-	struct where where;
-	const char *path; /* borrowed: the argument, or where's directory */
-	bool is_directory; /* rules then name their files without it */
-	bool is_built_in; /* there are no rules at path */
-	struct policy *policy;
-};
-
-static void judged_done(struct judged *judged)
-{
-	(void)policy_free(judged->policy);
-	where_done(&judged->where);
-}
-
-static enum err load_file(struct judged *judged, struct buf *lines, struct problem *problem)
-{
-	CLEANUP(input_closep) int fd = -1;
-	CLEANUP(buf_freep) struct buf *text = NULL;
-	size_t len = 1;
-	enum err err = input_open(judged->path, problem, &fd);
-
-	if (!err)
-		err = buf_new(POLICY_TEXT_MAX, &text);
-	while (!err && len > 0)
-		err = buf_read_fd(text, fd, 65536, &len);
-	if (!err)
-		err = policy_new(&judged->policy);
-	return err ? err : policy_add(judged->policy, judged->path, buf_bytes(text), lines);
-}
-
-/* The daemon's own directory may be missing, which means the built-in policy; one that somebody named may not. */
-static enum err look_at(struct judged *judged, struct problem *problem)
-{
-	struct stat status;
-
-	if (stat(judged->path, &status) == 0) {
-		judged->is_directory = S_ISDIR(status.st_mode);
-		return OK;
-	}
-	judged->is_directory = true;
-	if (judged->path == judged->where.policy_directory && errno == ENOENT)
-		return OK;
-	return problem_errno(problem, errno, "cannot open", judged->path);
-}
-
-static enum err load(struct judged *judged, struct problem *problem)
-{
-	CLEANUP(buf_freep) struct buf *lines = NULL;
-	enum err err = look_at(judged, problem);
-
-	if (!err)
-		err = buf_new(PROBLEM_LINES_MAX, &lines);
-	if (err)
-		return err;
-	if (!judged->is_directory)
-		err = load_file(judged, lines, problem);
-	else
-		err = policy_load(judged->path, judged->where.system_mode, lines, &judged->policy);
-	judged->is_built_in = !err && judged->is_directory &&
-	                      where_is_built_in(&judged->where, policy_digest(judged->policy));
-	if (err && buf_len(lines)) {
-		(void)problem_set(problem, err, "%s", buf_string(lines));
-		problem_hint(problem, "man 5 tokend-policy; a running tokend keeps the policy it has");
-	}
-	return err;
-}
 
 /* argument NULL: the policy of the daemon that is there, or of the one that would be. */
-static enum err find_and_load(struct invocation *invocation, const char *argument, struct judged *judged)
+static enum err find_and_load(struct invocation *invocation, const char *argument, struct policy_files *files)
 {
-	where_find(&invocation->daemon, &judged->where);
-	judged->path = argument ? argument : judged->where.policy_directory;
-	if (judged->path[0])
-		return load(judged, &invocation->problem);
-	if (judged->where.err == ERR_DENIED) {
-		invocation->problem = judged->where.problem;
+	where_find(&invocation->daemon, &files->where);
+	files->path = argument ? argument : files->where.policy_directory;
+	if (files->path[0])
+		return policy_files_load(files, &invocation->problem);
+	if (files->where.err == ERR_DENIED) {
+		invocation->problem = files->where.problem;
 		return ERR_DENIED;
 	}
 	(void)problem_set(&invocation->problem, ERR_NO_DAEMON,
@@ -102,54 +28,60 @@ static enum err find_and_load(struct invocation *invocation, const char *argumen
 	return ERR_NO_DAEMON;
 }
 
-/* Does the running daemon still go by another version of these files? */
-static bool is_outdated(const struct judged *judged)
+static void warn_outdated(const struct policy_files *files)
 {
-	const char *digest = json_string_member(judged->where.status, "policyDigest");
+	char reload[64];
 
-	return digest && judged->path == judged->where.policy_directory &&
-	       strcmp(digest, policy_digest(judged->policy)) != 0;
-}
-
-static void warn_outdated(const struct judged *judged)
-{
-	if (is_outdated(judged))
-		(void)fputs("warning: the running tokend has another version of the policy loaded\n"
-		            "hint: sudo systemctl reload tokend   (or: kill -HUP its process)\n",
-		            stderr);
+	if (!policy_files_outdated(files))
+		return;
+	where_reload_command(&files->where, reload, sizeof(reload));
+	(void)fprintf(stderr,
+	              "warning: the running tokend has another version of the policy loaded\nhint: %s\n",
+	              reload);
 }
 
 /* ---- check ---- */
 
-static void print_checked(const struct judged *judged)
+static void print_checked(const struct policy_files *files)
 {
-	size_t count = policy_rule_count(judged->policy);
+	size_t count = policy_rule_count(files->policy);
 
-	if (judged->is_built_in)
-		(void)printf("built-in policy (no rules in %s)\n", judged->path);
+	if (files->is_built_in)
+		(void)printf("built-in policy (no rules in %s)\n", files->path);
 	else
-		(void)printf("%s: %zu %s, no errors\n", judged->path, count, count == 1 ? "rule" : "rules");
-	(void)fputs(policy_warnings(judged->policy), stdout);
+		(void)printf("%s: %zu %s, no errors\n", files->path, count, count == 1 ? "rule" : "rules");
+	policy_files_print(policy_warnings(files->policy), stdout);
+}
+
+/* One is the sentence of the error itself. */
+static void print_problems(const struct policy_files *files, struct problem *problem)
+{
+	policy_files_print(buf_string(files->problems), stderr);
+	(void)fputc('\n', stderr);
+	(void)problem_set(problem, ERR_BAD_CONFIG, "%zu errors in %s", files->problem_count, files->path);
+	problem_hint(problem, POLICY_FILES_HINT);
 }
 
 static enum err run_check(struct invocation *invocation)
 {
 	const struct options *options = &invocation->options;
-	struct judged judged = { 0 };
+	struct policy_files files = { 0 };
 	enum err err =
-	        find_and_load(invocation, options->argument_count ? options->arguments[0] : NULL, &judged);
+	        find_and_load(invocation, options->argument_count ? options->arguments[0] : NULL, &files);
 
 	if (!err && options_given(options, "json"))
-		err = json_print(json_pack("{s:s, s:b, s:I, s:s, s:s, s:b}", "path", judged.path, "builtIn",
-		                           judged.is_built_in, "rules",
-		                           (json_int_t)policy_rule_count(judged.policy), "digest",
-		                           policy_digest(judged.policy), "warnings",
-		                           policy_warnings(judged.policy), "loaded", !is_outdated(&judged)));
+		err = json_print(
+		        json_pack("{s:s, s:b, s:I, s:s, s:s, s:b}", "path", files.path, "builtIn",
+		                  files.is_built_in, "rules", (json_int_t)policy_rule_count(files.policy),
+		                  "digest", policy_digest(files.policy), "warnings",
+		                  policy_warnings(files.policy), "loaded", !policy_files_outdated(&files)));
 	else if (!err)
-		print_checked(&judged);
+		print_checked(&files);
 	if (!err)
-		warn_outdated(&judged);
-	judged_done(&judged);
+		warn_outdated(&files);
+	else if (files.problem_count > 1 && !options_given(options, "json"))
+		print_problems(&files, &invocation->problem);
+	policy_files_done(&files);
 	return err;
 }
 
@@ -260,28 +192,28 @@ static const char *verdict_text(enum verdict verdict)
 }
 
 /* The whole name of the file of the rule, or "built-in". */
-static const char *file_of(const struct policy_decision *decision, const struct judged *judged, char *space,
-                           size_t len)
+static const char *file_of(const struct policy_decision *decision, const struct policy_files *files,
+                           char *space, size_t len)
 {
-	if (!decision->file || !judged->is_directory || strcmp(decision->file, "built-in") == 0)
+	if (!decision->file || !files->is_directory || strcmp(decision->file, "built-in") == 0)
 		return decision->file;
-	(void)snprintf(space, len, "%s/%s", judged->path, decision->file);
+	(void)snprintf(space, len, "%s/%s", files->path, decision->file);
 	return space;
 }
 
-static void print_decision(const struct policy_decision *decision, const struct judged *judged)
+static void print_decision(const struct policy_decision *decision, const struct policy_files *files)
 {
 	char duration[32], space[PATH_MAX + 256];
 
 	(void)puts(verdict_text(decision->verdict));
-	if (judged->is_built_in)
-		(void)printf("built-in policy (no rules in %s)\n", judged->path);
+	if (files->is_built_in)
+		(void)printf("built-in policy (no rules in %s)\n", files->path);
 	if (!decision->file) {
 		(void)printf("no rule of %s matched, and no match is a no\n",
-		             judged->is_built_in ? "it" : judged->path);
+		             files->is_built_in ? "it" : files->path);
 		return;
 	}
-	(void)printf("%s:%u: %s\n", file_of(decision, judged, space, sizeof(space)), decision->line,
+	(void)printf("%s:%u: %s\n", file_of(decision, files, space, sizeof(space)), decision->line,
 	             decision->text);
 	if (decision->for_seconds) {
 		duration_text(decision->for_seconds, duration, sizeof(duration));
@@ -289,13 +221,13 @@ static void print_decision(const struct policy_decision *decision, const struct 
 	}
 }
 
-static json_t *decision_json(const struct policy_decision *decision, const struct judged *judged)
+static json_t *decision_json(const struct policy_decision *decision, const struct policy_files *files)
 {
 	char space[PATH_MAX + 256];
 
 	return json_pack("{s:s, s:b, s:s?, s:i, s:s?, s:i}", "verdict", verdict_text(decision->verdict),
 	                 "permitted", decision->verdict != VERDICT_DENY, "file",
-	                 file_of(decision, judged, space, sizeof(space)), "line", (int)decision->line, "text",
+	                 file_of(decision, files, space, sizeof(space)), "line", (int)decision->line, "text",
 	                 decision->text, "seconds", (int)decision->for_seconds);
 }
 
@@ -329,21 +261,21 @@ static enum err run_explain(struct invocation *invocation)
 	const struct options *options = &invocation->options;
 	struct question question = { 0 };
 	struct policy_decision decision;
-	struct judged judged = { 0 };
+	struct policy_files files = { 0 };
 	enum err err = read_question(options, &invocation->problem, &question);
 
 	if (!err)
-		err = find_and_load(invocation, options_value(options, "policy"), &judged);
+		err = find_and_load(invocation, options_value(options, "policy"), &files);
 	if (!err) {
-		policy_check(judged.policy, &question.peer, question.frontend, question.operation,
+		policy_check(files.policy, &question.peer, question.frontend, question.operation,
 		             question.key, &decision);
-		warn_outdated(&judged);
+		warn_outdated(&files);
 		if (options_given(options, "json"))
-			err = json_print(decision_json(&decision, &judged));
+			err = json_print(decision_json(&decision, &files));
 		else
-			print_decision(&decision, &judged);
+			print_decision(&decision, &files);
 	}
-	judged_done(&judged);
+	policy_files_done(&files);
 	return err;
 }
 
@@ -359,7 +291,8 @@ const struct verb policy_check_verb = {
 	.summary = "Says what is wrong with a policy, without loading it",
 	.details = "Without an argument: the policy directory of the tokend that runs, or would run. Exits "
 	           "with 2 when\n"
-	           "there is an error; what is probably not meant (a user that does not exist) is a warning.",
+	           "there is an error, and names all of them; what is probably not meant (a user that does "
+	           "not exist) is a warning.",
 	.example = "  tokenctl policy check && sudo systemctl reload tokend",
 	.options = check_rows,
 	.run = run_check,

@@ -10,6 +10,9 @@
 
 #define PROBLEM_TEXT_MAX 1024U
 
+/* "3 record" PLURAL(3) */
+#define PLURAL(count) ((count) == 1 ? "" : "s")
+
 struct problem {
 	char message[PROBLEM_TEXT_MAX]; /* one sentence without a full stop; "": the text of the error */
 	char hint[PROBLEM_TEXT_MAX]; /* what to do next; "": nothing known */
@@ -19,7 +22,7 @@ struct problem {
 enum err problem_set(struct problem *problem, enum err err, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
-/* Sets the sentence from errno's text, e.g. "cannot open FILE: Permission denied", and returns the error that errno stands for. */
+/* Sets the sentence from errno's text, e.g. "cannot open FILE: Permission denied", with what there is to look at next where errno tells, and returns the error that errno stands for. */
 enum err problem_errno(struct problem *problem, int error_number, const char *what, const char *name);
 
 /* Sets what to do next. */

@@ -4,20 +4,52 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/shown.h"
+#include "formats/age_file.h"
 #include "formats/sops_convert.h"
 #include "formats/sops_decrypt.h"
 #include "formats/sops_metadata.h"
 #include "formats/sops_shamir.h"
 #include "formats/sops_value.h"
 
+#define TAG_TEXT_LEN ((SOPS_TAG_LEN + 2U) / 3U * 4U) /* base64 */
 #define SHARE_MAX 64U /* a data key has 32 bytes, a share 33 */
+#define TAIL_LEN 4096U
 #define LISTED 4U /* recipients that a message names */
+
+/* sops writes it at the end of most files. */
+static bool names_sops(struct bytes text)
+{
+	size_t end = text.len < TAIL_LEN ? text.len : TAIL_LEN;
+
+	return memmem(text.data + text.len - end, end, "sops", 4) || memmem(text.data, text.len, "sops", 4);
+}
 
 bool sops_file_is_likely(struct bytes text)
 {
-	return text.len && memmem(text.data, text.len, "sops", 4) &&
+	return text.len && names_sops(text) &&
 	       (memmem(text.data, text.len, SOPS_VALUE_BEGIN, strlen(SOPS_VALUE_BEGIN)) ||
 	        memmem(text.data, text.len, "lastmodified", 12));
+}
+
+/* The last bracket that opens before one that closes: between those of a value stand no others, so that nothing is looked at twice. */
+bool sops_file_has_value(struct bytes text)
+{
+	static const char name[] = "ENC";
+	const size_t name_len = sizeof(name) - 1;
+	const uint8_t *at = text.data, *end = at + text.len, *closes;
+	struct sops_value value;
+
+	for (; at < end && (closes = memchr(at, ']', (size_t)(end - at))); at = closes + 1) {
+		const uint8_t *opens = memrchr(at, '[', (size_t)(closes - at));
+
+		if (opens && (size_t)(opens - at) >= name_len &&
+		    sops_value_parse(bytes_of(opens - name_len, (size_t)(closes - opens) + name_len + 1),
+		                     &value) == OK &&
+		    value.tag.len == TAG_TEXT_LEN)
+			return true;
+	}
+	return false;
 }
 
 static enum err keep_key(void *context, struct bytes chunk)
@@ -25,8 +57,21 @@ static enum err keep_key(void *context, struct bytes chunk)
 	return buf_put(context, chunk);
 }
 
+/* ---- the data key ---- */
+
+/* What is being put together: a data key, of the shares of so many groups (of one, it is the share). */
+struct opening {
+	const struct sops_request *request;
+	const struct sops_metadata *metadata;
+	unsigned wanted, opened;
+	struct secret *shares[SOPS_GROUPS_MAX]; /* owned; as they come */
+	bool is_open[SOPS_GROUPS_MAX];
+	enum err worst; /* of those that were no reason to stop, the one that says most */
+	struct problem problem; /* its sentence */
+};
+
 /* An entry's enc is an age file, armored. */
-static enum err open_entry(const struct sops_request *request, const struct sops_entry *entry,
+static enum err read_entry(struct file_opener *opener, const struct sops_entry *entry,
                            struct secret **ret_share)
 {
 	CLEANUP(age_reader_freep) struct age_reader *reader = NULL;
@@ -34,7 +79,7 @@ static enum err open_entry(const struct sops_request *request, const struct sops
 	enum err err = buf_new_locked(SHARE_MAX, &plain);
 
 	if (!err)
-		err = age_reader_new(request->open, request->open_context, keep_key, plain, &reader);
+		err = age_reader_new(file_opener_open, opener, keep_key, plain, &reader);
 	if (!err)
 		err = age_reader_push(reader, entry->enc);
 	if (!err)
@@ -44,15 +89,55 @@ static enum err open_entry(const struct sops_request *request, const struct sops
 	return err ? err : secret_new_from(buf_bytes(plain), ret_share);
 }
 
+/* Whom it is for stands beside it: so no key that it is not for is asked, nor stands in the way because it is locked. */
+static enum err open_entry(const struct sops_request *request, const struct sops_entry *entry, bool asks,
+                           struct secret **ret_share)
+{
+	struct file_opener *opener = request->opener;
+	const bool may_ask = opener->asks;
+	enum err err;
+
+	*request->problem = (struct problem){ 0 };
+	opener->recipient = entry->recipient;
+	opener->asks = may_ask && asks;
+	err = read_entry(opener, entry, ret_share);
+	opener->asks = may_ask;
+	opener->recipient = bytes_of(NULL, 0);
+	return err;
+}
+
 static bool tries_next(enum err err)
 {
 	return err == ERR_NO_MATCH || err == ERR_NO_KEY || err == ERR_DENIED || err == ERR_NO_TOKEN ||
-	       err == ERR_BAD_CIPHERTEXT || err == ERR_BAD_FILE || err == ERR_TRUNCATED;
+	       err == ERR_BAD_CIPHERTEXT || err == ERR_BAD_FILE || err == ERR_TRUNCATED ||
+	       err == ERR_PIN_NEEDED || err == ERR_PIN_LOCKED || err == ERR_TOKEN_STATE;
 }
 
-static enum err open_group(const struct sops_request *request, const struct sops_metadata *metadata,
-                           unsigned group, struct secret **ret_share)
+/* Of several failures the one that says most. That somebody else's entry is damaged says nothing; whether a key that is locked or away would have opened the file nobody knows. */
+static unsigned weight(enum err err)
 {
+	if (err == OK)
+		return 0;
+	if (err == ERR_PIN_NEEDED || err == ERR_PIN_LOCKED)
+		return 5;
+	if (err == ERR_NO_TOKEN || err == ERR_TOKEN_STATE)
+		return 4;
+	if (err == ERR_BAD_CIPHERTEXT)
+		return 3;
+	return err == ERR_NO_KEY || err == ERR_DENIED ? 2 : 1;
+}
+
+static void note_failure(struct opening *opening, enum err err)
+{
+	if (weight(err) <= weight(opening->worst))
+		return;
+	opening->worst = err;
+	opening->problem = *opening->request->problem;
+}
+
+static enum err open_group(struct opening *opening, unsigned group, bool asks)
+{
+	const struct sops_metadata *metadata = opening->metadata;
 	enum err err = ERR_NO_MATCH;
 
 	for (size_t i = 0; tries_next(err) && i < metadata->entry_count; i++) {
@@ -60,10 +145,25 @@ static enum err open_group(const struct sops_request *request, const struct sops
 
 		if (entry->group != group || strcmp(entry->kind, "age") != 0)
 			continue;
-		*request->problem = (struct problem){ 0 };
-		err = open_entry(request, entry, ret_share);
+		err = open_entry(opening->request, entry, asks, &opening->shares[opening->opened]);
+		note_failure(opening, err);
 	}
-	return tries_next(err) ? ERR_NO_MATCH : err;
+	if (err)
+		return tries_next(err) ? OK : err;
+	opening->is_open[group] = true;
+	opening->opened++;
+	return OK;
+}
+
+static enum err open_groups(struct opening *opening, bool asks)
+{
+	enum err err = OK;
+
+	for (unsigned group = 0;
+	     !err && opening->opened < opening->wanted && group < opening->metadata->group_count; group++)
+		if (!opening->is_open[group])
+			err = open_group(opening, group, asks);
+	return err;
 }
 
 /* Appends to a message; what does not fit is left out. */
@@ -77,22 +177,68 @@ __attribute__((format(printf, 3, 4))) static void add(char *text, size_t size, c
 	va_end(arguments);
 }
 
-static enum err explain_no_match(const struct sops_request *request, const struct sops_metadata *metadata,
-                                 unsigned opened, unsigned wanted)
+static void list_recipients(const struct opening *opening, char *names, size_t size)
 {
-	char names[512] = "";
+	const struct sops_metadata *metadata = opening->metadata;
 
 	for (size_t i = 0; i < metadata->entry_count && i < LISTED; i++) {
 		const struct sops_entry *entry = &metadata->entries[i];
 
-		add(names, sizeof(names), "%s%s %.*s", i ? ", " : "", entry->kind,
+		add(names, size, "%s%s%s%.*s", i ? ", " : "",
+		    strcmp(entry->kind, "age") == 0 ? "" : entry->kind,
+		    strcmp(entry->kind, "age") == 0 ? "" : " ",
 		    (int)(entry->recipient.len < 80 ? entry->recipient.len : 80),
 		    (const char *)entry->recipient.data);
 	}
 	if (metadata->entry_count > LISTED)
-		add(names, sizeof(names), " and others");
+		add(names, size, " and others");
 	if (metadata->group_count > 1)
-		add(names, sizeof(names), "; %u of the %u key groups needed opened", opened, wanted);
+		add(names, size, "; %u of the %u key groups needed opened", opening->opened, opening->wanted);
+}
+
+static bool is_recipient_of(const struct sops_metadata *metadata, const char *recipient)
+{
+	for (size_t i = 0; recipient && i < metadata->entry_count; i++)
+		if (bytes_equal(metadata->entries[i].recipient, bytes_of_string(recipient)))
+			return true;
+	return false;
+}
+
+/* A key that may be seen, and that the file is for: it is most likely the policy that does not let it be used. */
+static bool explain_policy(const struct opening *opening)
+{
+	CLEANUP(json_decrefp) json_t *keys = NULL;
+	struct problem ignored = { 0 };
+	struct problem *problem = opening->request->problem;
+
+	if (opening->request->opener->only_files || daemon_keys(&opening->request->opener->invocation->daemon,
+	                                                        NULL, DAEMON_DEADLINE_MS, &ignored, &keys))
+		return false;
+	for (size_t i = 0; i < json_array_size(keys); i++) {
+		const json_t *key = json_array_get(keys, i);
+		const char *name = json_string_member(key, "name");
+
+		if (!name || !is_recipient_of(opening->metadata, json_string_member(key, "recipient")))
+			continue;
+		(void)problem_set(
+		        problem, ERR_NO_MATCH,
+		        "%s is encrypted to the key %s, but does not open with it: the policy does not "
+		        "let you use it, or the entry is damaged",
+		        opening->request->name, name);
+		problem_hint(problem, "tokenctl policy explain --key %s", name);
+		return true;
+	}
+	return false;
+}
+
+static enum err explain_no_match(const struct opening *opening)
+{
+	const struct sops_request *request = opening->request;
+	char names[512] = "";
+
+	if (explain_policy(opening))
+		return ERR_NO_MATCH;
+	list_recipients(opening, names, sizeof(names));
 	(void)problem_set(request->problem, ERR_NO_MATCH,
 	                  "none of the keys that you may use opens %s, which is encrypted to %s",
 	                  request->name, names);
@@ -100,42 +246,54 @@ static enum err explain_no_match(const struct sops_request *request, const struc
 	return ERR_NO_MATCH;
 }
 
-/* The shares of at most SOPS_GROUPS_MAX groups, until there are enough. */
-static enum err combine_groups(const struct sops_request *request, const struct sops_metadata *metadata,
-                               struct secret **ret_key)
+static enum err explain_failure(const struct opening *opening)
 {
-	struct secret *shares[SOPS_GROUPS_MAX] = { NULL };
-	unsigned wanted = metadata->threshold ? metadata->threshold : metadata->group_count;
-	unsigned opened = 0;
-	enum err err = OK;
-
-	for (unsigned group = 0; !err && opened < wanted && group < metadata->group_count; group++) {
-		err = open_group(request, metadata, group, &shares[opened]);
-		opened += err == OK;
-		if (err == ERR_NO_MATCH)
-			err = OK;
-	}
-	if (!err && opened < wanted)
-		err = explain_no_match(request, metadata, opened, wanted);
-	if (!err)
-		err = sops_shamir_combine(shares, opened, ret_key);
-	for (unsigned i = 0; i < opened; i++)
-		(void)secret_free(shares[i]);
-	return err;
+	if (weight(opening->worst) <= weight(ERR_NO_MATCH))
+		return explain_no_match(opening);
+	*opening->request->problem = opening->problem;
+	return opening->worst;
 }
 
-static enum err open_data_key(const struct sops_request *request, const struct sops_metadata *metadata,
-                              struct secret **ret_key)
+/* Nobody is asked for a PIN while something else may open the file. */
+static enum err open_shares(struct opening *opening)
 {
-	CLEANUP(secret_freep) struct secret *key = NULL;
-	enum err err;
+	enum err err = open_groups(opening, false);
 
-	if (metadata->group_count > 1)
-		err = combine_groups(request, metadata, &key);
-	else
-		err = open_group(request, metadata, 0, &key);
-	if (err == ERR_NO_MATCH && metadata->group_count <= 1)
-		return explain_no_match(request, metadata, 0, 1);
+	if (!err && opening->worst == ERR_PIN_NEEDED && file_opener_can_ask(opening->request->opener)) {
+		opening->worst = OK;
+		err = open_groups(opening, true);
+	}
+	return !err && opening->opened < opening->wanted ? explain_failure(opening) : err;
+}
+
+static enum err combine(struct opening *opening, struct secret **ret_key)
+{
+	if (opening->metadata->group_count > 1)
+		return sops_shamir_combine(opening->shares, opening->opened, ret_key);
+	*ret_key = TAKE(opening->shares[0]);
+	return OK;
+}
+
+static unsigned groups_wanted(const struct sops_metadata *metadata)
+{
+	if (metadata->group_count <= 1)
+		return 1;
+	return metadata->threshold ? metadata->threshold : metadata->group_count;
+}
+
+enum err sops_file_open_key(const struct sops_request *request, const struct sops_metadata *metadata,
+                            struct secret **ret_key)
+{
+	struct opening opening = { .request = request,
+		                   .metadata = metadata,
+		                   .wanted = groups_wanted(metadata) };
+	CLEANUP(secret_freep) struct secret *key = NULL;
+	enum err err = open_shares(&opening);
+
+	if (!err)
+		err = combine(&opening, &key);
+	for (unsigned i = 0; i < opening.opened; i++)
+		(void)secret_free(opening.shares[i]);
 	if (err)
 		return err;
 	if (secret_len(key) != SOPS_DATA_KEY_LEN)
@@ -145,9 +303,13 @@ static enum err open_data_key(const struct sops_request *request, const struct s
 	return OK;
 }
 
-static enum err explain(const struct sops_request *request, const struct sops_document *document,
-                        enum err err)
+/* ---- the file ---- */
+
+enum err sops_file_explain(const struct sops_request *request, const struct sops_document *document,
+                           enum err err)
 {
+	char quoted[SHOWN_QUOTED_MAX];
+
 	if (!err || request->problem->message[0])
 		return err;
 	if (err == ERR_NO_MATCH)
@@ -155,10 +317,47 @@ static enum err explain(const struct sops_request *request, const struct sops_do
 		                   "%s is not an age file, and not a SOPS file", request->name);
 	if (err == ERR_UNSUPPORTED && !document->reason[0])
 		return problem_set(request->problem, err,
-		                   "SOPS files need libcrypto, for YAML libfyaml and for patterns libpcre2");
+		                   "SOPS files need libnettle, for YAML libfyaml and for patterns libpcre2");
 	(void)problem_set(request->problem, err, "%s: %s", request->name,
 	                  document->reason[0] ? document->reason : err_info(err)->text);
+	if (strstr(document->reason, "CR LF")) {
+		shown_quote(request->path ? request->path : "FILE", quoted);
+		problem_hint(request->problem, "sed -i 's/\\r$//' %s", quoted);
+	}
 	return err;
+}
+
+enum err sops_file_refuse_remains(const char *name, struct problem *problem)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+
+	(void)problem_set(problem, ERR_BAD_FILE,
+	                  "%s holds values that SOPS encrypted, but no sops metadata, without which they "
+	                  "cannot be opened",
+	                  name);
+	shown_quote(name, quoted);
+	problem_hint(problem, "git log -p -S lastmodified -- %s   shows when it was lost", quoted);
+	return ERR_BAD_FILE;
+}
+
+enum err sops_file_check(const struct sops_request *request, struct bytes text)
+{
+	char path[SHOWN_QUOTED_MAX];
+	bool age = age_file_looks_like(text);
+
+	if (sops_file_is_likely(text))
+		return OK;
+	if (!age && sops_file_has_value(text))
+		return sops_file_refuse_remains(request->name, request->problem);
+	shown_quote(request->path ? request->path : "FILE", path);
+	(void)problem_set(request->problem, ERR_BAD_FILE, "%s is %s", request->name,
+	                  age ? "an age file, and not a SOPS file" : "not a SOPS file");
+	if (age)
+		problem_hint(request->problem, "tokenctl decrypt %s", path);
+	else
+		problem_hint(request->problem,
+		             "tokenctl encrypt --sops --key NAME --in-place %s   makes one of it", path);
+	return ERR_BAD_FILE;
 }
 
 static enum err choose_type(const struct sops_request *request, const char *word, enum sops_format *format)
@@ -170,8 +369,18 @@ static enum err choose_type(const struct sops_request *request, const char *word
 	return ERR_USAGE;
 }
 
-static enum err decrypt_document(const struct sops_request *request, struct sops_document *document,
-                                 enum sops_format output, struct buf *out)
+enum err sops_file_format(const struct sops_request *request, struct bytes text, enum sops_format *ret_format)
+{
+	enum sops_format format = sops_format_guess(request->path, text);
+	enum err err = choose_type(request, request->input_type, &format);
+
+	if (!err)
+		*ret_format = format;
+	return err;
+}
+
+static enum err decrypt_as(const struct sops_request *request, struct sops_document *document,
+                           enum sops_format output, struct buf *out)
 {
 	CLEANUP(freep) struct sops_metadata *metadata = malloc(sizeof(*metadata));
 	CLEANUP(secret_freep) struct secret *key = NULL;
@@ -179,7 +388,7 @@ static enum err decrypt_document(const struct sops_request *request, struct sops
 	enum err err = metadata ? sops_metadata_read(document, metadata) : ERR_NOMEM;
 
 	if (!err)
-		err = open_data_key(request, metadata, &key);
+		err = sops_file_open_key(request, metadata, &key);
 	if (err || output == document->format)
 		return err ? err : sops_decrypt(document, metadata, key, out);
 	err = buf_new(SOPS_FILE_MAX, &same);
@@ -188,11 +397,25 @@ static enum err decrypt_document(const struct sops_request *request, struct sops
 	return err ? err : sops_convert(document, buf_bytes(same), output, out);
 }
 
+static enum err decrypt_document(const struct sops_request *request, struct sops_document *document,
+                                 enum sops_format output, struct buf *out)
+{
+	CLEANUP(buf_freep) struct buf *plain = NULL;
+	enum err err;
+
+	if (!request->quotes || output != SOPS_DOTENV)
+		return decrypt_as(request, document, output, out);
+	err = buf_new(SOPS_FILE_MAX, &plain);
+	if (!err)
+		err = decrypt_as(request, document, output, plain);
+	return err ? err : sops_convert_quote(buf_bytes(plain), out);
+}
+
 enum err sops_file_decrypt(const struct sops_request *request, struct bytes text, struct buf *out)
 {
 	struct sops_document document = { .count = 0 };
-	enum sops_format input = sops_format_guess(request->path, text), output;
-	enum err err = choose_type(request, request->input_type, &input);
+	enum sops_format input, output;
+	enum err err = sops_file_format(request, text, &input);
 
 	if (!err)
 		err = choose_type(request, request->output_type, &output);
@@ -203,7 +426,10 @@ enum err sops_file_decrypt(const struct sops_request *request, struct bytes text
 		output = document.format;
 	if (!err)
 		err = decrypt_document(request, &document, output, out);
-	err = explain(request, &document, err);
+	err = sops_file_explain(request, &document, err);
+	if (err == ERR_UNSUPPORTED && output != document.format && !request->problem->hint[0])
+		problem_hint(request->problem,
+		             "--output-type json   writes everything that such a file holds");
 	sops_document_done(&document);
 	return err;
 }

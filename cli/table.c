@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/shown.h"
+
 #define COLUMNS_MAX 12U
 
 struct table {
@@ -48,13 +50,6 @@ static enum err make_room(struct table *table)
 	return OK;
 }
 
-static void make_clean(char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			*text = '?';
-}
-
 enum err table_put(struct table *table, const char *text)
 {
 	enum err err = make_room(table);
@@ -65,7 +60,7 @@ enum err table_put(struct table *table, const char *text)
 	cell = strdup(text && *text ? text : "-");
 	if (!cell)
 		return ERR_NOMEM;
-	make_clean(cell);
+	shown_clean(cell);
 	table->cells[table->count++] = cell;
 	return OK;
 }

@@ -72,6 +72,11 @@ static enum err unlock_key(struct invocation *invocation, const json_t *key, uns
 	if (err)
 		return err;
 	box_key = daemon_box_key_for(tokens, key);
+	/* Before anybody types a PIN that nobody will try. */
+	if (box_key)
+		err = token_pin_check(token_of_box_key(tokens, box_key), problem);
+	if (err)
+		return err;
 	if (!box_key) {
 		(void)problem_set(problem, ERR_NO_TOKEN, "the token of the key %s is not there", name);
 		problem_hint(problem, "tokenctl tokens");

@@ -1,6 +1,11 @@
 #include "cli/verb.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "cli/shown.h"
 
 /* How many of words the name takes up, 0 when it is another. */
 static size_t matches(const char *name, size_t count, char *const *words)
@@ -60,6 +65,24 @@ bool verb_is_prefix(const char *word)
 		if (len && strncmp(verbs[i]->name, word, len) == 0 && verbs[i]->name[len] == ' ')
 			return true;
 	return false;
+}
+
+enum err verb_explain_exec(struct invocation *invocation, const char *program, int error_number)
+{
+	struct problem *problem = &invocation->problem;
+	bool is_missing = error_number == ENOENT;
+	char here[PATH_MAX], quoted[SHOWN_QUOTED_MAX];
+
+	invocation->exit_code = is_missing ? 127 : 126;
+	if (!is_missing || strchr(program, '/'))
+		return problem_errno(problem, error_number, "cannot run", program);
+	(void)problem_set(problem, ERR_NO_FILE, "there is no program %s in the PATH", program);
+	problem_hint(problem, "echo $PATH   says where programs are looked for");
+	if (snprintf(here, sizeof(here), "./%s", program) < PATH_MAX && access(here, X_OK) == 0) {
+		shown_quote(here, quoted);
+		problem_hint(problem, "%s is the one in this directory", quoted);
+	}
+	return ERR_NO_FILE;
 }
 
 void verb_print_usage(const struct verb *verb, FILE *file)

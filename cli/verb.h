@@ -18,6 +18,7 @@ struct invocation {
 	struct options options;
 	struct daemon daemon;
 	struct problem problem;
+	int exit_code; /* of a program that could not be run; 0: that of the error */
 };
 
 struct verb {
@@ -32,6 +33,9 @@ struct verb {
 };
 
 extern const struct verb *const verbs[]; /* verbs.c; NULL ends it */
+
+/* The sentence for a program that exec did not begin, with error_number, and the exit codes of shells: 127 when it is not there, 126 otherwise. */
+enum err verb_explain_exec(struct invocation *invocation, const char *program, int error_number);
 
 /* The verb that words begin with; ret_used: how many words its name took. NULL when there is none. */
 const struct verb *verb_find(size_t count, char *const *words, size_t *ret_used);

@@ -80,3 +80,13 @@ bool where_is_built_in(const struct where *where, const char *digest)
 		return false;
 	return strcmp(policy_digest(policy), digest) == 0;
 }
+
+void where_reload_command(const struct where *where, char *text, size_t len)
+{
+	json_int_t pid = json_integer_member(where->status, "pid", 0);
+
+	if (where->system_mode || pid <= 0)
+		(void)snprintf(text, len, "sudo systemctl reload tokend");
+	else
+		(void)snprintf(text, len, "kill -HUP %lld", (long long)pid);
+}

@@ -26,3 +26,6 @@ void where_done(struct where *where);
 
 /* Is this the digest of the policy that holds where no rules are written? */
 bool where_is_built_in(const struct where *where, const char *digest);
+
+/* What makes the daemon read its configuration and policy anew. */
+void where_reload_command(const struct where *where, char *text, size_t len);

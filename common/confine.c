@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -77,6 +78,24 @@ bool confine_allow_masked(scmp_filter_ctx filter, int call, unsigned argument, u
 {
 	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
 	                        SCMP_CMP(argument, SCMP_CMP_MASKED_EQ, mask, value)) == 0;
+}
+
+/* A new thread registers itself, and malloc asks how large the machine is. */
+static const int calls_thread[] = {
+	SCMP_SYS(rseq),
+	SCMP_SYS(set_robust_list),
+	SCMP_SYS(sched_getaffinity),
+	SCMP_SYS(sysinfo),
+};
+
+bool confine_allow_threads(scmp_filter_ctx filter)
+{
+	if (!CONFINE_ALLOW(filter, calls_thread))
+		return false;
+	if (CONFINE_SANITIZED)
+		return true;
+	return confine_allow_masked(filter, SCMP_SYS(clone), 0, CLONE_THREAD, CLONE_THREAD) &&
+	       seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0;
 }
 
 /* No page may be made executable, so what is injected cannot become code. */
@@ -172,10 +191,10 @@ static enum err allow_directory(int ruleset, const struct confine_directory *dir
 
 	if (directory->path[0] == '\0')
 		return OK;
-	/* No such file, or not for us: then there is nothing to allow. */
+	/* No such file, or not for us: then there is nothing to allow. Where the kernel only cannot now, what is left out would be missed for the whole life of the process. */
 	fd = open(directory->path, O_PATH | O_CLOEXEC);
 	if (fd < 0)
-		return OK;
+		return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? ERR_SYSTEM : OK;
 	rule.parent_fd = fd;
 	return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0 ? ERR_SYSTEM
 	                                                                                         : OK;

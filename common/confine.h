@@ -42,6 +42,9 @@ MUST_CHECK bool confine_allow(scmp_filter_ctx filter, const int *calls, size_t c
 MUST_CHECK bool confine_allow_masked(scmp_filter_ctx filter, int call, unsigned argument, uint64_t mask,
                                      uint64_t value);
 
+/* Allows threads, and no processes: the flags stand in clone(2), where a filter can see them, and not in clone3(2), so libc is told that there is none. False when it cannot. */
+MUST_CHECK bool confine_allow_threads(scmp_filter_ctx filter);
+
 /* Installs the filter for this thread and those that it makes: not for older ones, which takes a call that containers keep from us. The process must have no_new_privs.
  * ERR_SYSTEM. */
 MUST_CHECK enum err confine_filter_load(scmp_filter_ctx filter);

@@ -1,6 +1,7 @@
 #include "common/encoding.h"
 
 #include <sodium.h>
+#include <string.h>
 
 static int sodium_variant(enum base64_padding padding)
 {
@@ -51,6 +52,73 @@ enum err base64_decode(struct bytes text, enum base64_padding padding, uint8_t *
 	if (end != (const char *)text.data + text.len || text.len != base64_encoded_len(len, padding))
 		return ERR_BAD_MESSAGE;
 	*ret_len = len;
+	return OK;
+}
+
+/* The digit's value, and a bit above them for what is none. */
+#define NO_DIGIT 0x40U
+
+static const uint8_t *digit_values(void)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static uint8_t values[256];
+
+	if (values['B'] == 1)
+		return values;
+	memset(values, NO_DIGIT, sizeof(values));
+	for (uint8_t i = 0; i < 64; i++)
+		values[(uint8_t)digits[i]] = i;
+	return values;
+}
+
+/* The last group, of which digits (2 to 4) are no padding: how many bytes it is, 0 when it is not canonical. */
+static size_t decode_last(const uint8_t *values, const uint8_t *text, size_t digits, uint8_t out[static 3])
+{
+	uint32_t group = 0, wrong = 0;
+
+	for (size_t i = 0; i < 4; i++) {
+		uint8_t value = i < digits ? values[text[i]] : 0;
+
+		wrong |= value;
+		group = group << 6 | value;
+	}
+	if (wrong & NO_DIGIT || (digits == 3 && group & 0xff) || (digits == 2 && group & 0xffff))
+		return 0;
+	out[0] = (uint8_t)(group >> 16);
+	out[1] = (uint8_t)(group >> 8);
+	out[2] = (uint8_t)group;
+	return digits - 1;
+}
+
+enum err base64_decode_public(struct bytes text, uint8_t *out, size_t out_max, size_t *ret_len)
+{
+	const uint8_t *values = digit_values(), *in = text.data;
+	size_t whole = text.len ? text.len / 4 - 1 : 0, digits = 4, last_len;
+	uint32_t wrong = 0;
+	uint8_t last[3];
+
+	*ret_len = 0;
+	if (text.len == 0)
+		return OK;
+	if (text.len % 4)
+		return ERR_BAD_MESSAGE;
+	if (whole * 3 > out_max)
+		return ERR_BAD_MESSAGE;
+	for (size_t i = 0; i < whole; i++, in += 4) {
+		uint32_t a = values[in[0]], b = values[in[1]], c = values[in[2]], d = values[in[3]];
+
+		wrong |= a | b | c | d;
+		*out++ = (uint8_t)(a << 2 | b >> 4);
+		*out++ = (uint8_t)(b << 4 | c >> 2);
+		*out++ = (uint8_t)(c << 6 | d);
+	}
+	while (digits > 2 && in[digits - 1] == '=')
+		digits--;
+	last_len = decode_last(values, in, digits, last);
+	if (wrong & NO_DIGIT || last_len == 0 || whole * 3 + last_len > out_max)
+		return ERR_BAD_MESSAGE;
+	memcpy(out, last, last_len);
+	*ret_len = whole * 3 + last_len;
 	return OK;
 }
 

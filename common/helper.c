@@ -1,7 +1,6 @@
 #include "common/helper.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <sodium.h>
 #include <string.h>
@@ -11,11 +10,12 @@
 
 #include "common/give_back.h"
 #include "common/helper_answers.h"
-#include "common/helper_operations.h"
+#include "common/helper_questions.h"
 #include "common/helper_sandbox.h"
 #include "common/log.h"
 
 #define SETTLED_AFTER 64U /* questions */
+#define LONG_QUESTION 512U /* bytes: more than four stanzas */
 
 static void helper_done(struct helper *helper)
 {
@@ -24,6 +24,7 @@ static void helper_done(struct helper *helper)
 	helper->box_secret = secret_free(helper->box_secret);
 	helper->answer = buf_free(helper->answer);
 	helper->ready = buf_free(helper->ready);
+	helper->questions = helper_questions_free(helper->questions);
 	if (helper->notes)
 		(void)munmap(helper->notes, sizeof(*helper->notes));
 	helper->notes = NULL;
@@ -38,48 +39,13 @@ static enum err helper_init(struct helper *helper)
 	if (!err)
 		err = buf_new_locked(HELPER_READY_MAX * HELPER_READY_LEN, &helper->ready);
 	if (!err)
+		err = helper_questions_new(&helper->questions);
+	if (!err)
 		err = secret_new(crypto_box_SECRETKEYBYTES, &helper->box_secret);
+	helper->meanwhile = (struct token_meanwhile){ helper->socket, helper_questions_meanwhile, helper };
 	if (!err && crypto_box_keypair(helper->box_public, secret_fill(helper->box_secret)) != 0)
 		err = ERR_BUG;
 	return err;
-}
-
-/* The answer to question, complete, in helper->answer. */
-static enum err answer_make(struct helper *helper, const struct token_message *question)
-{
-	enum err refusal;
-	enum err err = token_message_begin(helper->answer, question->op, OK, question->id);
-
-	if (err)
-		return err;
-	refusal = helper_operate(helper, question);
-	if (refusal)
-		err = token_message_set_err(helper->answer, refusal);
-	return err ? err : token_message_end(helper->answer);
-}
-
-/* One packet, whole, into question. ERR_TRUNCATED at the end of the conversation; ERR_AGAIN when there is none and flags say not to wait. */
-static enum err question_receive(const struct helper *helper, int flags, struct buf *question)
-{
-	uint8_t *space;
-	ssize_t got;
-	enum err err;
-
-	buf_clear(question);
-	err = buf_reserve(question, TOKEN_MESSAGE_MAX, &space);
-	if (err)
-		return err;
-	do
-		got = recv(helper->socket, space, TOKEN_MESSAGE_MAX, MSG_TRUNC | flags);
-	while (got < 0 && errno == EINTR);
-	if (got < 0 && errno == EAGAIN)
-		return ERR_AGAIN;
-	if (got < 0)
-		return errno == ECONNRESET ? ERR_TRUNCATED : ERR_SYSTEM;
-	if (got > (ssize_t)TOKEN_MESSAGE_MAX)
-		return ERR_BAD_MESSAGE;
-	buf_commit(question, (size_t)got);
-	return got == 0 ? ERR_TRUNCATED : OK;
 }
 
 /* What the device's opening and a key's first use needed is not needed again. When that was nobody says, so this is tried after 1, 2, 4 ... questions. */
@@ -95,7 +61,7 @@ static void settle(struct helper *helper)
 /* Answers are kept back only while the next question is there already. */
 static enum err question_next(struct helper *helper, struct buf *question)
 {
-	enum err err = helper->ready_count > 0 ? question_receive(helper, MSG_DONTWAIT, question) : ERR_AGAIN;
+	enum err err = helper->ready_count > 0 ? helper_questions_next(helper, false, question) : ERR_AGAIN;
 
 	if (err != ERR_AGAIN)
 		return err;
@@ -104,7 +70,7 @@ static enum err question_next(struct helper *helper, struct buf *question)
 		return err;
 	helper_device_watch(helper);
 	settle(helper);
-	return question_receive(helper, 0, question);
+	return helper_questions_next(helper, true, question);
 }
 
 static enum err serve_one(struct helper *helper, struct buf *question)
@@ -117,8 +83,11 @@ static enum err serve_one(struct helper *helper, struct buf *question)
 	/* What does not parse has no op and no id that an answer could carry: whoever sends that is not our broker any more. */
 	if (!err && message.err != OK)
 		err = ERR_BAD_MESSAGE;
+	/* A long question is many tries: answers that are ready do not wait for that. */
+	if (!err && message.fields.len > LONG_QUESTION)
+		err = helper_answers_send(helper);
 	if (!err)
-		err = answer_make(helper, &message);
+		err = helper_answers_make(helper, &message);
 	return err ? err : helper_answers_add(helper);
 }
 
@@ -132,22 +101,27 @@ static enum err serve(struct helper *helper)
 	return err == ERR_TRUNCATED ? OK : err;
 }
 
-/* The memory stays when the sandbox closes the descriptor. Whoever made it has to have sealed its length: a shorter one would be a trap for the next process. */
+/* The memory stays when the sandbox closes the descriptor, and nobody can change the file's length from then on. One of another length would be a trap: then nothing is noted. */
 static enum err notes_map(struct helper *helper, int notes)
 {
-	const int wanted = F_SEAL_SHRINK | F_SEAL_SEAL;
 	struct stat status;
 	void *memory;
 
 	if (notes == 0)
 		return OK;
-	if (fstat(notes, &status) < 0 || status.st_size != (off_t)sizeof(*helper->notes) ||
-	    (fcntl(notes, F_GET_SEALS) & wanted) != wanted)
+	if (fstat(notes, &status) < 0)
 		return ERR_USAGE;
+	if (status.st_size != (off_t)sizeof(*helper->notes)) {
+		log_warning("what a killed helper left on the device is not known: the notes have another "
+		            "length");
+		return OK;
+	}
 	memory = mmap(NULL, sizeof(*helper->notes), PROT_READ | PROT_WRITE, MAP_SHARED, notes, 0);
 	if (memory == MAP_FAILED)
 		return ERR_SYSTEM;
 	helper->notes = memory;
+	if (helper->notes->format != TOKEN_NOTES_FORMAT)
+		*helper->notes = (struct token_notes){ .format = TOKEN_NOTES_FORMAT };
 	return OK;
 }
 

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "common/helper_operations.h"
+
 static enum err send_one(struct helper *helper, struct bytes packet)
 {
 	ssize_t sent;
@@ -49,6 +51,19 @@ enum err helper_answers_send(struct helper *helper)
 	helper->ready_count = 0;
 	helper->answers_failed = err;
 	return err;
+}
+
+enum err helper_answers_make(struct helper *helper, const struct token_message *question)
+{
+	enum err refusal;
+	enum err err = token_message_begin(helper->answer, question->op, OK, question->id);
+
+	if (err)
+		return err;
+	refusal = helper_operate(helper, question);
+	if (refusal)
+		err = token_message_set_err(helper->answer, refusal);
+	return err ? err : token_message_end(helper->answer);
 }
 
 enum err helper_answers_add(struct helper *helper)

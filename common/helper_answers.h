@@ -8,6 +8,9 @@
 
 #include "common/helper_device.h"
 
+/* The answer to question, complete, into helper->answer: a refusal is one too. ERR_NOMEM when there is none. */
+MUST_CHECK enum err helper_answers_make(struct helper *helper, const struct token_message *question);
+
 /* Takes the answer out of helper->answer. Sends it, and all that are ready, when enough are. */
 MUST_CHECK enum err helper_answers_add(struct helper *helper);
 

@@ -31,9 +31,11 @@ static int64_t seconds_now(void)
 	return now.tv_sec;
 }
 
-/* What was on the device is gone, or is to be: nothing of it may be used again. */
+/* What was on the device is gone, or is to be: nothing of it may be used again. It may have been reset, and opening it again takes commands, while which questions come: until its count was read no key is
+ * taken for open. */
 static void device_lost(struct helper *helper)
 {
+	helper->reset_doubted = true;
 	helper_keys_each(helper->keys, unload_visit, helper);
 	helper->reset_checked = false;
 	if (!helper->token || helper->ops->reopen(helper->token) == OK)
@@ -46,9 +48,11 @@ static void device_lost(struct helper *helper)
 static enum err reset_check(struct helper *helper)
 {
 	uint32_t count = 0;
-	enum err err = helper->ops->reset_count(helper->token, &count);
+	enum err err;
 
-	if (err)
+	helper->reset_doubted = true;
+	err = helper->ops->reset_count(helper->token, &count);
+	if (err) /* the doubt stays */
 		return err;
 	helper->reset_check_time = seconds_now();
 	if (helper->reset_count_known && count != helper->reset_count) {
@@ -58,6 +62,7 @@ static enum err reset_check(struct helper *helper)
 	helper->reset_count = count;
 	helper->reset_count_known = true;
 	helper->reset_checked = true;
+	helper->reset_doubted = false;
 	return OK;
 }
 
@@ -70,6 +75,8 @@ static enum err device_ready(struct helper *helper)
 		err = helper->ops->open(helper->uri, &helper->token);
 		if (!err && helper->ops->remember && helper->notes)
 			helper->ops->remember(helper->token, helper->notes);
+		if (!err && helper->ops->meanwhile)
+			helper->ops->meanwhile(helper->token, &helper->meanwhile);
 	}
 	if (!err && !helper->reset_checked)
 		err = reset_check(helper);
@@ -98,11 +105,11 @@ void helper_device_watch(struct helper *helper)
 	uint32_t before = helper->reset_count;
 	enum err err;
 
-	if (!helper->token || seconds_now() - helper->reset_check_time < HELPER_RESET_CHECK_SECONDS)
+	if (seconds_now() - helper->reset_check_time < HELPER_RESET_CHECK_SECONDS ||
+	    !helper_keys_open(helper->keys))
 		return;
-	if (!helper_keys_open(helper->keys))
-		return;
-	err = reset_check(helper);
+	/* One that was lost, and could not be opened again then, may be back, and have been reset. */
+	err = helper->token ? reset_check(helper) : device_ready(helper);
 	if (err == ERR_NO_TOKEN || helper->reset_count != before)
 		device_lost(helper);
 	/* An absent device is asked again in as many seconds, not after every answer. */

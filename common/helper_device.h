@@ -24,6 +24,7 @@ struct helper {
 	uint32_t reset_count; /* when it was last read */
 	bool reset_count_known;
 	bool reset_checked; /* since the device was (re)opened */
+	bool reset_doubted; /* the device was lost, or is being asked: until it answers nothing is taken for open */
 	int64_t reset_check_time; /* seconds, monotonic */
 	struct secret *box_secret;
 	uint8_t box_public[TOKEN_BOX_KEY_LEN];
@@ -33,6 +34,9 @@ struct helper {
 	size_t ready_count;
 	enum err answers_failed; /* sticks */
 	unsigned waits; /* for a question, since the device was opened */
+	struct token_meanwhile
+	        meanwhile; /* what is done while the device is at work: see helper_questions.h */
+	struct helper_questions *questions; /* owned */
 };
 
 typedef enum err (*helper_action)(struct helper *helper, void *context);

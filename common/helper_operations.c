@@ -522,6 +522,44 @@ static enum err operate_unwrap(struct helper *helper, const struct token_message
 	return unwrap_refuse(helper, &heaviest, refusal);
 }
 
+/* ---- what needs no device ---- */
+
+/* One that is opened for one unwrap is closed by it. */
+static bool key_is_ready(const struct helper *helper, struct bytes try)
+{
+	const struct try read = try_read(try);
+	const struct helper_key *key = helper_keys_find(helper->keys, &read.id);
+
+	return key && key->kind == KEY_KIND_X25519 && key->class != KEY_CLASS_ADMIN && key->unsealed;
+}
+
+static bool unwrap_is_ready(const struct helper *helper, const struct token_message *question)
+{
+	size_t cursor = 0;
+	struct bytes try;
+
+	while (token_message_next(question, TOKEN_FIELD_TRY, &cursor, &try))
+		if (!key_is_ready(helper, try))
+			return false;
+	return true;
+}
+
+static bool load_is_new(const struct helper *helper, const struct token_message *question)
+{
+	struct key_id id;
+
+	return token_message_key_id(question, &id) == OK && !helper_keys_find(helper->keys, &id);
+}
+
+bool helper_needs_no_device(const struct helper *helper, const struct token_message *question)
+{
+	if (helper->reset_doubted)
+		return false;
+	if (question->op == TOKEN_OP_UNWRAP)
+		return unwrap_is_ready(helper, question);
+	return question->op == TOKEN_OP_LOAD && load_is_new(helper, question);
+}
+
 /* ---- HELLO, and the table ---- */
 
 static enum err operate_hello(struct helper *helper, const struct token_message *question)

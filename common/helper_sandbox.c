@@ -9,14 +9,17 @@
 
 /* For a driver with threads, a D-Bus client at that (tabrmd). */
 static const int calls_threads[] = {
-	SCMP_SYS(clone),    SCMP_SYS(clone3),      SCMP_SYS(set_robust_list), SCMP_SYS(rseq),
-	SCMP_SYS(eventfd2), SCMP_SYS(sched_yield), SCMP_SYS(getuid),          SCMP_SYS(geteuid),
-	SCMP_SYS(getgid),   SCMP_SYS(getegid),     SCMP_SYS(prctl),           SCMP_SYS(pipe2),
+	SCMP_SYS(clone),   SCMP_SYS(clone3), SCMP_SYS(sched_yield),     SCMP_SYS(getuid),
+	SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid),         SCMP_SYS(prctl),
+	SCMP_SYS(pipe2),   SCMP_SYS(rseq),   SCMP_SYS(set_robust_list),
 };
 
+/* Several answers at once; and how the thread that waits for the device says that it need not any more. */
+static const int calls_own[] = { SCMP_SYS(sendmmsg), SCMP_SYS(eventfd2) };
+
 static const int calls_sockets[] = {
-	SCMP_SYS(connect),     SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(getsockname),
-	SCMP_SYS(getpeername), SCMP_SYS(shutdown),   SCMP_SYS(sendmmsg),
+	SCMP_SYS(connect),     SCMP_SYS(getsockopt),  SCMP_SYS(setsockopt),
+	SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(shutdown),
 };
 
 static bool allow_socket(scmp_filter_ctx filter, int family)
@@ -49,7 +52,8 @@ static enum err filter_load(const struct token_sandbox *sandbox)
 	if (!filter)
 		return ERR_NOMEM;
 	if (!allow_sockets(filter, sandbox) || !allow_files(filter, sandbox) ||
-	    (sandbox->threads && !CONFINE_ALLOW(filter, calls_threads)))
+	    !CONFINE_ALLOW(filter, calls_own) ||
+	    !(sandbox->threads ? CONFINE_ALLOW(filter, calls_threads) : confine_allow_threads(filter)))
 		return ERR_SYSTEM;
 	return confine_filter_load(filter);
 }

@@ -38,6 +38,7 @@ struct token_status {
 	bool simulation; /* a software TPM: no protection against root */
 	bool in_lockout;
 	int pin_tries_left; /* that tokend would spend; -1: the device does not say */
+	uint32_t pin_recovery; /* seconds after which the device forgives one wrong PIN; 0: it does not say */
 	uint32_t reset_count; /* changes when the device was reset: what was cached is no longer authorised */
 	uint32_t commands; /* sent to the device since the helper started */
 	char manufacturer[64]; /* for people: maker, model, firmware */
@@ -71,13 +72,18 @@ struct token_load {
 };
 
 /*
- * What would be left behind on the device if this process were killed now, for the process that comes after it. It stands in memory that outlives the process and holds nothing secret. Who
- * reads it believes no more of it than what he could do to the device anyway.
+ * What would be left behind on the device if this process were killed now, for the process that comes after it. It stands in a file in memory that outlives the process, and the whole tokend, and holds
+ * nothing secret. Who reads it believes no more of it than what he could do to the device anyway.
  */
+#define TOKEN_NOTES_OBJECTS 8U
+#define TOKEN_NOTES_FORMAT 0x746b6e01U /* another one at its begin: there is nothing in it */
 struct token_notes {
+	uint32_t format;
 	uint32_t session; /* a handle that nobody else cleans up; 0: none */
 	uint32_t reset_count,
 	        restart_count; /* of the device when it was noted: after another one of either it is gone */
+	bool parent_asked_for; /* one that is made anew each time, whose Name is not known before it is there */
+	struct token_parent objects[TOKEN_NOTES_OBJECTS]; /* by their Names; of length 0: none */
 };
 
 /* What the helper's sandbox must leave open for this device. */
@@ -87,6 +93,14 @@ struct token_sandbox {
 	bool unix_sockets;
 	bool inet_sockets; /* never outside a laboratory */
 	bool threads; /* the driver starts some of its own */
+};
+
+/* A device takes 1 to 500 ms for a command. What is to be looked after meanwhile: whenever fd is readable, act is called, until it returns false or the device has answered. It must not come
+ * back to the device, and takes less than a millisecond. */
+struct token_meanwhile {
+	int fd;
+	bool (*act)(void *context);
+	void *context;
 };
 
 struct token_ops {
@@ -102,6 +116,9 @@ struct token_ops {
 	/* Called once after open, if there are notes: what a process before this one left is removed when the device is next used for it, and what this one would leave is noted from now on.
 	 * notes is borrowed for as long as the token is open. NULL where the device forgets by itself. */
 	void (*remember)(struct token *token, struct token_notes *notes);
+
+	/* Called once after open: from then on meanwhile is looked after while the device is at work; borrowed for as long as the token is open. NULL where a driver cannot wait for two things. */
+	void (*meanwhile)(struct token *token, const struct token_meanwhile *meanwhile);
 
 	/* Closes what is dead and opens again, after ERR_NO_TOKEN or a reset; every key was unloaded before. What of ours may still stand on the
 	 * device is removed from it. ERR_NO_TOKEN. */

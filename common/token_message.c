@@ -42,6 +42,7 @@ static const struct rule rules[TOKEN_FIELD_COUNT] = {
 	[TOKEN_FIELD_MANUFACTURER] = { 0, 63, 1, PRINTABLE },
 	[TOKEN_FIELD_SERIAL] = { 0, 63, 1, PRINTABLE },
 	[TOKEN_FIELD_TRUSTED_PARENT] = { 1, TOKEN_PARENT_NAME_MAX, TOKEN_TRUSTED_MAX, ANY_BYTE },
+	[TOKEN_FIELD_PIN_RECOVERY] = { 4, 4, 1, ANY_BYTE },
 };
 
 /* PUBLIC is the one field of two lengths. */
@@ -260,6 +261,7 @@ enum err token_message_status(const struct token_message *message, struct token_
 {
 	struct token_status status = { 0 };
 	uint32_t tries_left = 0;
+	struct bytes recovery;
 	enum err err = find_boolean(message, TOKEN_FIELD_PRESENT, &status.present);
 
 	if (!err)
@@ -276,6 +278,8 @@ enum err token_message_status(const struct token_message *message, struct token_
 		err = find_text(message, TOKEN_FIELD_MANUFACTURER, status.manufacturer);
 	if (!err)
 		err = find_text(message, TOKEN_FIELD_SERIAL, status.serial);
+	if (!err && token_message_find(message, TOKEN_FIELD_PIN_RECOVERY, &recovery))
+		err = token_message_u32(message, TOKEN_FIELD_PIN_RECOVERY, &status.pin_recovery);
 	if (err)
 		return err;
 	/* Whatever a helper claims, tries are counted from -1 (unknown) upwards. */
@@ -380,6 +384,8 @@ enum err token_message_put_status(struct buf *packet, const struct token_status 
 		                        bytes_of_string(status->manufacturer));
 	if (!err)
 		err = token_message_put(packet, TOKEN_FIELD_SERIAL, bytes_of_string(status->serial));
+	if (!err && status->pin_recovery)
+		err = token_message_put_u32(packet, TOKEN_FIELD_PIN_RECOVERY, status->pin_recovery);
 	return err;
 }
 

@@ -8,7 +8,7 @@
  *	header  magic u32 "tkn1" | op u16 | err u16 | id u32 | length of what follows u32        (16 bytes, big-endian)
  *	field   number u16 | length u16 | bytes
  *
- * The helper answers every message once, in order, with the same op and id; err is OK in questions. Secrets on the way to a helper (PINs, keys to
+ * The helper answers every message once, with the same op and id, and in order but for what needs no device, which may be answered while the device is at work; err is OK in questions. Secrets on the way to a helper (PINs, keys to
  * import) are sealed by the client to the helper's own X25519 key (libsodium crypto_box_seal), so the broker never sees them.
  *
  * op       question                                                    answer
@@ -92,6 +92,7 @@ enum token_field {
 	TOKEN_FIELD_MANUFACTURER, /* <= 63, printable ASCII */
 	TOKEN_FIELD_SERIAL, /* <= 63, printable ASCII */
 	TOKEN_FIELD_TRUSTED_PARENT, /* <= 66, repeated <= TOKEN_TRUSTED_MAX */
+	TOKEN_FIELD_PIN_RECOVERY, /* 4, seconds; may be missing */
 	TOKEN_FIELD_COUNT,
 };
 

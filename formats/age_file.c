@@ -9,6 +9,11 @@
 #define SPACE_LEN 65536U
 #define RECIPIENTS_MAX 256U
 
+bool age_file_looks_like(struct bytes text)
+{
+	return bytes_begin_with(text, AGE_INTRO_ANY) || armor_looks_like(text);
+}
+
 /* What of the file is known yet. */
 enum reader_state {
 	READER_START, /* nothing but white space: armored or not? */

@@ -10,6 +10,9 @@
 #include "formats/age_stream.h"
 #include "formats/recipient.h"
 
+/* Does text, the whole of it or enough, begin as an age file of whatever version does, armored or not? */
+bool age_file_looks_like(struct bytes text);
+
 /* Finds the file key for the header; called once, before any payload is read. The MAC is checked by the reader afterwards. */
 typedef enum err (*age_open_file_key)(void *context, const struct age_header *header,
                                       struct secret **ret_file_key);

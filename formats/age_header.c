@@ -253,6 +253,14 @@ bool age_stanza_is(const struct age_stanza *stanza, const char *type)
 	return bytes_equal(stanza->arguments[0], bytes_of_string(type));
 }
 
+bool age_header_has_passphrase(const struct age_header *header)
+{
+	for (size_t i = 0; i < age_header_stanza_count(header); i++)
+		if (age_stanza_is(age_header_stanza(header, i), "scrypt"))
+			return true;
+	return false;
+}
+
 /* HMAC-SHA-256 with a key of its own over the header up to and including "---". */
 static void header_mac(const struct secret *file_key, struct bytes covered,
                        uint8_t ret_mac[static AGE_MAC_LEN])

@@ -16,6 +16,7 @@
 #define AGE_ARGUMENTS_MAX 64U
 #define AGE_MAC_LEN 32U
 #define AGE_INTRO "age-encryption.org/v1\n"
+#define AGE_INTRO_ANY "age-encryption.org/" /* of whatever version */
 
 /* One stanza: everything borrowed from the header's text, the body decoded into the header's own memory. */
 struct age_stanza {
@@ -35,6 +36,8 @@ DEFINE_CLEANUP(struct age_header *, age_header_free);
 size_t age_header_stanza_count(const struct age_header *header);
 const struct age_stanza *age_header_stanza(const struct age_header *header, size_t index);
 bool age_stanza_is(const struct age_stanza *stanza, const char *type);
+/* Is one of the stanzas for a passphrase? */
+bool age_header_has_passphrase(const struct age_header *header);
 
 /* Checks the MAC with the file key. ERR_BAD_CIPHERTEXT. */
 MUST_CHECK enum err age_header_verify(const struct age_header *header, const struct secret *file_key);

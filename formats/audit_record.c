@@ -3,48 +3,11 @@
 #include <sodium.h>
 
 #include "common/encoding.h"
+#include "common/utf8.h"
 
 _Static_assert(AUDIT_HASH_LEN == crypto_hash_sha256_BYTES, "the chain is of SHA-256");
 
 /* ---- characters ---- */
-
-static bool is_continuation(uint8_t byte)
-{
-	return (byte & 0xc0U) == 0x80U;
-}
-
-/* The length of the UTF-8 sequence at the head of text (RFC 3629: shortest form, no surrogates, at most U+10FFFF) and its code point; 0 when it is none. */
-static size_t utf8_sequence(struct bytes text, uint32_t *ret_point)
-{
-	static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	uint8_t first = text.data[0];
-	size_t len = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-	uint32_t point = len == 1   ? first
-	                 : len == 2 ? first & 0x1fU
-	                 : len == 3 ? first & 0x0fU
-	                            : first & 0x07U;
-
-	if (len == 0 || len > text.len || first > 0xf4)
-		return 0;
-	for (size_t i = 1; i < len; i++) {
-		if (!is_continuation(text.data[i]))
-			return 0;
-		point = point << 6 | (text.data[i] & 0x3fU);
-	}
-	if (point < smallest[len] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff))
-		return 0;
-	*ret_point = point;
-	return len;
-}
-
-/* What a terminal obeys instead of showing it: C0, DEL, C1, and Unicode's invisible and direction-changing characters. All are below U+10000. */
-static bool is_unprintable(uint32_t point)
-{
-	return point < 0x20 || (point >= 0x7f && point <= 0x9f) || point == 0xad || point == 0x61c ||
-	       point == 0x180e || (point >= 0x200b && point <= 0x200f) ||
-	       (point >= 0x2028 && point <= 0x202e) || (point >= 0x2060 && point <= 0x206f) ||
-	       point == 0xfeff || (point >= 0xfff9 && point <= 0xfffb);
-}
 
 static enum err put_escape(struct buf *line, uint32_t point)
 {
@@ -55,12 +18,12 @@ static enum err put_escape(struct buf *line, uint32_t point)
 static enum err put_character(struct buf *line, struct bytes text, size_t *ret_len)
 {
 	uint32_t point;
-	size_t len = utf8_sequence(text, &point);
+	size_t len = utf8_take(text, &point);
 
 	*ret_len = len ? len : 1;
 	if (len == 0)
 		return put_escape(line, text.data[0]);
-	if (is_unprintable(point))
+	if (utf8_is_unprintable(point))
 		return put_escape(line, point);
 	if (point == '"' || point == '\\') {
 		enum err err = buf_put_u8(line, '\\');
@@ -142,8 +105,8 @@ static bool take_string(struct reader *cursor)
 			continue;
 		}
 		if (len == 0)
-			len = utf8_sequence(cursor->rest, &point);
-		if (len == 0 || is_unprintable(point))
+			len = utf8_take(cursor->rest, &point);
+		if (len == 0 || utf8_is_unprintable(point))
 			return false;
 		(void)reader_take(cursor, len);
 	}

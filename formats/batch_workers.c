@@ -2,10 +2,11 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 
-/* A worker's frames are small; an ordinary stack would count in full against RLIMIT_MEMLOCK where memory is locked as it comes. */
+#include "common/thread.h"
+
+/* A worker's frames are small. */
 #define STACK_LEN (512UL << 10)
 
 struct worker {
@@ -64,24 +65,6 @@ static void *worker_main(void *argument)
 	return NULL;
 }
 
-/* Signals are for the thread that the program knows of. */
-static enum err thread_start(struct worker *worker)
-{
-	pthread_attr_t attributes;
-	sigset_t all, before;
-	int failed;
-
-	(void)sigfillset(&all);
-	if (pthread_attr_init(&attributes) != 0)
-		return ERR_NOMEM;
-	(void)pthread_attr_setstacksize(&attributes, STACK_LEN);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	failed = pthread_create(&worker->thread, &attributes, worker_main, worker);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	(void)pthread_attr_destroy(&attributes);
-	return failed ? ERR_NOMEM : OK;
-}
-
 static size_t processors(void)
 {
 	cpu_set_t set;
@@ -97,7 +80,7 @@ static enum err worker_start(struct batch_workers *workers, bool encrypting, con
 	if (err)
 		return err;
 	worker->workers = workers;
-	err = thread_start(worker);
+	err = thread_start(STACK_LEN, worker_main, worker, &worker->thread);
 	if (err)
 		worker->cipher = batch_cipher_free(worker->cipher);
 	else

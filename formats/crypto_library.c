@@ -13,8 +13,6 @@
 
 #include "formats/dynamic_library.h"
 
-/* OpenSSL 3. */
-#define LIBRARY_NAME "libcrypto.so.3"
 #define SCALAR_LEN 32U
 
 /* Every function used, with the type that OpenSSL's own header gives it. */
@@ -25,7 +23,6 @@
 	X(EVP_CIPHER_CTX_new)              \
 	X(EVP_CIPHER_CTX_free)             \
 	X(EVP_CIPHER_CTX_ctrl)             \
-	X(EVP_CIPHER_CTX_reset)            \
 	X(EVP_CipherInit_ex2)              \
 	X(EVP_CipherUpdate)                \
 	X(EVP_CipherFinal_ex)              \
@@ -48,41 +45,28 @@
 	X(BN_set_flags)                    \
 	X(BN_is_zero)
 
-#define DECLARE(name) __typeof__(name) *name;
+/* OpenSSL 3. */
+DYNAMIC_LIBRARY("libcrypto.so.3", FUNCTIONS);
+
 static struct {
 	bool tried;
-	bool loaded;
-	struct {
-		FUNCTIONS(DECLARE)
-	} functions;
-	OSSL_LIB_CTX *context;
+	OSSL_LIB_CTX *context; /* NULL: the library cannot be used */
 	EVP_CIPHER *cipher; /* fetched at first use */
-	EVP_CIPHER *gcm; /* the same */
-	EVP_CIPHER_CTX *gcm_state; /* the same */
 	EC_GROUP *group; /* made at first use */
 } library;
-
-#define call library.functions
-
-static const struct dynamic_symbol symbols[] = {
-#define SYMBOL(name) { #name, offsetof(__typeof__(library.functions), name) },
-	FUNCTIONS(SYMBOL)
-};
 
 static bool library_load(void)
 {
 	if (library.tried)
-		return library.loaded;
+		return library.context != NULL;
 	library.tried = true;
-	if (!dynamic_library_load(LIBRARY_NAME, symbols, sizeof(symbols) / sizeof(symbols[0]),
-	                          &library.functions))
+	if (!dynamic_library_load(&dynamic))
 		return false;
 	/* Said first, it holds for good: whatever would load the configuration later finds that done. */
 	if (call.OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL) != 1)
 		return false;
 	library.context = call.OSSL_LIB_CTX_new();
-	library.loaded = library.context != NULL;
-	return library.loaded;
+	return library.context != NULL;
 }
 
 struct bulk_cipher {
@@ -170,59 +154,6 @@ enum err bulk_cipher_open(struct bulk_cipher *cipher, const uint8_t nonce[static
 	return call.EVP_CipherFinal_ex(cipher->state, none, &written) == 1 ? OK : ERR_BAD_CIPHERTEXT;
 }
 
-static enum err gcm_load(void)
-{
-	if (!library_load())
-		return ERR_UNSUPPORTED;
-	if (!library.gcm)
-		library.gcm = call.EVP_CIPHER_fetch(library.context, "AES-256-GCM", NULL);
-	if (library.gcm && !library.gcm_state)
-		library.gcm_state = call.EVP_CIPHER_CTX_new();
-	return library.gcm && library.gcm_state ? OK : ERR_UNSUPPORTED;
-}
-
-/* The length of the IV is set before the IV, and both after the cipher. */
-static bool gcm_begin(const struct secret *key, struct bytes iv)
-{
-	EVP_CIPHER_CTX *state = library.gcm_state;
-
-	return call.EVP_CipherInit_ex2(state, library.gcm, NULL, NULL, 0, NULL) == 1 &&
-	       call.EVP_CIPHER_CTX_ctrl(state, EVP_CTRL_AEAD_SET_IVLEN, (int)iv.len, NULL) == 1 &&
-	       call.EVP_CipherInit_ex2(state, NULL, secret_reveal(key).data, iv.data, 0, NULL) == 1;
-}
-
-static enum err gcm_run(struct bytes authenticated, struct bytes data, const uint8_t *tag, uint8_t *text)
-{
-	EVP_CIPHER_CTX *state = library.gcm_state;
-	uint8_t expected[GCM_TAG_LEN], none[GCM_TAG_LEN];
-	int written = 0;
-
-	memcpy(expected, tag, sizeof(expected));
-	if (authenticated.len &&
-	    call.EVP_CipherUpdate(state, NULL, &written, authenticated.data, (int)authenticated.len) != 1)
-		return ERR_BUG;
-	if (data.len && call.EVP_CipherUpdate(state, text, &written, data.data, (int)data.len) != 1)
-		return ERR_BUG;
-	if (call.EVP_CIPHER_CTX_ctrl(state, EVP_CTRL_AEAD_SET_TAG, GCM_TAG_LEN, expected) != 1)
-		return ERR_BUG;
-	return call.EVP_CipherFinal_ex(state, none, &written) == 1 ? OK : ERR_BAD_CIPHERTEXT;
-}
-
-enum err gcm_open(const struct secret *key, struct bytes iv, struct bytes authenticated, struct bytes data,
-                  const uint8_t tag[static GCM_TAG_LEN], uint8_t *text)
-{
-	enum err err = gcm_load();
-
-	if (err)
-		return err;
-	if (secret_len(key) != GCM_KEY_LEN || iv.len == 0 || iv.len > INT32_MAX ||
-	    authenticated.len > INT32_MAX || data.len > INT32_MAX)
-		return ERR_BUG;
-	err = gcm_begin(key, iv) ? gcm_run(authenticated, data, tag, text) : ERR_BUG;
-	(void)call.EVP_CIPHER_CTX_reset(library.gcm_state);
-	return err;
-}
-
 static enum err group_load(void)
 {
 	if (!library_load())
@@ -260,7 +191,7 @@ struct curve_work {
 
 static void curve_work_done(struct curve_work *work)
 {
-	if (!library.loaded)
+	if (!library.context)
 		return;
 	call.EC_POINT_clear_free(work->point);
 	call.EC_POINT_clear_free(work->result);

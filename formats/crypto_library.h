@@ -1,7 +1,7 @@
 /*
  * Crypto library
  *
- * The few functions of libcrypto that are worth having beside libsodium: ChaCha20-Poly1305 in bulk, AES-256-GCM as SOPS has it, and P-256. The library is loaded when the first of
+ * The few functions of libcrypto that are worth having beside libsodium: ChaCha20-Poly1305 in bulk, and P-256. The library is loaded when the first of
  * them is called, never before: a program that does not need it does not pay for it. It works in a context of its own, in which no configuration
  * is loaded and no provider but the built-in one, so that neither OPENSSL_CONF nor a file of the system can change what happens here.
  *
@@ -34,14 +34,6 @@ MUST_CHECK enum err bulk_cipher_seal(struct bulk_cipher *cipher, const uint8_t n
 /* ERR_BAD_CIPHERTEXT: out then holds rubbish that must not be released. in is at least a tag long. */
 MUST_CHECK enum err bulk_cipher_open(struct bulk_cipher *cipher, const uint8_t nonce[static BULK_NONCE_LEN],
                                      struct bytes in, uint8_t *out);
-
-#define GCM_KEY_LEN 32U
-#define GCM_TAG_LEN 16U
-
-/* AES-256-GCM, one message with an IV of any length but 0; text has room for data. ERR_BAD_CIPHERTEXT: text then holds rubbish. ERR_UNSUPPORTED when there is no libcrypto,
- * ERR_BUG when the key is not of GCM_KEY_LEN. One cipher for the process, not for several threads at once; the key is wiped from it when the call returns. */
-MUST_CHECK enum err gcm_open(const struct secret *key, struct bytes iv, struct bytes authenticated,
-                             struct bytes data, const uint8_t tag[static GCM_TAG_LEN], uint8_t *text);
 
 /* Loads the library and readies P-256 now: for whoever shuts himself in and could load nothing later. ERR_UNSUPPORTED when there is none. */
 MUST_CHECK enum err p256_prepare(void);

@@ -3,17 +3,25 @@
 #include <dlfcn.h>
 #include <string.h>
 
-bool dynamic_library_load(const char *soname, const struct dynamic_symbol *symbols, size_t count,
-                          void *functions)
+static bool load(const struct dynamic_library *library)
 {
-	void *handle = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
+	/* What is used is looked up below; what it calls inside itself can wait, and mostly is never called. */
+	void *handle = dlopen(library->soname, RTLD_LAZY | RTLD_LOCAL);
 
-	for (size_t i = 0; handle && i < count; i++) {
-		void *symbol = dlsym(handle, symbols[i].name);
+	for (size_t i = 0; handle && i < library->count; i++) {
+		void *symbol = dlsym(handle, library->symbols[i].name);
 
 		if (!symbol)
 			return false;
-		memcpy((char *)functions + symbols[i].offset, &symbol, sizeof(symbol));
+		memcpy((char *)library->functions + library->symbols[i].offset, &symbol, sizeof(symbol));
 	}
 	return handle != NULL;
+}
+
+bool dynamic_library_load(struct dynamic_library *library)
+{
+	if (!library->tried)
+		library->loaded = load(library);
+	library->tried = true;
+	return library->loaded;
 }

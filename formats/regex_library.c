@@ -6,7 +6,6 @@
 
 #include "formats/dynamic_library.h"
 
-#define LIBRARY_NAME "libpcre2-8.so.0"
 #define MATCH_LIMIT 200000U
 #define DEPTH_LIMIT 1000U
 
@@ -21,29 +20,7 @@
 	X(pcre2_set_match_limit_8)                \
 	X(pcre2_set_depth_limit_8)
 
-#define DECLARE(name) __typeof__(name) *name;
-static struct {
-	bool tried, loaded;
-	struct {
-		FUNCTIONS(DECLARE)
-	} functions;
-} library;
-
-#define call library.functions
-
-static const struct dynamic_symbol symbols[] = {
-#define SYMBOL(name) { #name, offsetof(__typeof__(library.functions), name) },
-	FUNCTIONS(SYMBOL)
-};
-
-static bool library_load(void)
-{
-	if (!library.tried)
-		library.loaded = dynamic_library_load(
-		        LIBRARY_NAME, symbols, sizeof(symbols) / sizeof(symbols[0]), &library.functions);
-	library.tried = true;
-	return library.loaded;
-}
+DYNAMIC_LIBRARY("libpcre2-8.so.0", FUNCTIONS);
 
 struct regex {
 	pcre2_code *code;
@@ -111,7 +88,7 @@ enum err regex_new(struct bytes pattern, struct regex **ret_regex)
 
 	if (pattern.len > REGEX_PATTERN_MAX || !is_re2(pattern))
 		return ERR_BAD_FILE;
-	if (!library_load())
+	if (!dynamic_library_load(&dynamic))
 		return ERR_UNSUPPORTED;
 	regex = calloc(1, sizeof(*regex));
 	if (!regex)

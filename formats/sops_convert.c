@@ -1,5 +1,6 @@
 #include "formats/sops_convert.h"
 
+#include "formats/dotenv.h"
 #include "formats/sops_write.h"
 
 struct conversion {
@@ -176,5 +177,36 @@ enum err sops_convert(struct sops_document *document, struct bytes decrypted, en
 	if (err == ERR_UNSUPPORTED)
 		(void)snprintf(document->reason, sizeof(document->reason),
 		               "what it holds cannot be written as the type that --output-type names");
+	return err;
+}
+
+static enum err quote_values(const struct sops_document *plain, struct buf *out)
+{
+	size_t cursor = 0;
+	enum err err = OK;
+
+	for (size_t i = 0; !err && i < plain->count; i++) {
+		const struct sops_node *node = &plain->nodes[i];
+
+		if (node->kind != SOPS_STRING)
+			continue;
+		err = buf_put(out, bytes_of(plain->text.data + cursor, node->start - cursor));
+		if (!err)
+			err = dotenv_write(node->text, out);
+		cursor = node->end;
+	}
+	if (!err && plain->text.len > cursor)
+		err = buf_put(out, bytes_of(plain->text.data + cursor, plain->text.len - cursor));
+	return err;
+}
+
+enum err sops_convert_quote(struct bytes decrypted, struct buf *out)
+{
+	struct sops_document plain;
+	enum err err = sops_document_read(&plain, SOPS_DOTENV, decrypted);
+
+	if (!err)
+		err = quote_values(&plain, out);
+	sops_document_done(&plain);
 	return err;
 }

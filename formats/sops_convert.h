@@ -11,3 +11,6 @@
  * file's bytes from the string under the key data. ERR_UNSUPPORTED with a reason. */
 MUST_CHECK enum err sops_convert(struct sops_document *document, struct bytes decrypted,
                                  enum sops_format output, struct buf *out);
+
+/* A decrypted dotenv file once more, with quotes where a shell needs them for what sops takes as it is. Names, comments and lines stay. */
+MUST_CHECK enum err sops_convert_quote(struct bytes decrypted, struct buf *out);

@@ -1,5 +1,6 @@
 #include "formats/sops_document.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,7 +47,7 @@ static bool ends_with(const char *name, const char *ending)
 
 static bool has_line_with(struct bytes text, const char *beginning)
 {
-	const uint8_t *at = text.data, *end = text.data + text.len;
+	const uint8_t *at = text.data, *end = text.len ? text.data + text.len : NULL;
 
 	while (at && at < end) {
 		if (bytes_begin_with(bytes_of(at, (size_t)(end - at)), beginning))
@@ -92,17 +93,14 @@ uint8_t *sops_document_space(struct sops_document *document, size_t len)
 	return block->bytes + block->used - len;
 }
 
-static void *grown(void *old, size_t count, size_t *capacity, size_t size)
+/* Nothing secret stands in it, so that it may be moved: the pages of a large one are, and not their bytes. NULL: no memory, and old is as it was. */
+static void *grown(void *old, size_t *capacity, size_t size)
 {
 	size_t wanted = *capacity ? 2 * *capacity : 64;
-	void *memory = calloc(wanted, size);
+	void *memory = reallocarray(old, wanted, size);
 
-	if (!memory)
-		return NULL;
-	if (count)
-		memcpy(memory, old, count * size);
-	free(old);
-	*capacity = wanted;
+	if (memory)
+		*capacity = wanted;
 	return memory;
 }
 
@@ -126,8 +124,7 @@ enum err sops_document_add(struct sops_document *document, const struct sops_nod
 		return ERR_BUSY;
 	}
 	if (document->count == document->capacity) {
-		struct sops_node *nodes =
-		        grown(document->nodes, document->count, &document->capacity, sizeof(*nodes));
+		struct sops_node *nodes = grown(document->nodes, &document->capacity, sizeof(*nodes));
 
 		if (!nodes)
 			return ERR_NOMEM;
@@ -142,14 +139,13 @@ enum err sops_document_add(struct sops_document *document, const struct sops_nod
 enum err sops_document_cut(struct sops_document *document, size_t start, size_t end)
 {
 	if (document->cut_count == document->cut_capacity) {
-		struct sops_span *cuts =
-		        grown(document->cuts, document->cut_count, &document->cut_capacity, sizeof(*cuts));
+		struct sops_span *cuts = grown(document->cuts, &document->cut_capacity, sizeof(*cuts));
 
 		if (!cuts)
 			return ERR_NOMEM;
 		document->cuts = cuts;
 	}
-	document->cuts[document->cut_count++] = (struct sops_span){ start, end };
+	document->cuts[document->cut_count++] = (struct sops_span){ start, end, false };
 	return OK;
 }
 
@@ -163,39 +159,62 @@ enum err sops_document_refuse(struct sops_document *document, size_t position, c
 	return ERR_BAD_FILE;
 }
 
-static int by_place(const struct sops_node *a, const struct sops_node *b)
+static bool is_same_place(const struct sops_node *a, const struct sops_node *b)
 {
-	size_t len = a->key.len < b->key.len ? a->key.len : b->key.len;
-	int difference;
-
-	if (a->parent != b->parent)
-		return a->parent < b->parent ? -1 : 1;
-	difference = len ? memcmp(a->key.data, b->key.data, len) : 0;
-	if (difference)
-		return difference;
-	return a->key.len == b->key.len ? 0 : a->key.len < b->key.len ? -1 : 1;
+	return a->parent == b->parent && bytes_equal(a->key, b->key);
 }
 
-static int compare(const void *a, const void *b)
+/* Of the nodes with a key: an open table, at most half full, of their indices plus 1. Keyed, so that nobody can choose keys that fall on one place. */
+struct key_table {
+	uint32_t *slots; /* owned */
+	size_t mask;
+	uint8_t key[crypto_shorthash_KEYBYTES];
+};
+
+static enum err key_table_init(struct key_table *table, size_t count)
 {
-	return by_place(*(const struct sops_node *const *)a, *(const struct sops_node *const *)b);
+	size_t size = 16;
+
+	while (size < 2 * count)
+		size *= 2;
+	table->mask = size - 1;
+	table->slots = calloc(size, sizeof(*table->slots));
+	randombytes_buf(table->key, sizeof(table->key));
+	return table->slots ? OK : ERR_NOMEM;
+}
+
+/* Where the node stands, or is to stand. */
+static uint32_t *key_table_find(const struct key_table *table, const struct sops_document *document,
+                                const struct sops_node *node)
+{
+	uint8_t hash[crypto_shorthash_BYTES];
+	uint64_t at;
+
+	(void)crypto_shorthash(hash, node->key.data, node->key.len, table->key);
+	memcpy(&at, hash, sizeof(at));
+	at ^= node->parent * UINT64_C(0x9e3779b97f4a7c15);
+	while (table->slots[at & table->mask] &&
+	       !is_same_place(&document->nodes[table->slots[at & table->mask] - 1], node))
+		at++;
+	return &table->slots[at & table->mask];
 }
 
 enum err sops_document_check_keys(struct sops_document *document)
 {
-	CLEANUP(freep) const struct sops_node **keyed = calloc(document->count + 1, sizeof(const void *));
-	size_t count = 0;
+	struct key_table table;
+	enum err err = key_table_init(&table, document->count);
 
-	if (!keyed)
-		return ERR_NOMEM;
-	for (size_t i = 0; i < document->count; i++)
-		if (document->nodes[i].key.data)
-			keyed[count++] = &document->nodes[i];
-	qsort(keyed, count, sizeof(const void *), compare);
-	for (size_t i = 1; i < count; i++)
-		if (by_place(keyed[i - 1], keyed[i]) == 0)
-			return sops_document_refuse(document, keyed[i]->start, "this key is there twice");
-	return OK;
+	for (size_t i = 0; !err && i < document->count; i++) {
+		const struct sops_node *node = &document->nodes[i];
+		uint32_t *slot = node->key.data ? key_table_find(&table, document, node) : NULL;
+
+		if (slot && *slot)
+			err = sops_document_refuse(document, node->start, "this key is there twice");
+		else if (slot)
+			*slot = (uint32_t)i + 1;
+	}
+	free(table.slots);
+	return err;
 }
 
 enum err sops_path_put(struct buf *buf, const struct sops_document *document, uint32_t index)
@@ -236,17 +255,17 @@ static void settle_binary(struct sops_document *document)
 		document->format = SOPS_JSON;
 }
 
-enum err sops_document_read(struct sops_document *document, enum sops_format format, struct bytes text)
+static enum err read_as(struct sops_document *document)
 {
 	static enum err (*const readers[FORMATS])(struct sops_document *) = {
 		[SOPS_YAML] = sops_yaml_read,     [SOPS_JSON] = sops_json_read,
 		[SOPS_DOTENV] = sops_dotenv_read, [SOPS_INI] = sops_ini_read,
 		[SOPS_BINARY] = sops_json_read,
 	};
+	enum sops_format format = document->format;
 	enum err err;
 
-	*document = (struct sops_document){ .format = format, .text = text };
-	if (text.len > SOPS_FILE_MAX) {
+	if (document->text.len > SOPS_FILE_MAX) {
 		(void)snprintf(document->reason, sizeof(document->reason), "it has more than %u MiB",
 		               SOPS_FILE_MAX >> 20);
 		return ERR_BUSY;
@@ -257,6 +276,18 @@ enum err sops_document_read(struct sops_document *document, enum sops_format for
 	if (!err && format == SOPS_BINARY)
 		settle_binary(document);
 	return err;
+}
+
+enum err sops_document_read(struct sops_document *document, enum sops_format format, struct bytes text)
+{
+	*document = (struct sops_document){ .format = format, .text = text };
+	return read_as(document);
+}
+
+enum err sops_document_read_aliases(struct sops_document *document, struct bytes text)
+{
+	*document = (struct sops_document){ .format = SOPS_YAML, .text = text, .keeps_aliases = true };
+	return read_as(document);
 }
 
 void sops_document_done(struct sops_document *document)

@@ -37,6 +37,7 @@ enum sops_kind {
 	SOPS_TIME, /* text: RFC 3339 */
 	SOPS_NULL,
 	SOPS_COMMENT,
+	SOPS_ALIAS, /* only where the reader was told to keep them; target: what it stands for */
 };
 
 struct sops_node {
@@ -47,14 +48,18 @@ struct sops_node {
 	uint32_t column; /* YAML: where a block that is its value is indented to */
 	struct bytes key; /* in a map; borrowed from the text or the document */
 	struct bytes text; /* its value, as sops hashes it; borrowed as key */
-	size_t start, end; /* what is replaced when it is decrypted, quotes included */
+	size_t begin; /* where its entry begins: at its key, or at the element of a list */
+	size_t start,
+	        end; /* what is replaced when it is decrypted, quotes included; of a container (YAML, JSON): from its first bracket or entry to behind its last */
 	bool quoted;
 	bool in_flow; /* YAML: between brackets */
 	bool metadata; /* in the part that sops added */
+	uint32_t target; /* of an alias; it stands before it */
 };
 
 struct sops_span {
 	size_t start, end;
+	bool leaves_nothing; /* of a map that is written as a block */
 };
 
 struct sops_block; /* memory of decoded texts */
@@ -67,12 +72,17 @@ struct sops_document {
 	struct sops_span *cuts; /* owned: where the metadata stands, in order */
 	size_t cut_count, cut_capacity;
 	struct sops_block *blocks; /* owned, wiped when freed */
+	bool keeps_aliases; /* YAML: they become nodes; else they are refused */
+	bool met_alias; /* YAML: there is one, kept or refused */
 	char reason[256]; /* after an error: what is wrong and where, without values; "": nothing to add */
 };
 
 /* Reads text, which is borrowed for the document's lifetime. ERR_BAD_FILE with a reason, ERR_UNSUPPORTED (the same; or a library is missing), ERR_BUSY (a limit), ERR_NOMEM. */
 MUST_CHECK enum err sops_document_read(struct sops_document *document, enum sops_format format,
                                        struct bytes text);
+
+/* The same for YAML with its aliases: nodes of their own, or, where one stands for a key, the string or the key that it is. In the text such a piece begins with '*', as nothing else does. */
+MUST_CHECK enum err sops_document_read_aliases(struct sops_document *document, struct bytes text);
 void sops_document_done(struct sops_document *document);
 
 /* Which format a file has: by its name (NULL: none), else by what is in it. */

@@ -257,6 +257,12 @@ static enum err push(struct json_reader *reader, struct sops_node *node)
 	return err;
 }
 
+static void pop(struct json_reader *reader)
+{
+	reader->document->nodes[top(reader)->node].end = reader->at;
+	reader->depth--;
+}
+
 /* A value begins here; key and parent are known. */
 static enum err read_value(struct json_reader *reader)
 {
@@ -269,8 +275,9 @@ static enum err read_value(struct json_reader *reader)
 		node.parent = top(reader)->node;
 		node.position = top(reader)->position++;
 	}
-	reader->key = bytes_of(NULL, 0);
 	node.start = node.end = reader->at;
+	node.begin = reader->key.data ? top(reader)->begin : node.start;
+	reader->key = bytes_of(NULL, 0);
 	node.kind = c == '{' ? SOPS_MAP : c == '[' ? SOPS_LIST : SOPS_STRING;
 	if (c == '{' || c == '[')
 		return push(reader, &node);
@@ -333,7 +340,7 @@ static enum err read_separator(struct json_reader *reader)
 	reader->at++;
 	top(reader)->before = reader->at;
 	if (c != ',')
-		reader->depth--;
+		pop(reader);
 	else if (!err && map)
 		err = read_key(reader);
 	if (!err && c == ',')
@@ -351,7 +358,7 @@ static enum err read_opened(struct json_reader *reader)
 	reader->opened = false;
 	if (c == (map ? '}' : ']')) {
 		reader->at++;
-		reader->depth--;
+		pop(reader);
 		return OK;
 	}
 	if (map)

@@ -46,7 +46,7 @@ static enum err unescape(struct sops_document *document, struct bytes *text)
 
 static enum err read_dotenv_line(struct sops_document *document, const struct line *line)
 {
-	struct sops_node node = { .kind = SOPS_STRING, .parent = 0, .end = line->end };
+	struct sops_node node = { .kind = SOPS_STRING, .parent = 0, .begin = line->start, .end = line->end };
 	const uint8_t *equals;
 	uint32_t index;
 	enum err err;
@@ -110,17 +110,22 @@ static void trim(const struct sops_document *document, size_t *start, size_t *en
 		(*end)--;
 }
 
+/* The empty line before a section that ends the file was written with it, by us and by sops. */
 static enum err end_metadata(struct ini_reader *reader, size_t at)
 {
+	const uint8_t *text = reader->document->text.data;
 	size_t start = reader->metadata;
 
+	if (start != SIZE_MAX && at == reader->document->text.len && start >= 1 && text[start - 1] == '\n' &&
+	    (start == 1 || text[start - 2] == '\n'))
+		start--;
 	reader->metadata = SIZE_MAX;
 	return start == SIZE_MAX ? OK : sops_document_cut(reader->document, start, at);
 }
 
 static enum err read_section(struct ini_reader *reader, const struct line *line, size_t start, size_t end)
 {
-	struct sops_node node = { .kind = SOPS_MAP, .parent = 0, .start = start, .end = end };
+	struct sops_node node = { .kind = SOPS_MAP, .parent = 0, .begin = start, .start = start, .end = end };
 	enum err err = end_metadata(reader, line->start);
 
 	while (end > start && reader->document->text.data[end - 1] != ']')
@@ -219,7 +224,9 @@ static enum err read_ini_plain(struct sops_document *document, struct sops_node 
 static enum err read_ini_value(struct ini_reader *reader, struct line *line, size_t start, size_t end)
 {
 	struct sops_document *document = reader->document;
-	struct sops_node node = { .kind = SOPS_STRING, .parent = reader->section, .end = end };
+	struct sops_node node = {
+		.kind = SOPS_STRING, .parent = reader->section, .begin = start, .end = end
+	};
 	uint32_t index;
 	enum err err = read_ini_key(document, start, end, &node.key, &node.start);
 

@@ -4,7 +4,7 @@
 
 #include "formats/text.h"
 
-#define NAME_MAX_LEN 256U
+#define NAME_MAX_LEN SOPS_METADATA_NAME_MAX
 
 struct metadata_reader {
 	struct sops_document *document;
@@ -97,17 +97,22 @@ static enum err take_entry(struct metadata_reader *reader, const struct sops_nod
 	return OK;
 }
 
+static const char *const rules[] = {
+	[SOPS_UNENCRYPTED_SUFFIX] = "unencrypted_suffix",
+	[SOPS_ENCRYPTED_SUFFIX] = "encrypted_suffix",
+	[SOPS_UNENCRYPTED_REGEX] = "unencrypted_regex",
+	[SOPS_ENCRYPTED_REGEX] = "encrypted_regex",
+	[SOPS_UNENCRYPTED_COMMENT_REGEX] = "unencrypted_comment_regex",
+	[SOPS_ENCRYPTED_COMMENT_REGEX] = "encrypted_comment_regex",
+};
+
+const char *sops_rule_name(enum sops_rule rule)
+{
+	return rules[rule];
+}
+
 static enum err take_rule(struct metadata_reader *reader, const struct sops_node *node, struct bytes name)
 {
-	static const char *const rules[] = {
-		[SOPS_UNENCRYPTED_SUFFIX] = "unencrypted_suffix",
-		[SOPS_ENCRYPTED_SUFFIX] = "encrypted_suffix",
-		[SOPS_UNENCRYPTED_REGEX] = "unencrypted_regex",
-		[SOPS_ENCRYPTED_REGEX] = "encrypted_regex",
-		[SOPS_UNENCRYPTED_COMMENT_REGEX] = "unencrypted_comment_regex",
-		[SOPS_ENCRYPTED_COMMENT_REGEX] = "encrypted_comment_regex",
-	};
-
 	for (unsigned i = 0; node->text.len && i < sizeof(rules) / sizeof(rules[0]); i++) {
 		if (!bytes_equal(name, bytes_of_string(rules[i])))
 			continue;
@@ -191,6 +196,19 @@ static enum err flatten(const struct sops_document *document, const struct sops_
 	return OK;
 }
 
+enum err sops_metadata_name(const struct sops_document *document, const struct sops_node *node,
+                            char out[static SOPS_METADATA_NAME_MAX], size_t *ret_len)
+{
+	if (document->format != SOPS_DOTENV)
+		return flatten(document, node, out, ret_len);
+	if (node->key.len >= SOPS_METADATA_NAME_MAX)
+		return ERR_BUSY;
+	memcpy(out, node->key.data, node->key.len);
+	out[node->key.len] = '\0';
+	*ret_len = node->key.len;
+	return OK;
+}
+
 static enum err read_node(struct metadata_reader *reader, const struct sops_node *node)
 {
 	char name[NAME_MAX_LEN];
@@ -201,9 +219,7 @@ static enum err read_node(struct metadata_reader *reader, const struct sops_node
 	reader->seen = true;
 	if (node->kind == SOPS_MAP || node->kind == SOPS_LIST)
 		return OK;
-	if (reader->document->format == SOPS_DOTENV)
-		return take_leaf(reader, node, node->key);
-	if (flatten(reader->document, node, name, &len))
+	if (sops_metadata_name(reader->document, node, name, &len))
 		return OK;
 	return take_leaf(reader, node, bytes_of(name, len));
 }

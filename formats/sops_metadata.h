@@ -10,6 +10,7 @@
 
 #define SOPS_ENTRIES_MAX 256U
 #define SOPS_GROUPS_MAX 32U
+#define SOPS_METADATA_NAME_MAX 256U
 
 enum sops_rule {
 	SOPS_UNENCRYPTED_SUFFIX, /* "_unencrypted" unless a file says otherwise */
@@ -19,6 +20,7 @@ enum sops_rule {
 	SOPS_UNENCRYPTED_COMMENT_REGEX,
 	SOPS_ENCRYPTED_COMMENT_REGEX,
 };
+#define SOPS_RULE_COUNT 6U
 
 /* One way to open the data key, or a group's share of it. */
 struct sops_entry {
@@ -44,3 +46,10 @@ struct sops_metadata {
 
 /* Everything in it is borrowed from the document. ERR_BAD_FILE with the document's reason; ERR_NO_MATCH when the file has no metadata at all. */
 MUST_CHECK enum err sops_metadata_read(struct sops_document *document, struct sops_metadata *ret_metadata);
+
+/* The flattened name of a value of the metadata, as a string. ERR_BUSY: longer than any that means something. */
+MUST_CHECK enum err sops_metadata_name(const struct sops_document *document, const struct sops_node *node,
+                                       char out[static SOPS_METADATA_NAME_MAX], size_t *ret_len);
+
+/* The name of a rule: "encrypted_regex". */
+const char *sops_rule_name(enum sops_rule rule);

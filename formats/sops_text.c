@@ -6,6 +6,8 @@
 #include "formats/sops_number.h"
 #include "formats/text.h"
 
+#define PIECE_LEN 32U
+#define WORD_MAX 5U /* characters of a word that is no string */
 #define INTEGER_MAX 72U /* characters: 64 binary digits, a sign, a prefix */
 
 size_t sops_text_character(struct bytes text, uint32_t *ret_character)
@@ -29,11 +31,26 @@ size_t sops_text_character(struct bytes text, uint32_t *ret_character)
 	return len;
 }
 
+/* What most texts are made of is passed over in pieces. */
+static size_t ascii_len(struct bytes text)
+{
+	size_t len = 0;
+
+	while (len + PIECE_LEN <= text.len && bytes_are_ascii(bytes_of(text.data + len, PIECE_LEN)))
+		len += PIECE_LEN;
+	while (len < text.len && text.data[len] < 0x80)
+		len++;
+	return len;
+}
+
 bool sops_text_is_utf8(struct bytes text)
 {
-	while (text.len) {
+	for (size_t ascii = ascii_len(text); ascii < text.len; ascii = ascii_len(text)) {
 		uint32_t character;
-		size_t len = sops_text_character(text, &character);
+		size_t len;
+
+		text = bytes_of(text.data + ascii, text.len - ascii);
+		len = sops_text_character(text, &character);
 
 		if (len == 1 && text.data[0] >= 0x80)
 			return false;
@@ -323,7 +340,7 @@ enum err sops_text_resolve(struct sops_document *document, struct bytes plain, s
 {
 	node->kind = SOPS_STRING;
 	node->text = plain;
-	if (resolve_word(plain, node))
+	if (plain.len <= WORD_MAX && resolve_word(plain, node))
 		return OK;
 	if (strchr("+-0123456789", plain.data[0]) && plain.data[0])
 		return resolve_number(document, plain, node);
@@ -340,5 +357,5 @@ bool sops_text_is_ambiguous(struct bytes plain)
 
 	if (plain.len == 0 || strchr("+-.0123456789", plain.data[0]))
 		return true; /* numbers, times, and what 1.1 takes for a number of base 60 */
-	return is_one_of(plain, words) || resolve_word(plain, &ignored);
+	return plain.len <= WORD_MAX && (is_one_of(plain, words) || resolve_word(plain, &ignored));
 }

@@ -1,11 +1,11 @@
 #include "formats/sops_value.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/encoding.h"
-#include "formats/crypto_library.h"
 #include "formats/sops_number.h"
 #include "formats/text.h"
 
@@ -14,30 +14,38 @@ bool sops_value_looks_like(struct bytes text)
 	return bytes_begin_with(text, SOPS_VALUE_BEGIN);
 }
 
-/* The text up to mark, which is passed over. */
+/* The text up to mark, which is passed over. Its first character stands nowhere else in what is well-formed. */
 static struct bytes take_until(struct bytes *rest, const char *mark)
 {
 	size_t mark_len = strlen(mark);
-	const uint8_t *found = rest->len ? memmem(rest->data, rest->len, mark, mark_len) : NULL;
-	struct bytes taken = { NULL, 0 };
+	struct bytes tail = *rest, taken = { NULL, 0 };
 
-	if (!found)
-		return taken;
-	taken = bytes_of(rest->data, (size_t)(found - rest->data));
-	*rest = bytes_of(found + mark_len, rest->len - taken.len - mark_len);
+	while (tail.len) {
+		const uint8_t *found = memchr(tail.data, mark[0], tail.len);
+
+		if (!found)
+			break;
+		tail = bytes_of(found, tail.len - (size_t)(found - tail.data));
+		if (bytes_begin_with(tail, mark)) {
+			taken = bytes_of(rest->data, rest->len - tail.len);
+			*rest = bytes_of(tail.data + mark_len, tail.len - mark_len);
+			break;
+		}
+		tail = bytes_of(tail.data + 1, tail.len - 1);
+	}
 	return taken;
 }
 
+static const char *const type_words[] = {
+	[SOPS_TYPE_STRING] = "str",     [SOPS_TYPE_INTEGER] = "int", [SOPS_TYPE_FLOAT] = "float",
+	[SOPS_TYPE_BOOLEAN] = "bool",   [SOPS_TYPE_BYTES] = "bytes", [SOPS_TYPE_TIME] = "time",
+	[SOPS_TYPE_COMMENT] = "comment"
+};
+
 static enum err parse_type(struct bytes word, enum sops_type *ret_type)
 {
-	static const char *const words[] = {
-		[SOPS_TYPE_STRING] = "str",     [SOPS_TYPE_INTEGER] = "int", [SOPS_TYPE_FLOAT] = "float",
-		[SOPS_TYPE_BOOLEAN] = "bool",   [SOPS_TYPE_BYTES] = "bytes", [SOPS_TYPE_TIME] = "time",
-		[SOPS_TYPE_COMMENT] = "comment"
-	};
-
-	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		if (bytes_equal(word, bytes_of_string(words[i]))) {
+	for (unsigned i = 0; i < sizeof(type_words) / sizeof(type_words[0]); i++) {
+		if (bytes_equal(word, bytes_of_string(type_words[i]))) {
 			*ret_type = (enum sops_type)i;
 			return OK;
 		}
@@ -89,21 +97,24 @@ static enum err check_integer(struct bytes text)
 	return errno || *end ? ERR_BAD_CIPHERTEXT : OK;
 }
 
-static enum err put_float(struct bytes text, struct buf *out)
+/* The plaintext stands at out's end, and is not counted yet. */
+static enum err settle_float(struct bytes text, struct buf *out)
 {
 	char form[SOPS_NUMBER_MAX];
 	double number;
 
 	if (bytes_equal(text, bytes_of_string("+Inf")) || bytes_equal(text, bytes_of_string("-Inf")) ||
-	    bytes_equal(text, bytes_of_string("NaN")))
-		return buf_put(out, text);
+	    bytes_equal(text, bytes_of_string("NaN"))) {
+		buf_commit(out, text.len);
+		return OK;
+	}
 	if (sops_number_read(text, &number))
 		return ERR_BAD_CIPHERTEXT;
 	return buf_put(out, bytes_of(form, sops_number_write(number, SOPS_NUMBER_PLAIN, form)));
 }
 
-/* Go's ParseBool. */
-static enum err put_boolean(struct bytes text, struct buf *out)
+/* As settle_float; Go's ParseBool. */
+static enum err settle_boolean(struct bytes text, struct buf *out)
 {
 	static const char *const truths[] = { "True", "true", "TRUE", "1", "t", "T" };
 	static const char *const falsehoods[] = { "False", "false", "FALSE", "0", "f", "F" };
@@ -117,17 +128,19 @@ static enum err put_boolean(struct bytes text, struct buf *out)
 	return ERR_BAD_CIPHERTEXT;
 }
 
-static enum err put_typed(enum sops_type type, struct bytes text, struct buf *out)
+static enum err settle(enum sops_type type, struct bytes text, struct buf *out)
 {
 	enum err err = OK;
 
 	if (type == SOPS_TYPE_FLOAT)
-		return put_float(text, out);
+		return settle_float(text, out);
 	if (type == SOPS_TYPE_BOOLEAN)
-		return put_boolean(text, out);
+		return settle_boolean(text, out);
 	if (type == SOPS_TYPE_INTEGER)
 		err = check_integer(text);
-	return err ? err : buf_put(out, text);
+	if (!err)
+		buf_commit(out, text.len);
+	return err;
 }
 
 static enum err decode_ends(const struct sops_value *value, uint8_t iv[static SOPS_IV_MAX],
@@ -135,34 +148,53 @@ static enum err decode_ends(const struct sops_value *value, uint8_t iv[static SO
 {
 	size_t tag_len;
 
-	if (base64_decode(value->iv, BASE64_PADDED, iv, SOPS_IV_MAX, ret_iv_len) || *ret_iv_len == 0 ||
-	    base64_decode(value->tag, BASE64_PADDED, tag, SOPS_TAG_LEN, &tag_len) || tag_len != SOPS_TAG_LEN)
+	if (base64_decode_public(value->iv, iv, SOPS_IV_MAX, ret_iv_len) || *ret_iv_len == 0 ||
+	    base64_decode_public(value->tag, tag, SOPS_TAG_LEN, &tag_len) || tag_len != SOPS_TAG_LEN)
 		return ERR_BAD_FILE;
 	return OK;
 }
 
-enum err sops_value_open(const struct sops_value *value, const struct secret *data_key,
+/* Everything is done where the plaintext goes; what does not verify, and what was written otherwise, is wiped with the rest of out's memory. */
+enum err sops_value_open(const struct sops_value *value, struct gcm *cipher, struct bytes authenticated,
+                         struct buf *out)
+{
+	uint8_t iv[SOPS_IV_MAX], tag[SOPS_TAG_LEN], *space;
+	size_t iv_len, len, room = value->data.len / 4 * 3;
+	enum err err;
+
+	if (decode_ends(value, iv, &iv_len, tag))
+		return ERR_BAD_FILE;
+	err = buf_reserve(out, room + 1, &space);
+	if (err)
+		return err;
+	if (base64_decode_public(value->data, space, room, &len))
+		return ERR_BAD_FILE;
+	err = gcm_open(cipher, bytes_of(iv, iv_len), authenticated, bytes_of(space, len), tag, space);
+	return err ? err : settle(value->type, bytes_of(space, len), out);
+}
+
+enum err sops_value_seal(enum sops_type type, struct bytes text, struct gcm *cipher,
                          struct bytes authenticated, struct buf *out)
 {
-	CLEANUP(buf_freep) struct buf *plain = NULL;
-	CLEANUP(freep) uint8_t *data = malloc(value->data.len);
-	uint8_t iv[SOPS_IV_MAX], tag[SOPS_TAG_LEN], *space;
-	size_t iv_len, len;
+	CLEANUP(freep) uint8_t *data = malloc(text.len + 1);
+	uint8_t iv[SOPS_IV_LEN], tag[SOPS_TAG_LEN];
 	enum err err;
 
 	if (!data)
 		return ERR_NOMEM;
-	if (decode_ends(value, iv, &iv_len, tag) ||
-	    base64_decode(value->data, BASE64_PADDED, data, value->data.len, &len))
-		return ERR_BAD_FILE;
-	err = buf_new(len + 1, &plain);
+	randombytes_buf(iv, sizeof(iv));
+	err = gcm_seal(cipher, bytes_of(iv, sizeof(iv)), authenticated, text, data, tag);
 	if (!err)
-		err = buf_reserve(plain, len + 1, &space);
+		err = buf_put_string(out, SOPS_VALUE_BEGIN);
 	if (!err)
-		err = gcm_open(data_key, bytes_of(iv, iv_len), authenticated, bytes_of(data, len), tag,
-		               space);
-	if (err)
-		return err;
-	buf_commit(plain, len);
-	return put_typed(value->type, buf_bytes(plain), out);
+		err = base64_put(out, bytes_of(data, text.len), BASE64_PADDED);
+	if (!err)
+		err = buf_put_string(out, ",iv:");
+	if (!err)
+		err = base64_put(out, bytes_of(iv, sizeof(iv)), BASE64_PADDED);
+	if (!err)
+		err = buf_put_string(out, ",tag:");
+	if (!err)
+		err = base64_put(out, bytes_of(tag, sizeof(tag)), BASE64_PADDED);
+	return err ? err : buf_printf(out, ",type:%s]", type_words[type]);
 }

@@ -9,10 +9,11 @@
 #include "common/buf.h"
 #include "common/bytes.h"
 #include "common/err.h"
-#include "common/secret.h"
+#include "formats/gcm.h"
 
 #define SOPS_VALUE_BEGIN "ENC[AES256_GCM,data:"
 #define SOPS_IV_MAX 256U
+#define SOPS_IV_LEN 32U /* of those that are made here */
 #define SOPS_TAG_LEN 16U
 #define SOPS_DATA_KEY_LEN 32U
 
@@ -38,6 +39,10 @@ bool sops_value_looks_like(struct bytes text);
 MUST_CHECK enum err sops_value_parse(struct bytes text, struct sops_value *ret_value);
 
 /* Appends the plaintext to out in the form that sops hashes: the bytes of a string, decimal numbers, True or False. ERR_BAD_CIPHERTEXT when it does not verify, or is not of its type;
- * ERR_BAD_FILE when its base64 is none; ERR_BUSY when out is full; ERR_UNSUPPORTED without libcrypto. */
-MUST_CHECK enum err sops_value_open(const struct sops_value *value, const struct secret *data_key,
+ * ERR_BAD_FILE when its base64 is none; ERR_BUSY when out is full. */
+MUST_CHECK enum err sops_value_open(const struct sops_value *value, struct gcm *cipher,
+                                    struct bytes authenticated, struct buf *out);
+
+/* Appends text, of that type and in the form that sops hashes, encrypted with a fresh IV. ERR_BUSY when out is full. */
+MUST_CHECK enum err sops_value_seal(enum sops_type type, struct bytes text, struct gcm *cipher,
                                     struct bytes authenticated, struct buf *out);

@@ -66,8 +66,8 @@ static bool is_printable(uint32_t character)
 static bool is_printable_text(struct bytes text, bool lines)
 {
 	while (text.len) {
-		uint32_t character;
-		size_t len = sops_text_character(text, &character);
+		uint32_t character = text.data[0];
+		size_t len = character < 0x80 ? 1 : sops_text_character(text, &character);
 
 		if (!is_printable(character) && !(lines && character == '\n'))
 			return false;
@@ -119,7 +119,9 @@ static bool may_be_block(const struct sops_document *document, const struct sops
 	const uint8_t *all = document->text.data;
 	size_t at = node->end;
 
+	/* Empty lines at its end would run together with those that follow it in the file. */
 	if (node->quoted || node->in_flow || !memchr(text.data, '\n', text.len) ||
+	    (text.len > 1 && memcmp(text.data + text.len - 2, "\n\n", 2) == 0) ||
 	    is_white_space(text.data[0]) || !is_printable_text(text, true))
 		return false;
 	while (at < document->text.len && (all[at] == ' ' || all[at] == '\r'))
@@ -130,9 +132,8 @@ static bool may_be_block(const struct sops_document *document, const struct sops
 static enum err write_block(const struct sops_node *node, struct bytes text, struct buf *out)
 {
 	bool ends = text.data[text.len - 1] == '\n';
-	bool ends_twice = ends && text.len > 1 && text.data[text.len - 2] == '\n';
 	unsigned indent = node->key.data ? node->column + 4 : node->column;
-	enum err err = buf_put_string(out, ends_twice ? "|+" : ends ? "|" : "|-");
+	enum err err = buf_put_string(out, ends ? "|" : "|-");
 
 	text.len -= ends; /* the file's own line end follows */
 	while (!err) {

@@ -8,6 +8,7 @@
 #include <libfyaml.h>
 
 #include "common/err.h"
+#include "formats/dynamic_library.h"
 
 #define YAML_FUNCTIONS(X)       \
 	X(fy_parser_create)     \
@@ -24,9 +25,7 @@
 	X(fy_token_scalar_style)
 
 struct yaml_library {
-#define YAML_DECLARE(name) __typeof__(name) *name;
-	YAML_FUNCTIONS(YAML_DECLARE)
-#undef YAML_DECLARE
+	YAML_FUNCTIONS(DYNAMIC_FUNCTION)
 };
 
 /* ERR_UNSUPPORTED when there is no libfyaml. Not for several threads at once. */

@@ -13,7 +13,7 @@ _tokenctl_options() {
 
 _tokenctl() {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-	local verbs="audit decrypt doctor encrypt enroll identity keys lock policy recipient status tokens unlock"
+	local verbs="audit decrypt doctor edit encrypt enroll exec-file get git guard identity keys lock policy recipient rotate run sample set status tokens unlock unset updatekeys verify"
 	local verb=${COMP_WORDS[1]-} second=${COMP_WORDS[2]-}
 	COMPREPLY=()
 
@@ -30,9 +30,11 @@ _tokenctl() {
 	--key) mapfile -t COMPREPLY < <(compgen -W "$(_tokenctl_keys)" -- "$current"); return ;;
 	esac
 	case $verb in
-	audit | policy)
+	audit | policy | git)
 		if [ "$COMP_CWORD" -eq 2 ]; then
-			if [ "$verb" = audit ]; then
+			if [ "$verb" = git ]; then
+				mapfile -t COMPREPLY < <(compgen -W "--install merge textconv" -- "$current")
+			elif [ "$verb" = audit ]; then
 				mapfile -t COMPREPLY < <(compgen -W "show verify" -- "$current")
 			else
 				mapfile -t COMPREPLY < <(compgen -W "check explain" -- "$current")

@@ -1,14 +1,14 @@
 /*
  * Two threads share this: the event loop, which queues records and calls back, and the writer, which alone touches the file and the chain. A record is an entry that wanders:
  *
- *	queued --(writer takes up to GROUP_MAX)--> writing --(written and synced, or failed)--> finished --(event loop calls back)--> freed
+ *	queued --(writer takes up to AUDIT_GROUP_MAX)--> writing --(written and synced, or failed)--> finished --(event loop calls back)--> freed
  *
  * The lists belong to the lock; what an entry's caller waits for (done, context) to the event loop; entries are freed by the event loop. When a disk hangs, the writer hangs in a call
  * that nothing can interrupt: the event loop's timer then answers for it. What is still queued is dropped, unwritten; what the writer holds may reach the disk after all, and if it does, a
  * note in the log says that its results were withheld.
  *
- * A group is written with one write() at the end of the last durable line. If that or the sync fails, the file is cut back to there before anything else is written, and the chain goes on
- * from the last durable line: what a reader finds is at every moment a whole chain and at most one unfinished tail.
+ * A group is made durable ahead of the log and then written with one write() at the end of the last durable line; where there is no room ahead, the log is synced behind it. If that fails, the file
+ * is cut back to there before anything else is written, and the chain goes on from the last durable line: what a reader finds is at every moment a whole chain and at most one unfinished tail.
  *
  * A record that will probably be needed in a moment can be foreseen (audit_foresee): while the helper still works on the request, the writer makes its line durable ahead of the log. If the record
  * that then comes says the same, the line is appended to the log and was paid for already; if it says anything else, or another record comes first, the line never was: it is not in the log, and
@@ -21,7 +21,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
@@ -30,16 +29,15 @@
 
 #include "common/encoding.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "formats/audit_record.h"
 #include "tokend/audit_ahead.h"
 #include "tokend/refusals.h"
 #include "tokend/text.h"
 
 #define TIMER_ACCURACY_US 1000ULL
-#define GROUP_MAX 256U /* records in one write */
 #define LINE_TAIL_MAX 160U /* what closing a line adds: "sequence" and "previous" */
 #define GROUP_WAIT_NS 400000L /* how long a group waits for more that are expected than it has */
-#define GROUP_BYTES_MAX ((GROUP_MAX + 4U) * AUDIT_LINE_MAX)
 #define THREAD_STACK (256U << 10) /* all of it may be locked memory */
 #define TAIL_WINDOW (64U << 10)
 #define FILE_MODE 0640
@@ -70,6 +68,8 @@ struct notes {
 	unsigned long long cut; /* bytes of an unfinished line, found at the start */
 	unsigned long long
 	        restored; /* bytes that the power failure had taken from the log, put back at the start */
+	unsigned long long
+	        replaced; /* the last record of the log of before, which this one does not end with */
 };
 
 /*
@@ -126,6 +126,7 @@ struct audit {
 	off_t durable; /* bytes of the file that are whole lines, on disk here or ahead */
 	bool torn; /* there may be more than that in it */
 	bool unsure; /* or less: a sync of it failed */
+	bool remains; /* what was cut off again may still be on the disk: no line rests on what is ahead alone until the log was synced */
 	struct audit_ahead ahead;
 	struct buf *line;
 	struct buf *group;
@@ -299,8 +300,9 @@ static enum err group_add_note(struct audit *audit, struct audit_chain *chain, c
 
 static enum err group_add_notes(struct audit *audit, struct audit_chain *chain, const struct notes *notes)
 {
-	enum err err = group_add_note(audit, chain, "restored", "bytes", notes->restored, NULL, 0);
+	enum err err = group_add_note(audit, chain, "replaced", "known", notes->replaced, NULL, 0);
 
+	err = err ? err : group_add_note(audit, chain, "restored", "bytes", notes->restored, NULL, 0);
 	err = err ? err : group_add_note(audit, chain, "cut", "bytes", notes->cut, NULL, 0);
 	err = err ? err : group_add_note(audit, chain, "lost", "records", notes->lost, NULL, 0);
 	return err ? err
@@ -346,19 +348,38 @@ static bool in_place(struct audit *audit)
 	return is;
 }
 
-/* The lines stand at the end of the log; they and all before them are durable when this returns true. */
-static bool make_durable(struct audit *audit, struct bytes lines)
+/* All that stands in the log is durable when this returns true, by itself. */
+static bool sync_log(struct audit *audit)
 {
-	if (audit_ahead_try(&audit->ahead, audit->durable, lines)) {
-		audit_ahead_keep(&audit->ahead, lines.len);
-		return true;
-	}
 	if (audit->disk->fdatasync(audit->fd) < 0) {
 		audit->unsure = audit->ahead.used > 0;
 		return false;
 	}
 	audit_ahead_begin_anew(&audit->ahead);
+	audit->remains = false;
 	return true;
+}
+
+/* Lines that may be durable ahead of the log: what was cut off the log again is not there any more. */
+static bool try_ahead(struct audit *audit, struct bytes lines)
+{
+	return !audit->remains && audit_ahead_try(&audit->ahead, audit->durable, lines);
+}
+
+/* Lines go into the log, after which they and all before them are durable; or are not there, and not going to be. */
+static enum err put_lines(struct audit *audit, struct bytes lines, bool are_ahead)
+{
+	audit->torn = true;
+	if (!audit_disk_append(audit->disk, audit->fd, lines) || (!are_ahead && !sync_log(audit))) {
+		audit->remains = true;
+		(void)repair(audit);
+		return ERR_AUDIT;
+	}
+	if (are_ahead)
+		audit_ahead_keep(&audit->ahead, lines.len);
+	audit->torn = false;
+	audit->durable += (off_t)lines.len;
+	return OK;
 }
 
 /* The notes and the entries of audit->writing, whose links nobody changes meanwhile: all of them are durable, or none. */
@@ -375,15 +396,10 @@ static enum err write_group(struct audit *audit, const struct notes *notes)
 	if (err || !in_place(audit) || !repair(audit))
 		return ERR_AUDIT;
 	lines = buf_bytes(audit->group);
-	audit->torn = true;
-	if (!audit_disk_append(audit->disk, audit->fd, lines) || !make_durable(audit, lines)) {
-		(void)repair(audit);
-		return ERR_AUDIT;
-	}
-	audit->torn = false;
-	audit->durable += (off_t)lines.len;
-	audit->chain = chain;
-	return OK;
+	err = put_lines(audit, lines, try_ahead(audit, lines));
+	if (!err)
+		audit->chain = chain;
+	return err;
 }
 
 /* Remembers what became of an entry, for the log's own notes. */
@@ -421,7 +437,7 @@ static void work_once(struct audit *audit)
 	const struct notes notes = audit->notes;
 	enum err err;
 
-	while (audit->queued.first && audit->writing.count < GROUP_MAX)
+	while (audit->queued.first && audit->writing.count < AUDIT_GROUP_MAX)
 		queue_put(&audit->writing, queue_take(&audit->queued));
 	(void)pthread_mutex_unlock(&audit->lock);
 	err = write_group(audit, &notes);
@@ -435,7 +451,7 @@ static void work_once(struct audit *audit)
 
 static bool has_notes(const struct notes *notes)
 {
-	return notes->lost || notes->cut || notes->restored || notes->withheld_first;
+	return notes->lost || notes->cut || notes->restored || notes->replaced || notes->withheld_first;
 }
 
 static void audit_destroy(struct audit *audit);
@@ -470,7 +486,7 @@ static bool foreseen_sync(struct audit *audit)
 	err = buf_put(audit->foreseen_line, bytes_of(foreseen->open, foreseen->len));
 	if (!err)
 		err = audit_chain_close(&foreseen->after, audit->foreseen_line);
-	return !err && audit_ahead_try(&audit->ahead, audit->durable, buf_bytes(audit->foreseen_line));
+	return !err && try_ahead(audit, buf_bytes(audit->foreseen_line));
 }
 
 /* It never was. Whoever had claimed it goes the usual way, before all others. */
@@ -506,20 +522,11 @@ static void foreseen_prepare(struct audit *audit)
 /* With the lock open: into the log, behind its last durable line. */
 static enum err foreseen_append(struct audit *audit)
 {
-	struct bytes line = buf_bytes(audit->foreseen_line);
+	enum err err = in_place(audit) ? put_lines(audit, buf_bytes(audit->foreseen_line), true) : ERR_AUDIT;
 
-	if (!in_place(audit))
-		return ERR_AUDIT;
-	audit->torn = true;
-	if (!audit_disk_append(audit->disk, audit->fd, line)) {
-		(void)repair(audit);
-		return ERR_AUDIT;
-	}
-	audit->torn = false;
-	audit->durable += (off_t)line.len;
-	audit->chain = audit->foreseen.after;
-	audit_ahead_keep(&audit->ahead, line.len);
-	return OK;
+	if (!err)
+		audit->chain = audit->foreseen.after;
+	return err;
 }
 
 /* The line is durable and its record has come, which waits in writing. */
@@ -558,7 +565,7 @@ static void close_cleanly(struct audit *audit)
 {
 	(void)pthread_mutex_unlock(&audit->lock);
 	if (audit->disk->fdatasync(audit->fd) == 0)
-		audit_ahead_close(&audit->ahead, true);
+		audit_ahead_close(&audit->ahead, &audit->chain);
 	(void)pthread_mutex_lock(&audit->lock);
 }
 
@@ -1017,7 +1024,7 @@ static enum err find_end(int fd, off_t size, off_t *ret_end)
 {
 	uint8_t chunk[8192];
 
-	for (off_t end = size; end > 0 && size - end <= (off_t)GROUP_BYTES_MAX;) {
+	for (off_t end = size; end > 0 && size - end <= (off_t)AUDIT_GROUP_BYTES_MAX;) {
 		off_t start = end > (off_t)sizeof(chunk) ? end - (off_t)sizeof(chunk) : 0;
 		size_t len = (size_t)(end - start);
 		enum err err = read_at(fd, start, chunk, len);
@@ -1056,20 +1063,35 @@ static enum err read_chain(int fd, off_t end, struct audit_chain *ret_chain)
 	return any || end == 0 ? OK : ERR_STATE_DIR;
 }
 
-/* Finds the end of the log and cuts off what is behind its last whole line: an answer to that record never left. */
+/*
+ * Where the log ends: behind its last whole line, or, if a group was being written, behind the last that follows from what was durable, for the power may have taken any part of a group and left
+ * the last line of it. What is longer than a group was not being written, and is for who verifies the log to see.
+ */
+static enum err find_whole(const struct audit *audit, off_t follows, off_t size, off_t *ret_end)
+{
+	off_t end = 0;
+	enum err err = find_end(audit->fd, size, &end);
+
+	if (!err && size - end > (end ? (off_t)AUDIT_GROUP_BYTES_MAX : (off_t)AUDIT_LINE_MAX))
+		err = ERR_STATE_DIR; /* no unfinished line is that long */
+	if (follows && follows < end && size - follows <= (off_t)AUDIT_GROUP_BYTES_MAX)
+		end = follows;
+	*ret_end = end;
+	return err;
+}
+
+/* Finds the end of the log and cuts off what is behind it: an answer to that record never left. */
 static enum err read_end(struct audit *audit)
 {
 	off_t size, end = 0;
-	size_t restored = 0;
+	struct audit_restored restored;
 	enum err err = audit_ahead_restore(&audit->ahead, audit->fd, &restored);
 
 	if (err)
 		return err;
-	audit->notes.restored = restored;
+	audit->notes.restored = restored.bytes;
 	size = lseek(audit->fd, 0, SEEK_END);
-	err = size < 0 ? ERR_SYSTEM : find_end(audit->fd, size, &end);
-	if (!err && size - end > (end ? (off_t)GROUP_BYTES_MAX : (off_t)AUDIT_LINE_MAX))
-		err = ERR_STATE_DIR; /* no unfinished line is that long */
+	err = size < 0 ? ERR_SYSTEM : find_whole(audit, restored.end, size, &end);
 	if (!err)
 		err = read_chain(audit->fd, end, &audit->chain);
 	if (err)
@@ -1078,6 +1100,12 @@ static enum err read_end(struct audit *audit)
 	    (audit->disk->ftruncate(audit->fd, end) < 0 || audit->disk->fdatasync(audit->fd) < 0))
 		return err_from_errno(errno);
 	audit->notes.cut = (unsigned long long)(size - end);
+	audit->notes.replaced = audit_ahead_missing(&audit->ahead, end, &audit->chain);
+	if (audit->notes.replaced)
+		log_warning("the audit log does not end with record %llu, as the one of before did: it was "
+		            "removed, "
+		            "replaced, cut off or written to while tokend was down",
+		            audit->notes.replaced);
 	audit->durable = end;
 	audit->count = audit->chain.sequence;
 	return OK;
@@ -1093,7 +1121,7 @@ static void audit_destroy(struct audit *audit)
 	buf_free(audit->line);
 	buf_free(audit->group);
 	buf_free(audit->foreseen_line);
-	audit_ahead_close(&audit->ahead, false);
+	audit_ahead_close(&audit->ahead, NULL);
 	close_fdp(&audit->fd);
 	close_fdp(&audit->wake_fd);
 	(void)pthread_mutex_destroy(&audit->lock);
@@ -1113,25 +1141,6 @@ static enum err locks_init(struct audit *audit)
 	       pthread_cond_init(&audit->end, &attributes) == 0;
 	(void)pthread_condattr_destroy(&attributes);
 	return good ? OK : ERR_NOMEM;
-}
-
-static enum err start_thread(struct audit *audit)
-{
-	sigset_t all, before;
-	pthread_attr_t attributes;
-	int error;
-
-	if (pthread_attr_init(&attributes) != 0)
-		return ERR_NOMEM;
-	/* Signals are the event loop's. */
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_attr_setstacksize(&attributes, THREAD_STACK);
-	if (!error)
-		error = pthread_create(&audit->thread, &attributes, writer, audit);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	(void)pthread_attr_destroy(&attributes);
-	return error ? ERR_SYSTEM : OK;
 }
 
 static enum err add_sources(struct audit *audit, sd_event *event)
@@ -1162,13 +1171,13 @@ static enum err audit_init(struct audit *audit, sd_event *event, int state_direc
 	enum err err = buf_new(AUDIT_LINE_MAX - LINE_TAIL_MAX, &audit->scratch);
 
 	err = err ? err : buf_new(AUDIT_LINE_MAX, &audit->line);
-	err = err ? err : buf_new(GROUP_BYTES_MAX, &audit->group);
+	err = err ? err : buf_new(AUDIT_GROUP_BYTES_MAX, &audit->group);
 	err = err ? err : buf_new(AUDIT_LINE_MAX, &audit->foreseen_line);
 	err = err ? err : open_file(audit, state_directory);
 	err = err ? err : audit_ahead_open(&audit->ahead, state_directory, audit->disk);
 	err = err ? err : read_end(audit);
 	err = err ? err : add_sources(audit, event);
-	return err ? err : start_thread(audit);
+	return err ? err : thread_start(THREAD_STACK, writer, audit, &audit->thread);
 }
 
 enum err audit_new_on(sd_event *event, int state_directory, const struct audit_disk *disk, uint64_t wait_us,
@@ -1200,7 +1209,7 @@ enum err audit_new_on(sd_event *event, int state_directory, const struct audit_d
 
 enum err audit_new(sd_event *event, int state_directory, struct audit **ret_audit)
 {
-	static const struct audit_disk disk = { write, pwrite, fdatasync, ftruncate };
+	static const struct audit_disk disk = { write, pwrite, fdatasync, ftruncate, AUDIT_AHEAD_LEN };
 
 	return audit_new_on(event, state_directory, &disk, AUDIT_WAIT_US, ret_audit);
 }

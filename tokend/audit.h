@@ -7,7 +7,8 @@
  *
  * A record that cannot be made durable, or is not within AUDIT_DEADLINE_MS, is answered with ERR_AUDIT; the caller then releases nothing. The log recovers by itself when
  * the disk does, and says so in its own words: lines of front-end "audit" tell that records were lost (their requests got an error), that the results of a range of records
- * never left because the disk was too slow ("withheld"), or that a line half written when the power failed was cut off. Such a line was never acknowledged, so nothing is lost with it.
+ * never left because the disk was too slow ("withheld"), or that a line half written when the power failed was cut off. Such a line was never acknowledged, so nothing is lost with it. "replaced" says that the
+ * log is another than the one that the run before ended with.
  *
  * The file has to stay where it is: when another stands in its place, or none, nothing is written until it is back. A new log is begun by a start without one.
  *

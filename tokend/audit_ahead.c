@@ -9,6 +9,7 @@
 
 #include "common/buf.h"
 #include "common/cleanup.h"
+#include "common/encoding.h"
 #include "common/log.h"
 #include "formats/audit_record.h"
 #include "tokend/audit_internal.h"
@@ -16,6 +17,8 @@
 
 #define HEADER "tokend ahead 1 %020llu\n"
 #define HEADER_LEN 36U
+#define END_MARK "tokend end 1 %020llu %s\n"
+#define END_MARK_LEN 99U
 #define CHUNK_LEN 65536U
 #define FILE_MODE 0640
 
@@ -77,10 +80,10 @@ static bool fill(const struct audit_ahead *ahead)
 {
 	static const uint8_t zeros[CHUNK_LEN];
 
-	for (off_t at = 0; at < (off_t)AUDIT_AHEAD_SIZE; at += (off_t)sizeof(zeros))
+	for (off_t at = 0; at < (off_t)ahead->disk->ahead_len; at += (off_t)sizeof(zeros))
 		if (!write_at(ahead, at, bytes_of(zeros, sizeof(zeros))))
 			return false;
-	return ftruncate(ahead->fd, AUDIT_AHEAD_SIZE) == 0 && fsync(ahead->fd) == 0;
+	return ftruncate(ahead->fd, (off_t)ahead->disk->ahead_len) == 0 && fsync(ahead->fd) == 0;
 }
 
 static bool is_ours(const struct stat *st)
@@ -107,7 +110,7 @@ static enum err open_file(struct audit_ahead *ahead, int directory)
 		return ERR_SYSTEM;
 	if (!is_ours(&st))
 		return ERR_STATE_DIR;
-	if (st.st_size == (off_t)AUDIT_AHEAD_SIZE || fill(ahead))
+	if (st.st_size == (off_t)ahead->disk->ahead_len || fill(ahead))
 		return OK;
 	return ERR_DISK_FULL;
 }
@@ -140,7 +143,7 @@ bool audit_ahead_try(struct audit_ahead *ahead, off_t offset, struct bytes lines
 	uint8_t first[HEADER_LEN + 1];
 	size_t at = ahead->used ? ahead->used : HEADER_LEN;
 
-	if (ahead->fd < 0 || lines.len > AUDIT_AHEAD_SIZE - at)
+	if (ahead->fd < 0 || lines.len > ahead->disk->ahead_len - at)
 		return false;
 	if (ahead->used == 0) {
 		(void)snprintf((char *)first, sizeof(first), HEADER, (unsigned long long)offset);
@@ -195,11 +198,21 @@ bool audit_ahead_rewrite(const struct audit_ahead *ahead, int log)
 	       append_lines(ahead, log, HEADER_LEN, ahead->used);
 }
 
-void audit_ahead_close(struct audit_ahead *ahead, bool clean)
+static void put_end_mark(const struct audit_chain *end, char mark[static END_MARK_LEN + 1])
 {
-	static const uint8_t zeros[HEADER_LEN];
+	char hash[2 * AUDIT_HASH_LEN + 1];
 
-	if (ahead->fd >= 0 && clean && write_at(ahead, 0, bytes_of(zeros, sizeof(zeros))))
+	hex_encode(bytes_of(end->last_hash, AUDIT_HASH_LEN), hash);
+	(void)snprintf(mark, END_MARK_LEN + 1, END_MARK, end->sequence, hash);
+}
+
+void audit_ahead_close(struct audit_ahead *ahead, const struct audit_chain *end)
+{
+	char mark[END_MARK_LEN + 1];
+
+	if (end)
+		put_end_mark(end, mark);
+	if (ahead->fd >= 0 && end && write_at(ahead, 0, bytes_of(mark, END_MARK_LEN)))
 		(void)ahead->disk->fdatasync(ahead->fd);
 	close_fdp(&ahead->fd);
 	ahead->fd = -1;
@@ -224,6 +237,41 @@ static bool read_header(const uint8_t *data, size_t len, off_t *ret_anchor)
 	return strcmp(text, again) == 0;
 }
 
+/* The record that the first line here follows, or 1 when that cannot be told. */
+static unsigned long long first_sequence(const struct audit_ahead *ahead)
+{
+	uint8_t data[AUDIT_LINE_MAX];
+	struct audit_chain chain = { 0 };
+	struct bytes rest, line;
+	size_t len = 0;
+
+	if (read_from(ahead->fd, HEADER_LEN, data, sizeof(data), &len))
+		return 1;
+	rest = bytes_of(data, len);
+	if (!text_next_line(&rest, &line) || audit_chain_next(&chain, line) == AUDIT_FAULT_SYNTAX ||
+	    chain.sequence < 2)
+		return 1;
+	return chain.sequence - 1;
+}
+
+unsigned long long audit_ahead_missing(const struct audit_ahead *ahead, off_t log_end,
+                                       const struct audit_chain *chain)
+{
+	char found[END_MARK_LEN + 1] = "", mark[END_MARK_LEN + 1];
+	unsigned long long sequence = 0;
+	size_t len = 0;
+	off_t anchor;
+
+	if (ahead->fd < 0 || read_from(ahead->fd, 0, (uint8_t *)found, END_MARK_LEN, &len))
+		return 0;
+	if (read_header((const uint8_t *)found, len, &anchor))
+		return log_end < anchor ? first_sequence(ahead) : 0;
+	if (len < END_MARK_LEN || sscanf(found, "tokend end 1 %20llu", &sequence) != 1)
+		return 0;
+	put_end_mark(chain, mark);
+	return strcmp(mark, found) == 0 ? 0 : sequence;
+}
+
 /* The last line before anchor, as a chain to go on from; an empty chain at the beginning of a log. */
 static enum err chain_at(int log, off_t anchor, struct audit_chain *ret_chain)
 {
@@ -245,78 +293,104 @@ static enum err chain_at(int log, off_t anchor, struct audit_chain *ret_chain)
 	               : OK;
 }
 
-/* How many bytes of lines follow from chain, one after the other. */
-static size_t following(struct audit_chain chain, struct bytes lines)
+/* How many bytes of lines follow from chain, one after the other; the chain goes on with them. */
+static size_t follow(struct audit_chain *chain, struct bytes lines)
 {
 	struct bytes rest = lines, line;
 
 	while (rest.len > 0 && memchr(rest.data, '\n', rest.len)) {
 		struct bytes before = rest;
+		struct audit_chain next = *chain;
 
-		if (!text_next_line(&rest, &line) || audit_chain_next(&chain, line) != AUDIT_WHOLE)
+		if (!text_next_line(&rest, &line) || audit_chain_next(&next, line) != AUDIT_WHOLE)
 			return lines.len - before.len;
+		*chain = next;
 	}
 	return lines.len - rest.len;
 }
 
-/* How much of lines the log has already at anchor, in whole lines. */
-static enum err same_lines(int log, off_t anchor, struct bytes lines, size_t *ret_same)
+/* How much both begin with, in whole lines. */
+static size_t same_lines(struct bytes first, struct bytes second)
 {
-	CLEANUP(freep) uint8_t *have = malloc(lines.len ? lines.len : 1);
-	size_t len, same = 0;
-	enum err err = have ? read_from(log, anchor, have, lines.len, &len) : ERR_NOMEM;
+	size_t least = first.len < second.len ? first.len : second.len, same = 0;
 
-	if (err)
-		return err;
-	while (same < len && have[same] == lines.data[same])
+	while (same < least && first.data[same] == second.data[same])
 		same++;
-	while (same > 0 && lines.data[same - 1] != '\n')
+	while (same > 0 && first.data[same - 1] != '\n')
 		same--;
-	*ret_same = same;
-	return OK;
+	return same;
 }
 
-/* What the log lacks of lines is appended behind what it has of them. */
-static enum err put_back(const struct audit_ahead *ahead, int log, off_t anchor, struct bytes lines,
-                         size_t *ret_restored)
-{
-	size_t same;
-	enum err err = same_lines(log, anchor, lines, &same);
+/* What the two files hold from the anchor on. */
+struct both {
+	off_t anchor;
+	struct audit_chain chain; /* of the log before it */
+	struct bytes log, ahead;
+};
 
-	if (err || same == lines.len)
-		return err;
-	if (ahead->disk->ftruncate(log, anchor + (off_t)same) < 0 ||
-	    !audit_disk_append(ahead->disk, log, bytes_of(lines.data + same, lines.len - same)))
+static enum err put_back(const struct audit_ahead *ahead, int log, off_t end, struct bytes lines)
+{
+	if (ahead->disk->ftruncate(log, end) < 0 || !audit_disk_append(ahead->disk, log, lines))
 		return err_from_errno(errno);
-	*ret_restored = lines.len - same;
 	return OK;
 }
 
-/* Puts back what follows from the log's last line before anchor. A log that was put in its place meanwhile, or cut, has none that anything could follow. */
-static enum err restore_from(const struct audit_ahead *ahead, int log, off_t anchor, size_t *ret_restored)
+/*
+ * Where the two part, the log is right if what it has there follows: it went on by itself, and was synced, when there was no room here, or the disk of this file failed; what stands here instead was
+ * foreseen and did not come. If it does not follow, the log lacks what is here. (That lines which were cut off again are not taken for such a log is for who writes it to see to: audit.c.)
+ */
+static enum err restore_both(const struct audit_ahead *ahead, int log, const struct both *both,
+                             struct audit_restored *ret_restored)
 {
-	CLEANUP(freep) uint8_t *data = malloc(AUDIT_AHEAD_SIZE);
-	struct audit_chain chain;
-	size_t len;
-	enum err err = data ? chain_at(log, anchor, &chain) : ERR_NOMEM;
+	struct audit_chain chain = both->chain;
+	size_t known = follow(&chain, both->ahead);
+	size_t same = same_lines(bytes_of(both->ahead.data, known), both->log), own;
+	enum err err = OK;
+
+	chain = both->chain;
+	(void)follow(&chain, bytes_of(both->ahead.data, same));
+	own = follow(&chain, bytes_of(both->log.data + same, both->log.len - same));
+	if (own == 0 && same < known) {
+		err = put_back(ahead, log, both->anchor + (off_t)same,
+		               bytes_of(both->ahead.data + same, known - same));
+		ret_restored->bytes = known - same;
+		own = known - same;
+	}
+	ret_restored->end = both->anchor + (off_t)(same + own);
+	return err;
+}
+
+/* A log that was put in its place meanwhile, or cut, has no line before the anchor that anything could follow. */
+static enum err restore_from(const struct audit_ahead *ahead, int log, off_t anchor,
+                             struct audit_restored *ret_restored)
+{
+	const size_t ahead_max = ahead->disk->ahead_len - HEADER_LEN;
+	const size_t log_max = ahead_max + AUDIT_GROUP_BYTES_MAX;
+	CLEANUP(freep) uint8_t *data = malloc(ahead_max + log_max);
+	struct both both = { .anchor = anchor };
+	size_t ahead_len = 0, log_len = 0;
+	enum err err = data ? chain_at(log, anchor, &both.chain) : ERR_NOMEM;
 
 	if (err)
 		return err == ERR_BAD_FILE ? OK : err;
-	err = read_from(ahead->fd, HEADER_LEN, data, AUDIT_AHEAD_SIZE - HEADER_LEN, &len);
-	return err ? err
-	           : put_back(ahead, log, anchor, bytes_of(data, following(chain, bytes_of(data, len))),
-	                      ret_restored);
+	err = read_from(ahead->fd, HEADER_LEN, data, ahead_max, &ahead_len);
+	err = err ? err : read_from(log, anchor, data + ahead_max, log_max, &log_len);
+	if (err)
+		return err;
+	both.ahead = bytes_of(data, ahead_len);
+	both.log = bytes_of(data + ahead_max, log_len);
+	return restore_both(ahead, log, &both, ret_restored);
 }
 
 /* Synced in any case: the log may stand in the page cache alone, and what is here is about to be written over. */
-enum err audit_ahead_restore(const struct audit_ahead *ahead, int log, size_t *ret_restored)
+enum err audit_ahead_restore(const struct audit_ahead *ahead, int log, struct audit_restored *ret_restored)
 {
 	uint8_t header[HEADER_LEN];
 	size_t len = 0;
 	off_t anchor;
 	enum err err = ahead->fd < 0 ? OK : read_from(ahead->fd, 0, header, sizeof(header), &len);
 
-	*ret_restored = 0;
+	*ret_restored = (struct audit_restored){ 0 };
 	if (err || !read_header(header, len, &anchor))
 		return err;
 	err = restore_from(ahead, log, anchor, ret_restored);

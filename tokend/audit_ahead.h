@@ -10,7 +10,8 @@
  *	audit.ahead    "tokend ahead 1 ANCHOR\n"  [ the same lines, durable here  ] what was here before
  *
  * After the power failed, the log may lack any part of what follows the anchor; audit_ahead_restore puts it back. The lines prove themselves: each has to follow from the one before, the first
- * from the last line before the anchor. What does not follow is from an earlier round and is left alone.
+ * from the last line before the anchor. What does not follow is from an earlier round and is left alone. Where the log itself goes on with another line that follows, the log is right, and what
+ * stands here was foreseen and did not come; so that this is true, who cut lines off the log again has it synced before any line rests on this file alone.
  *
  * It knows lines and files, nothing of threads or of who waits. Without a second file (no room for it when it was to be made) every group is synced in the log itself, which is only slower.
  */
@@ -21,10 +22,11 @@
 #include "common/bytes.h"
 #include "common/err.h"
 
+struct audit_chain;
 struct audit_disk;
 
 #define AUDIT_AHEAD_NAME "audit.ahead"
-#define AUDIT_AHEAD_SIZE (1U << 20)
+#define AUDIT_AHEAD_LEN (1U << 20)
 
 struct audit_ahead {
 	const struct audit_disk *disk; /* borrowed */
@@ -36,9 +38,14 @@ struct audit_ahead {
 /* Opens the file in directory, or makes it, mode 0640. Having no room for it is no error. ERR_STATE_DIR when something else stands in its place or others may write to it. */
 MUST_CHECK enum err audit_ahead_open(struct audit_ahead *ahead, int directory, const struct audit_disk *disk);
 
-/* After a start: brings the log (opened with O_APPEND) to what it was known to be. ret_restored: how many bytes were missing from it or other than they should be, 0 nearly always. ERR_SYSTEM or
- * what the disk says; the log then holds no less than before. */
-MUST_CHECK enum err audit_ahead_restore(const struct audit_ahead *ahead, int log, size_t *ret_restored);
+struct audit_restored {
+	size_t bytes; /* that were missing from the log, or other than they should be; 0 nearly always */
+	off_t end; /* of the lines in the log that follow, one after the other, from what was durable; 0: not known. What is behind was never acknowledged. */
+};
+
+/* After a start: brings the log (opened with O_APPEND) to what it was known to be. ERR_NOMEM, ERR_SYSTEM or what the disk says; the log then holds no less than before. */
+MUST_CHECK enum err audit_ahead_restore(const struct audit_ahead *ahead, int log,
+                                        struct audit_restored *ret_restored);
 
 /* Makes lines durable that stand in the log at offset, or are going to. False: no room, or the disk did not do it; then the log has to be synced, and audit_ahead_begin_anew told when it was.
  * Until audit_ahead_keep is called with their length, the next lines are written over these. */
@@ -55,5 +62,10 @@ void audit_ahead_begin_anew(struct audit_ahead *ahead);
  * again before anything else is appended. */
 bool audit_ahead_rewrite(const struct audit_ahead *ahead, int log);
 
-/* The end. clean: the log was synced, and a log that is put in its place meanwhile is not to get lines from here. */
-void audit_ahead_close(struct audit_ahead *ahead, bool clean);
+/* The end. end: the log was synced, a log that is put in its place meanwhile is not to get lines from here, and its last record is remembered; NULL: leaves the file as it is. */
+void audit_ahead_close(struct audit_ahead *ahead, const struct audit_chain *end);
+
+/* After audit_ahead_restore, of a log that ends at log_end with chain: the number of the record that is known to have been in it and is not, or has something behind it that we did not write; 0: none.
+ * After a clean end every other log is noticed, after another one those that are too short. Against accidents, not against whoever can write this file as well. */
+unsigned long long audit_ahead_missing(const struct audit_ahead *ahead, off_t log_end,
+                                       const struct audit_chain *chain);

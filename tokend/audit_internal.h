@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/bytes.h"
+#include "formats/audit_record.h"
 #include "tokend/audit.h"
 
 struct audit_disk {
@@ -9,7 +10,12 @@ struct audit_disk {
 	ssize_t (*pwrite)(int fd, const void *data, size_t len, off_t offset);
 	int (*fdatasync)(int fd);
 	int (*ftruncate)(int fd, off_t len);
+	size_t ahead_len; /* of audit.ahead: AUDIT_AHEAD_LEN, or less, to see it full sooner */
 };
+
+#define AUDIT_GROUP_MAX 256U /* records in one write */
+#define AUDIT_GROUP_BYTES_MAX \
+	((size_t)(AUDIT_GROUP_MAX + 5U) * AUDIT_LINE_MAX) /* with what the log says of itself */
 
 /* How long a record may take, in microseconds; what is left of AUDIT_DEADLINE_MS is for the answer to leave. */
 #define AUDIT_WAIT_US (90ULL * 1000)

@@ -5,7 +5,7 @@
  *	waiting --(something to read)--> ready, in its user's queue --(its user's turn, and it is the first)--> read, answered --> waiting
  *
  * Users take turns, one message of one connection each, and whoever had his last turn longest ago is next: who comes now and then does not wait for those who always want something.
- * After TURNS_AT_ONCE of them the event loop goes on to the listener, the helpers and the log. A user at the ceiling of his requests
+ * After TURNS_AT_ONCE of them, or a dear one, the event loop goes on to the listener, the helpers and the log. A user at the ceiling of his requests
  * takes no turns until one of them is finished; his connections stay where they are. A connection that hung up is dropped wherever it is, with all that it still had to say.
  */
 #include "tokend/client.h"
@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "common/log.h"
 #include "common/secret.h"
@@ -28,6 +29,7 @@
 #define REPLY_KEPT_MAX 65536U /* a longer answer's memory is given back */
 #define USEC_PER_MS 1000U
 #define TURNS_AT_ONCE 2U
+#define TURNS_USEC 100U /* and no further one when they have taken so long: some messages are dear */
 #define MESSAGES_AT_ONCE \
 	1U /* in a turn: each step of whoever is served meanwhile waits for TURNS_AT_ONCE times so many */
 #define EVENTS_AT_ONCE 256
@@ -57,6 +59,7 @@ struct client {
 	void *state; /* owned; the front-end's, if it has one */
 	struct user *user;
 	struct peer peer;
+	struct peer_hold hold; /* until somebody asks who it is */
 	int fd;
 	uint32_t events; /* asked for, if it is armed */
 	bool armed; /* the epoll will tell of it */
@@ -107,6 +110,15 @@ static uint64_t now_usec(const struct clients *clients)
 
 	(void)sd_event_now(clients->daemon->event, CLOCK_MONOTONIC, &now);
 	return now;
+}
+
+/* Now, and not when the event loop last looked. */
+static uint64_t clock_usec(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
 /* ---- users ---- */
@@ -297,6 +309,7 @@ static void end_client(struct client *client)
 	make_unready(client);
 	close_fdp(&client->fd);
 	client->fd = -1;
+	peer_release(&client->hold);
 	abandon_requests(client);
 	client->next_dead = client->clients->dead;
 	client->clients->dead = client;
@@ -759,9 +772,11 @@ static void collect(struct clients *clients)
 
 static void take_turns(struct clients *clients)
 {
+	const uint64_t end = clock_usec() + TURNS_USEC;
 	struct user *user;
 
-	for (unsigned i = 0; i < TURNS_AT_ONCE && (user = take_turn(clients)); i++) {
+	for (unsigned i = 0;
+	     i < TURNS_AT_ONCE && (i == 0 || clock_usec() < end) && (user = take_turn(clients)); i++) {
 		struct client *client = user->requests < REQUESTS_PER_UID_MAX ? user->ready_first : NULL;
 
 		if (client) {
@@ -827,8 +842,9 @@ void clients_request_gone(struct clients *clients, struct user *user)
 	drop_user(clients, user);
 }
 
-const struct peer *client_peer(const struct client *client)
+const struct peer *client_peer(struct client *client)
 {
+	peer_read_unit(&client->peer, &client->hold);
 	return &client->peer;
 }
 
@@ -943,17 +959,27 @@ static enum err start_client(struct client *client)
 	return OK;
 }
 
+static void discard_clientp(struct client **client)
+{
+	if (*client)
+		peer_release(&(*client)->hold);
+	free(*client);
+}
+
 void clients_add(struct clients *clients, const struct frontend *frontend, int fd)
 {
 	CLEANUP(close_fdp) int owned = fd;
-	CLEANUP(freep) struct client *client = NULL;
+	CLEANUP(discard_clientp) struct client *client = NULL;
 
 	/* Who comes and goes faster than we look must not cost us the look at who he was. */
 	if (clients->stopped || hung_up(fd))
 		return;
 	free_dead(clients);
 	client = calloc(1, sizeof(*client));
-	if (!client || peer_read(fd, &client->peer))
+	if (!client)
+		return;
+	client->hold.pidfd = -1;
+	if (peer_read(fd, &client->peer, &client->hold))
 		return;
 	client->clients = clients;
 	client->frontend = frontend;

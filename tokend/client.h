@@ -28,7 +28,7 @@ MUST_CHECK enum err clients_new(struct daemon *daemon, struct clients **ret_clie
 struct clients *clients_free(struct clients *clients);
 DEFINE_CLEANUP(struct clients *, clients_free);
 
-/* Takes fd over: reads its peer, and serves it or closes it. */
+/* Takes fd over: reads its peer, all but the unit, and serves it or closes it. */
 void clients_add(struct clients *clients, const struct frontend *frontend, int fd);
 
 /* Reads no more from anybody: the daemon is stopping. */
@@ -38,7 +38,8 @@ void clients_stop_reading(struct clients *clients);
 struct user;
 void clients_request_gone(struct clients *clients, struct user *user);
 
-const struct peer *client_peer(const struct client *client);
+/* Who it is, whose unit is read when this is called first. */
+const struct peer *client_peer(struct client *client);
 struct daemon *client_daemon(const struct client *client);
 void *client_state(const struct client *client); /* what the front-end keeps for it */
 

@@ -17,9 +17,11 @@
 #include "tokend/sandbox.h"
 #include "tokend/startup.h"
 #include "tokend/supervisor_message.h"
+#include "tokend/text.h"
 
 #define USEC_PER_SECOND 1000000U
 #define STOP_DEADLINE_USEC (4U * USEC_PER_SECOND)
+#define PROBLEM_MAX (16U << 10) /* what is wrong with a policy */
 #define DESCRIPTORS_WANTED 65536U
 
 struct policy_list {
@@ -141,22 +143,25 @@ void daemon_watch_unlocks(struct daemon *daemon)
 
 /* ---- helpers, by way of the supervisor ---- */
 
-static void ask_supervisor(const struct daemon *daemon, enum supervisor_op op, size_t index)
+static bool ask_supervisor(const struct daemon *daemon, enum supervisor_op op, size_t index)
 {
 	const struct supervisor_message message = { .op = op, .helper = (uint32_t)index };
+	enum err err = supervisor_send(daemon->channel, &message, -1);
 
-	if (supervisor_send(daemon->channel, &message, -1))
+	if (err)
 		log_error("the supervisor cannot be asked about a helper: %s", strerror(errno));
+	return err == OK;
 }
 
-static void start_helper(void *context, size_t index)
+static bool start_helper(void *context, size_t index)
 {
-	ask_supervisor(context, SUPERVISOR_START, index);
+	return ask_supervisor(context, SUPERVISOR_START, index);
 }
 
+/* The next start ends it anyway. */
 static void end_helper(void *context, size_t index)
 {
-	ask_supervisor(context, SUPERVISOR_END, index);
+	(void)ask_supervisor(context, SUPERVISOR_END, index);
 }
 
 /* What a helper held open is closed for everybody once the helper is gone. */
@@ -311,7 +316,7 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
 {
 	CLEANUP(buf_freep) struct buf *problem = NULL;
 	struct daemon *daemon = context;
-	enum err err = buf_new(sizeof(daemon->policy_problem) - 1, &problem);
+	enum err err = buf_new(PROBLEM_MAX, &problem);
 
 	(void)source;
 	(void)info;
@@ -320,8 +325,11 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
 		err = load_again(daemon, problem);
 	daemon->policy_problem[0] = '\0';
 	if (err) {
-		(void)snprintf(daemon->policy_problem, sizeof(daemon->policy_problem), "%s",
-		               problem && buf_len(problem) ? buf_string(problem) : err_info(err)->text);
+		if (problem && buf_len(problem))
+			text_first_problem(problem, daemon->policy_problem, sizeof(daemon->policy_problem));
+		else
+			(void)snprintf(daemon->policy_problem, sizeof(daemon->policy_problem), "%s",
+			               err_info(err)->text);
 		log_error("not reloaded, what was loaded before stays in force: %s", daemon->policy_problem);
 		/* The sandbox knows the directories of the start. */
 		if (err == ERR_FILE_ACCESS)
@@ -395,15 +403,17 @@ static void daemon_done(struct daemon *daemon)
 static enum err load_policy(struct daemon *daemon)
 {
 	CLEANUP(buf_freep) struct buf *problem = NULL;
-	enum err err = buf_new(4096, &problem);
+	char sentence[1024];
+	enum err err = buf_new(PROBLEM_MAX, &problem);
 
 	if (!err)
 		err = policy_load(daemon->config.policy_directory, daemon->options->mode == MODE_SYSTEM,
 		                  problem, &daemon->policy);
+	if (err && problem)
+		text_first_problem(problem, sentence, sizeof(sentence));
 	if (err)
 		return startup_failed(err, "tokenctl policy check", "the policy cannot be loaded: %s",
-		                      problem && buf_len(problem) ? buf_string(problem)
-		                                                  : err_info(err)->text);
+		                      problem && buf_len(problem) ? sentence : err_info(err)->text);
 	log_lines(policy_warnings(daemon->policy));
 	return OK;
 }
@@ -567,7 +577,7 @@ int daemon_run(struct daemon_start *start)
 	enum err err;
 
 	if (!daemon)
-		return 1;
+		return err_info(cannot_start(ERR_NOMEM))->exit_code;
 	daemon->options = start->options;
 	daemon->config = *start->config;
 	daemon->channel = start->channel;
@@ -581,6 +591,8 @@ int daemon_run(struct daemon_start *start)
 		(void)sd_notify(0, "READY=1");
 		give_back_text();
 		status = sd_event_loop(daemon->event);
+		if (status < 0)
+			log_error("the broker cannot go on: %s", strerror(-status));
 	}
 	daemon_done(daemon);
 	free(daemon);

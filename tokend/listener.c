@@ -13,7 +13,8 @@
 #include "common/log.h"
 #include "tokend/startup.h"
 
-#define BACKLOG 2048 /* who comes last waits for all of them, whoever they are */
+#define BACKLOG \
+	512 /* who comes last waits for all of them, whoever they are; and a client that does not wait in connect(2) fails when there are so many */
 #define ACCEPT_USEC \
 	500U /* connections are taken for so long before others get their turn, or as long as these took it */
 #define ACCEPT_USEC_MAX 5000U

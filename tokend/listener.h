@@ -2,7 +2,8 @@
  * Listener
  *
  * The sockets that clients connect to: our own, one for each front-end, or those that systemd passes by name. The supervisor makes them before it forks; the broker
- * accepts. It knows no protocol.
+ * accepts. The queue of a socket is first come, first served, so whoever connects and hangs up in a loop is before everybody else as often as he likes: up to half of the event loop's time goes into
+ * emptying it. (A thread for that did worse: those who were held up by the loop then never rested, and it had to share the processors with them.) It knows no protocol.
  */
 #pragma once
 
@@ -27,7 +28,7 @@ typedef void (*listener_accepted)(void *context, const struct frontend *frontend
 
 struct listener;
 
-/* Takes the sockets over. */
+/* Takes the sockets over. ERR_NOMEM, ERR_SYSTEM. */
 MUST_CHECK enum err listener_new(sd_event *event, int sockets[static FRONTENDS_MAX],
                                  listener_accepted accepted, void *context, struct listener **ret_listener);
 struct listener *listener_free(struct listener *listener);

@@ -129,7 +129,7 @@ static enum err read_configuration(const struct options *options, struct config 
 	if (!err)
 		err = config_load(options->configuration, problem, config);
 	if (err)
-		return startup_failed(err, "tokend --check", "the configuration cannot be used: %s",
+		return startup_failed(err, "man 5 tokend.conf", "the configuration cannot be used: %s",
 		                      problem && buf_len(problem) ? buf_string(problem)
 		                                                  : err_info(err)->text);
 	log_set_level(config->log_level);
@@ -145,7 +145,7 @@ static enum err check_policy(const struct options *options, const struct config 
 	if (!err)
 		err = policy_load(config->policy_directory, options->mode == MODE_SYSTEM, problem, &policy);
 	if (err)
-		return startup_failed(err, NULL, "the policy cannot be used: %s",
+		return startup_failed(err, "man 5 tokend-policy", "the policy cannot be used: %s",
 		                      problem && buf_len(problem) ? buf_string(problem)
 		                                                  : err_info(err)->text);
 	(void)fputs(policy_warnings(policy), stderr);

@@ -85,31 +85,37 @@ void peer_unit_read(const struct peer_process *process, char ret_unit[static UNI
 
 /* ---- the socket ---- */
 
-static void open_process(int fd, struct peer_process *process)
+static void take_hold(int fd, pid_t pid, struct peer_hold *hold)
 {
-	socklen_t len = sizeof(process->pidfd);
+	socklen_t len = sizeof(hold->pidfd);
 
-	process->exact = true;
-	if (getsockopt(fd, SOL_SOCKET, OPTION_PEERPIDFD, &process->pidfd, &len) == 0)
+	*hold = (struct peer_hold){ .pidfd = -1, .exact = true };
+	/* A process of another PID namespace has no number here. */
+	if (pid <= 0 || getsockopt(fd, SOL_SOCKET, OPTION_PEERPIDFD, &hold->pidfd, &len) == 0)
 		return;
-	process->exact = false;
-	process->pidfd = errno == ENOPROTOOPT ? (int)syscall(SYS_pidfd_open, process->pid, 0) : -1;
+	hold->exact = false;
+	hold->pidfd = errno == ENOPROTOOPT ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 }
 
-static void read_unit(int fd, struct peer *peer)
+void peer_read_unit(struct peer *peer, struct peer_hold *hold)
 {
-	struct peer_process process = { .proc = -1, .pidfd = -1, .pid = peer->pid, .uid = peer->uid };
+	struct peer_process process = {
+		.pidfd = hold->pidfd, .exact = hold->exact, .pid = peer->pid, .uid = peer->uid
+	};
 
-	/* A process of another PID namespace has no number here. */
-	if (peer->pid <= 0)
+	if (hold->pidfd < 0)
 		return;
 	process.proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (process.proc >= 0) {
-		open_process(fd, &process);
+	if (process.proc >= 0)
 		peer_unit_read(&process, peer->unit);
-	}
-	close_fdp(&process.pidfd);
 	close_fdp(&process.proc);
+	peer_release(hold);
+}
+
+void peer_release(struct peer_hold *hold)
+{
+	close_fdp(&hold->pidfd);
+	hold->pidfd = -1;
 }
 
 static enum err read_groups(int fd, struct peer *peer)
@@ -122,7 +128,7 @@ static enum err read_groups(int fd, struct peer *peer)
 	return OK;
 }
 
-enum err peer_read(int fd, struct peer *ret_peer)
+enum err peer_read(int fd, struct peer *ret_peer, struct peer_hold *ret_hold)
 {
 	struct ucred credentials;
 	socklen_t len = sizeof(credentials);
@@ -138,7 +144,7 @@ enum err peer_read(int fd, struct peer *ret_peer)
 	err = read_groups(fd, &peer);
 	if (err)
 		return err;
-	read_unit(fd, &peer);
+	take_hold(fd, peer.pid, ret_hold);
 	*ret_peer = peer;
 	return OK;
 }

@@ -27,8 +27,21 @@ struct peer {
 	char unit[UNIT_NAME_MAX]; /* system unit, "" if none or not believed */
 };
 
-/* Reads the peer of a connected AF_UNIX socket. ERR_DENIED when it cannot be established. */
-MUST_CHECK enum err peer_read(int fd, struct peer *ret_peer);
+/* What keeps the process known until its unit is asked for. Taken when the connection is accepted, for a number can be given to another process later; used when somebody wants to know, for to read
+ * a unit costs ten times what accepting does. */
+struct peer_hold {
+	int pidfd; /* owned; -1: there is none, or the unit has been read */
+	bool exact; /* the kernel's own memory of who connected, not opened by number afterwards */
+};
+
+/* Reads the peer of a connected AF_UNIX socket, all but its unit, which is "". ERR_DENIED when it cannot be established. */
+MUST_CHECK enum err peer_read(int fd, struct peer *ret_peer, struct peer_hold *ret_hold);
+
+/* Reads the unit, the first time, and gives hold back. */
+void peer_read_unit(struct peer *peer, struct peer_hold *hold);
+
+/* Gives hold back. */
+void peer_release(struct peer_hold *hold);
 
 /* The system unit of a process from the text of its /proc/PID/cgroup; "" when it is in none. */
 void peer_unit_from_cgroup(struct bytes text, char ret_unit[static UNIT_NAME_MAX]);

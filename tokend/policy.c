@@ -11,6 +11,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <sodium.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "common/encoding.h"
@@ -841,10 +842,33 @@ static enum err parse_line(struct draft *draft, struct bytes line)
 	return parse_rule(draft, line);
 }
 
+/* Where one of these is reached, each further line would say so again. */
+static bool is_full(const struct policy *policy)
+{
+	return policy->rule_count == POLICY_RULES_MAX || policy->entry_count == INDEX_MAX;
+}
+
+/* All lines are looked at, so that whoever wrote them learns of all that is wrong at once. */
+static enum err parse_lines(struct draft *draft, struct bytes text)
+{
+	struct bytes line;
+	enum err first = OK;
+
+	while (text_next_line(&text, &line)) {
+		enum err err;
+
+		draft->place.line++;
+		err = parse_line(draft, line);
+		if (err && (err != ERR_BAD_CONFIG || is_full(draft->policy)))
+			return err;
+		first = first ? first : err;
+	}
+	return first;
+}
+
 enum err policy_add(struct policy *policy, const char *file, struct bytes text, struct buf *problem)
 {
 	CLEANUP(freep) struct draft *draft = calloc(1, sizeof(*draft));
-	struct bytes line;
 	enum err err;
 
 	if (!draft)
@@ -857,11 +881,40 @@ enum err policy_add(struct policy *policy, const char *file, struct bytes text, 
 	digest_update(policy, bytes_of_string(file));
 	digest_update(policy, text);
 	digest_show(policy);
-	while (!err && text_next_line(&text, &line)) {
-		draft->place.line++;
-		err = parse_line(draft, line);
+	return err ? err : parse_lines(draft, text);
+}
+
+/* A word that names only what does not exist leaves nobody. */
+static bool matches_somebody(const struct rule *rule)
+{
+	for (size_t who = 0; who < WHO_COUNT; who++)
+		if (rule->named[who] && rule->counts[who] == 0)
+			return false;
+	return true;
+}
+
+bool policy_permits_anybody(const struct policy *policy, enum operation operation)
+{
+	for (size_t i = 0; i < policy->rule_count; i++) {
+		const struct rule *rule = &policy->rules[i];
+
+		if (!rule->deny && rule->operations & 1U << operation && matches_somebody(rule))
+			return true;
 	}
-	return err;
+	return false;
+}
+
+enum err policy_warn(struct policy *policy, const char *format, ...)
+{
+	char sentence[1024];
+	va_list arguments;
+	enum err err;
+
+	va_start(arguments, format);
+	(void)vsnprintf(sentence, sizeof(sentence), format, arguments);
+	va_end(arguments);
+	err = buf_printf(policy->warnings, "%s\n", sentence);
+	return err == ERR_NOMEM ? err : OK; /* what does not fit any more is not missed */
 }
 
 /* ---- the question ---- */
@@ -1023,6 +1076,17 @@ static void decide(const struct policy *policy, const struct rule *rule, struct 
 	ret_decision->for_seconds = rule->for_seconds;
 }
 
+/* All but the key. */
+static void question_begin(struct question *question, const struct policy *policy, const struct peer *peer,
+                           const char *frontend, enum operation operation)
+{
+	memset(question->who_count, 0, sizeof(question->who_count));
+	question->subject_count = question->pattern_count = 0;
+	question->operation = 1U << operation;
+	question->frontend = frontend ? frontend_bit(bytes_of_string(frontend)) : 0;
+	question_peer(question, policy, peer);
+}
+
 void policy_check(const struct policy *policy, const struct peer *peer, const char *frontend,
                   enum operation operation, const char *key_name, struct policy_decision *ret_decision)
 {
@@ -1033,11 +1097,7 @@ void policy_check(const struct policy *policy, const struct peer *peer, const ch
 	*ret_decision = (struct policy_decision){ .verdict = VERDICT_DENY };
 	if (key_name && !key_name_valid(bytes_of_string(key_name)))
 		return;
-	memset(question.who_count, 0, sizeof(question.who_count));
-	question.subject_count = question.pattern_count = 0;
-	question.operation = 1U << operation;
-	question.frontend = frontend ? frontend_bit(bytes_of_string(frontend)) : 0;
-	question_peer(&question, policy, peer);
+	question_begin(&question, policy, peer, frontend, operation);
 	if (key_name)
 		question_key(&question, policy, bytes_of_string(key_name));
 	else
@@ -1046,4 +1106,36 @@ void policy_check(const struct policy *policy, const struct peer *peer, const ch
 	rule = strictest(policy, &question, &every_key);
 	if (rule && (key_name || every_key || rule->deny))
 		decide(policy, rule, ret_decision);
+}
+
+/* Counts the rules of the pair that hold for the question: those that permit, and those that deny every key. */
+static void count_pair(const struct policy *policy, const struct question *question, uint32_t subject,
+                       size_t *permits, size_t *denials)
+{
+	uint32_t i = policy->heads[head_slot(policy, question->patterns[0], subject)];
+
+	for (; i != NONE; i = policy->entries[i].next) {
+		const struct rule *rule = &policy->rules[policy->entries[i].rule];
+
+		if (!rule_matches(rule, question))
+			continue;
+		*permits += !rule->deny;
+		*denials += rule->deny && rule->every_key;
+	}
+}
+
+bool policy_permits_some(const struct policy *policy, const struct peer *peer, const char *frontend,
+                         enum operation operation)
+{
+	struct question question;
+	size_t permits = 0, denials = 0;
+
+	question_begin(&question, policy, peer, frontend, operation);
+	question_pattern(&question, policy, bytes_of_string(PATTERN_ALL_RULES),
+	                 hash_bytes(HASH_START, bytes_of_string(PATTERN_ALL_RULES)));
+	if (policy->heads_len == 0 || question.pattern_count == 0)
+		return false;
+	for (size_t i = 0; i < question.subject_count; i++)
+		count_pair(policy, &question, question.subjects[i], &permits, &denials);
+	return permits > 0 && denials == 0;
 }

@@ -62,19 +62,26 @@ MUST_CHECK enum err policy_new(struct policy **ret_policy);
 struct policy *policy_free(struct policy *policy);
 DEFINE_CLEANUP(struct policy *, policy_free);
 
-/* Adds the rules of one text. file is copied. ERR_BAD_CONFIG: problem (a buffer of the caller's, or NULL) gets "file:line: what is wrong"; the policy is then of no use.
- * ERR_NOMEM. */
+/* Adds the rules of one text. file is copied. ERR_BAD_CONFIG: problem (a buffer of the caller's, or NULL) gets "file:line: what is wrong", a line for each thing that is wrong and
+ * still fits; the policy is then of no use. ERR_NOMEM. */
 MUST_CHECK enum err policy_add(struct policy *policy, const char *file, struct bytes text,
                                struct buf *problem);
 
-/* Reads every *.conf of directory in the order of their names; a rule's file is then the name without the directory. The directory and its files must belong to root or to us
- * and not be writable by others (ERR_STATE_DIR, problem names it). A directory that is missing or without rules gives the built-in policy of the mode (system_mode: root may
+/* Reads every *.conf of directory in the order of their names, and warns of what else is there; a rule's file is then the name without the directory. The directory and its files must belong to root or to us
+ * and not be writable by others (ERR_STATE_DIR, problem names it). All files are looked at, and problem has a line for each thing that is wrong with any. A directory that is missing or without rules gives the built-in policy of the mode (system_mode: root may
  * everything, the group tokend may list and unwrap; else: our own uid may everything), its file called "built-in". */
 MUST_CHECK enum err policy_load(const char *directory, bool system_mode, struct buf *problem,
                                 struct policy **ret_policy);
 
-/* One line per thing that is probably not meant (unknown user, "for" where nothing is unlocked); "" if none. Borrowed. */
+/* One line per thing that is probably not meant (unknown user, "for" where nothing is unlocked, a file that is not read, nobody left who may enroll); "" if none. Borrowed. */
 const char *policy_warnings(const struct policy *policy);
+
+/* Adds a line to the warnings, as far as there is room. ERR_NOMEM. */
+MUST_CHECK enum err policy_warn(struct policy *policy, const char *format, ...)
+        __attribute__((format(printf, 2, 3)));
+
+/* Is there a rule that permits the operation to anybody who exists, with any key? */
+bool policy_permits_anybody(const struct policy *policy, enum operation operation);
 size_t policy_rule_count(const struct policy *policy);
 const char *policy_digest(
         const struct policy *policy); /* SHA-256 over names and contents: 64 hexadecimal digits */
@@ -82,3 +89,7 @@ const char *policy_digest(
 /* key_name NULL: would every key, whatever its name, be permitted? frontend NULL: none, so no rule with "via" matches. */
 void policy_check(const struct policy *policy, const struct peer *peer, const char *frontend,
                   enum operation operation, const char *key_name, struct policy_decision *ret_decision);
+
+/* Would the operation be permitted with some key, though perhaps with none that exists? Costs as much as the peer has rules of its own. */
+bool policy_permits_some(const struct policy *policy, const struct peer *peer, const char *frontend,
+                         enum operation operation);

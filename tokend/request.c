@@ -198,6 +198,24 @@ struct worker *request_worker(const struct request *request, const struct key *k
 	return NULL;
 }
 
+/* ---- what is asked ---- */
+
+enum err request_want_recipient(struct request *request, struct bytes line)
+{
+	CLEANUP(recipient_done) struct recipient recipient = { 0 };
+	struct bytes what;
+	enum err err = recipient_parse(line, &recipient, &what);
+
+	if (err == ERR_USAGE || err == ERR_UNSUPPORTED)
+		return ERR_NO_MATCH;
+	if (err)
+		return err;
+	request->recipient_named = true;
+	request->recipient_kind = recipient.kind;
+	memcpy(request->recipient, recipient.public_key, sizeof(request->recipient));
+	return OK;
+}
+
 /* ---- the end ---- */
 
 /* What an answer says of the key that it is about. The rest of a fact is not made: an unwrap must not pay for it. */

@@ -50,6 +50,7 @@ struct request_try {
 	const struct key *key; /* borrowed from the keyring, which never drops one */
 	struct worker *worker; /* borrowed; whom to ask with it now; NULL: nobody */
 	uint16_t stanza; /* index in stanzas */
+	uint16_t sent_stanza; /* among those that the token was told of with it */
 	bool pin_each_time;
 	bool reserved; /* the one use of its key (see unlock.h); of one try of each such key */
 	bool tried;
@@ -79,7 +80,7 @@ struct token_fact {
 	uint8_t box_key[TOKEN_BOX_KEY_LEN];
 	enum err err;
 	const char *problem; /* static; NULL: none */
-	const char *hint; /* static */
+	char hint[256]; /* "": none */
 };
 
 struct status_fact {
@@ -180,6 +181,9 @@ MUST_CHECK enum err request_new(struct client *client, enum request_kind kind, c
                                 struct request **ret_request);
 struct request *request_free(struct request *request);
 DEFINE_CLEANUP(struct request *, request_free);
+
+/* An unwrap is of the key with this recipient (a line, "age1..."), and no other is to be tried. ERR_NO_MATCH when it is of a kind that no token holds; ERR_NOMEM. */
+MUST_CHECK enum err request_want_recipient(struct request *request, struct bytes line);
 
 /* Hands it to the spine, which owns it until it is finished. */
 void request_submit(struct request *request);

@@ -105,22 +105,51 @@ static void token_answered(struct request *request)
 		request_finish(request, OK);
 }
 
-static void explain_absence(struct token_fact *fact)
+/* Nobody but who runs it sees what a tokend that is not the system's writes. */
+static const char *log_hint(const struct request *request)
 {
-	bool device = strncmp(fact->uri, "tpm:device:", 11) == 0;
+	if (request->daemon->options->mode == MODE_SYSTEM)
+		return "journalctl -u tokend -e; sudo systemctl restart tokend";
+	return "see what tokend wrote to its standard error (the trial's is tokend.log in its directory)";
+}
 
+static const char *after(const char *text, const char *prefix)
+{
+	size_t len = strlen(prefix);
+
+	return strncmp(text, prefix, len) == 0 ? text + len : NULL;
+}
+
+/* Of a device that is away or hangs: what there is to look at, or to start again. */
+static void hint_device(struct token_fact *fact)
+{
+	const char *device = after(fact->uri, "tpm:device:"), *socket = after(fact->uri, "tpm:swtpm:path=");
+
+	if (device && fact->err)
+		(void)snprintf(fact->hint, sizeof(fact->hint), "sudo dmesg | grep -i tpm");
+	else if (device)
+		(void)snprintf(fact->hint, sizeof(fact->hint), "ls -l %s; id tokend-tpm", device);
+	else if (after(fact->uri, "tpm:tabrmd:"))
+		(void)snprintf(fact->hint, sizeof(fact->hint), "systemctl status tpm2-abrmd");
+	else if (socket)
+		(void)snprintf(fact->hint, sizeof(fact->hint),
+		               "start the software TPM that listens on %s again; the trial's: tools/try",
+		               socket);
+	else
+		(void)snprintf(fact->hint, sizeof(fact->hint), "start what serves %s again", fact->uri);
+}
+
+static void explain_absence(const struct request *request, struct token_fact *fact)
+{
 	if (fact->err == OK && fact->status.present)
 		return;
-	if (fact->err == OK) {
-		fact->problem = "the token is not there";
-		fact->hint = device ? "ls -l /dev/tpmrm0; id tokend-tpm" : "tokenctl doctor";
-	} else if (fact->err == ERR_NO_TOKEN) {
-		fact->problem = "the token's helper is not running";
-		fact->hint = "journalctl -u tokend";
-	} else {
-		fact->problem = err_info(fact->err)->text;
-		fact->hint = "tokenctl doctor";
-	}
+	fact->problem = fact->err == OK             ? "the token is not there"
+	                : fact->err == ERR_NO_TOKEN ? "the token's helper is not running"
+	                                            : err_info(fact->err)->text;
+	if (fact->err == OK || fact->err == ERR_TIMEOUT)
+		hint_device(fact);
+	else
+		(void)snprintf(fact->hint, sizeof(fact->hint), "%s", log_hint(request));
 }
 
 static void status_done(struct worker_call *call, enum err err, const struct token_message *message)
@@ -138,7 +167,7 @@ static void status_done(struct worker_call *call, enum err err, const struct tok
 	fact->box_key_known = worker_box_key(worker) != NULL;
 	if (fact->box_key_known)
 		memcpy(fact->box_key, worker_box_key(worker), TOKEN_BOX_KEY_LEN);
-	explain_absence(fact);
+	explain_absence(request, fact);
 	free(status_call);
 	token_answered(request);
 }
@@ -165,19 +194,17 @@ static void ask_status(struct request *request, size_t index)
 	worker_submit(request->daemon->workers[index], &call->call);
 }
 
-/* A device's time is not for everybody: who may use, list or make some key may ask. */
+/* A device's time is not for everybody: who may use, list or make some key may ask. One that is to be made is not there yet, so to make and to list are questions about rules, not
+ * about keys. */
 static bool may_see_tokens(const struct request *request)
 {
-	static const enum operation operations[] = { OPERATION_ADMIN, OPERATION_LIST, OPERATION_UNWRAP };
 	struct daemon *daemon = request->daemon;
 	const struct candidates *candidates;
-	struct policy_decision decision;
 
-	for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
-		policy_check(daemon->policy, &request->peer, request->via, operations[i], NULL, &decision);
-		if (decision.verdict != VERDICT_DENY)
-			return true;
-	}
+	if (policy_permits_some(daemon->policy, &request->peer, request->via, OPERATION_ADMIN) ||
+	    policy_permits_some(daemon->policy, &request->peer, request->via, OPERATION_LIST) ||
+	    policy_permits_some(daemon->policy, &request->peer, request->via, OPERATION_UNWRAP))
+		return true;
 	if (candidates_find(daemon->candidates, daemon->policy, daemon->keyring, &request->peer, "age",
 	                    &candidates))
 		return false;

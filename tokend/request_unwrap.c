@@ -230,21 +230,41 @@ static enum err put_try(struct buf *packet, const struct request_try *try)
 	uint8_t value[TOKEN_TRY_LEN];
 
 	memcpy(value, try->key->id.bytes, KEY_ID_LEN);
-	value[KEY_ID_LEN] = (uint8_t)(try->stanza >> 8);
-	value[KEY_ID_LEN + 1] = (uint8_t)try->stanza;
+	value[KEY_ID_LEN] = (uint8_t)(try->sent_stanza >> 8);
+	value[KEY_ID_LEN + 1] = (uint8_t)try->sent_stanza;
 	return token_message_put(packet, TOKEN_FIELD_TRY, bytes_of(value, sizeof(value)));
+}
+
+/* Those that something is to be tried on, counted anew: of a file with many stanzas each share is to name its own. Tries are in the order of their stanzas, but for p256 before the others. */
+static enum err put_stanzas(struct request *request, struct buf *packet)
+{
+	size_t count = 0, last = SIZE_MAX;
+	enum err err = OK;
+
+	for (size_t i = 0; !err && i < request->try_count; i++) {
+		struct request_try *try = &request->tries[i];
+
+		if (!try_is_due(request, try))
+			continue;
+		if (try->stanza != last) {
+			err = put_stanza(packet, &request->stanzas[try->stanza].stanza);
+			count++;
+		}
+		last = try->stanza;
+		try->sent_stanza = (uint16_t)(count - 1);
+	}
+	return err;
 }
 
 static enum err build(struct worker_call *call, struct buf *packet)
 {
-	const struct request *request = (const struct request *)call;
+	struct request *request = (struct request *)call;
 	enum err err = OK;
 
 	/* Nobody waits for it any more: the token's time is for others. */
 	if (!request->client)
 		return ERR_BUSY;
-	for (size_t i = 0; !err && i < request->stanza_count; i++)
-		err = put_stanza(packet, &request->stanzas[i].stanza);
+	err = put_stanzas(request, packet);
 	for (size_t i = 0; !err && i < request->try_count; i++)
 		if (try_is_due(request, &request->tries[i]))
 			err = put_try(packet, &request->tries[i]);
@@ -256,7 +276,7 @@ static enum err build(struct worker_call *call, struct buf *packet)
 static struct request_try *find_try(const struct request *request, const struct key_id *id, size_t stanza)
 {
 	for (size_t i = 0; i < request->try_count; i++)
-		if (request->tries[i].stanza == stanza && key_id_equal(&request->tries[i].key->id, id) &&
+		if (request->tries[i].sent_stanza == stanza && key_id_equal(&request->tries[i].key->id, id) &&
 		    try_is_due(request, &request->tries[i]))
 			return &request->tries[i];
 	return NULL;
@@ -278,7 +298,7 @@ static enum err take_file_key(struct request *request, const struct token_messag
 	if (!try)
 		return ERR_TOKEN;
 	request->key = try->key;
-	request->index = request->stanzas[stanza].index;
+	request->index = request->stanzas[try->stanza].index;
 	request_note_rule(request, try->rule_file, try->rule_line);
 	if (try->pin_each_time)
 		unlock_spend(request->daemon->unlocks, request->peer.uid, &try->key->id);
@@ -363,6 +383,12 @@ static void done(struct worker_call *call, enum err err, const struct token_mess
 
 /* ---- the stages ---- */
 
+/* Nobody can say whom a sealed key's stanza is for without the key: then it is a guess, and said to be one. */
+static bool is_guess(const struct request *request, const struct key *key)
+{
+	return key->kind == KEY_KIND_X25519 && !request->key_name[0] && !request->recipient_named;
+}
+
 static void refuse_locked(struct request *request)
 {
 	const struct key *key = request->locked_key;
@@ -379,7 +405,14 @@ static void refuse_locked(struct request *request)
 		return;
 	}
 	(void)snprintf(hint, sizeof(hint), "tokenctl unlock %s", key->name);
-	request_refuse(request, ERR_PIN_NEEDED, hint, "the key %s is locked and needs its PIN", key->name);
+	if (is_guess(request, key))
+		request_refuse(request, ERR_PIN_NEEDED, hint,
+		               "no open key opens this; it may be for the key %s, which is locked and needs "
+		               "its PIN",
+		               key->name);
+	else
+		request_refuse(request, ERR_PIN_NEEDED, hint, "the key %s is locked and needs its PIN",
+		               key->name);
 }
 
 /* What a try is to the token at most. A sealed key is open after its first use, and a try of it is the processor's work. */
@@ -413,6 +446,15 @@ static struct worker *assign_tries(struct request *request)
 	return next;
 }
 
+/* Is all that the token is asked now a matter of keys that it has open, or will have after their first use? */
+static bool is_without_device(const struct request *request)
+{
+	for (size_t i = 0; i < request->try_count; i++)
+		if (try_is_due(request, &request->tries[i]) && request->tries[i].key->kind == KEY_KIND_P256)
+			return false;
+	return true;
+}
+
 /* What the token asked now has to do at most. */
 static unsigned work_of(const struct request *request)
 {
@@ -431,6 +473,7 @@ static void unwrap_next(struct request *request)
 	if (worker) {
 		request->worker = worker;
 		request->call.cost = work_of(request);
+		request->call.without_device = is_without_device(request);
 		if (request->try_count == 1)
 			request_foresee(request, &request->tries[0]);
 		worker_submit(worker, &request->call);

@@ -63,47 +63,15 @@ enum err sandbox_files(const char *state, const char *configuration, const char 
 
 /* The event loop, its clients, the state directory and the log. */
 static const int calls_broker[] = {
-	SCMP_SYS(epoll_create1),
-	SCMP_SYS(epoll_ctl),
-	SCMP_SYS(epoll_wait),
-	SCMP_SYS(epoll_pwait),
-	SCMP_SYS(epoll_pwait2),
-	SCMP_SYS(timerfd_create),
-	SCMP_SYS(timerfd_settime),
-	SCMP_SYS(signalfd4),
-	SCMP_SYS(eventfd2),
-	SCMP_SYS(accept4),
-	SCMP_SYS(getsockopt),
-	SCMP_SYS(setsockopt),
-	SCMP_SYS(shutdown),
-	SCMP_SYS(pidfd_open),
-	SCMP_SYS(openat),
-	SCMP_SYS(getdents64),
-	SCMP_SYS(pread64),
-	SCMP_SYS(pwrite64),
-	SCMP_SYS(fsync),
-	SCMP_SYS(fdatasync),
-	SCMP_SYS(ftruncate),
-	SCMP_SYS(flock),
-	SCMP_SYS(mkdirat),
-	SCMP_SYS(fchmod),
-	SCMP_SYS(linkat),
-	SCMP_SYS(unlinkat),
-	SCMP_SYS(renameat),
-	SCMP_SYS(renameat2),
-	SCMP_SYS(access),
-	SCMP_SYS(faccessat),
-	SCMP_SYS(faccessat2),
-	SCMP_SYS(getuid),
-	SCMP_SYS(geteuid),
-	SCMP_SYS(getgid),
-	SCMP_SYS(getegid),
-	/* malloc and qsort ask how large the machine is; a new thread registers itself. */
-	SCMP_SYS(sysinfo),
-	SCMP_SYS(sched_getaffinity),
-	SCMP_SYS(sched_yield),
-	SCMP_SYS(rseq),
-	SCMP_SYS(set_robust_list),
+	SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl),      SCMP_SYS(epoll_wait),      SCMP_SYS(epoll_pwait),
+	SCMP_SYS(epoll_pwait2),  SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime), SCMP_SYS(signalfd4),
+	SCMP_SYS(eventfd2),      SCMP_SYS(accept4),        SCMP_SYS(getsockopt),      SCMP_SYS(setsockopt),
+	SCMP_SYS(shutdown),      SCMP_SYS(pidfd_open),     SCMP_SYS(openat),          SCMP_SYS(getdents64),
+	SCMP_SYS(pread64),       SCMP_SYS(pwrite64),       SCMP_SYS(fsync),           SCMP_SYS(fdatasync),
+	SCMP_SYS(ftruncate),     SCMP_SYS(flock),          SCMP_SYS(mkdirat),         SCMP_SYS(fchmod),
+	SCMP_SYS(linkat),        SCMP_SYS(unlinkat),       SCMP_SYS(renameat),        SCMP_SYS(renameat2),
+	SCMP_SYS(access),        SCMP_SYS(faccessat),      SCMP_SYS(faccessat2),      SCMP_SYS(getuid),
+	SCMP_SYS(geteuid),       SCMP_SYS(getgid),         SCMP_SYS(getegid),         SCMP_SYS(sched_yield),
 };
 
 /* Our own limits may be read; neither set nor those of another process read. */
@@ -111,15 +79,6 @@ static bool allow_limits(scmp_filter_ctx filter)
 {
 	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0, 0),
 	                        SCMP_A2(SCMP_CMP_EQ, 0, 0)) == 0;
-}
-
-/* One, for the log. Its flags stand in clone(2), where a filter can see them, and not in clone3(2), so libc is told that there is none. */
-static bool allow_thread(scmp_filter_ctx filter)
-{
-	if (CONFINE_SANITIZED)
-		return true;
-	return confine_allow_masked(filter, SCMP_SYS(clone), 0, CLONE_THREAD, CLONE_THREAD) &&
-	       seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0;
 }
 
 /* libsystemd makes a new socket for each message to the service manager. It cannot be connected, nor be of another kind. */
@@ -137,7 +96,7 @@ enum err sandbox_filter(bool notify)
 
 	if (!filter)
 		return ERR_NOMEM;
-	if (!CONFINE_ALLOW(filter, calls_broker) || !allow_limits(filter) || !allow_thread(filter) ||
+	if (!CONFINE_ALLOW(filter, calls_broker) || !allow_limits(filter) || !confine_allow_threads(filter) ||
 	    (notify && !allow_notify(filter)))
 		return ERR_SYSTEM;
 	return confine_filter_load(filter);

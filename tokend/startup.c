@@ -2,16 +2,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sodium.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "common/encoding.h"
 #include "common/file.h"
+#include "common/token.h"
 #include "tokend/audit.h"
 
 #define LOCK_NAME "lock"
 #define WHERE_NAME "where"
+#define NOTES_NAME_MAX 64
 
 enum err startup_failed(enum err err, const char *hint, const char *format, ...)
 {
@@ -167,6 +171,57 @@ enum err startup_directories(const struct options *options, uid_t owner, gid_t g
 	*ret_runtime = TAKE_FD(runtime);
 	ret_locks[0] = TAKE_FD(state_lock);
 	ret_locks[1] = TAKE_FD(runtime_lock);
+	return OK;
+}
+
+/* By what the token is called, so that it does not matter where in the configuration it stands. */
+static void notes_name(const char *token, char ret_name[static NOTES_NAME_MAX])
+{
+	uint8_t hash[crypto_generichash_BYTES_MIN];
+	char hex[2 * sizeof(hash) + 1];
+
+	(void)crypto_generichash(hash, sizeof(hash), (const unsigned char *)token, strlen(token), NULL, 0);
+	hex_encode(bytes_of(hash, sizeof(hash)), hex);
+	(void)snprintf(ret_name, NOTES_NAME_MAX, "notes-%s", hex);
+}
+
+static bool are_notes(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid == geteuid() &&
+	       st.st_size == (off_t)sizeof(struct token_notes);
+}
+
+static int new_notes(int runtime, const char *name)
+{
+	CLEANUP(close_fdp) int fd = -1;
+
+	if (unlinkat(runtime, name, 0) < 0 && errno != ENOENT)
+		return -1;
+	fd = openat(runtime, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -1;
+	errno = posix_fallocate(fd, 0, sizeof(struct token_notes)); /* which does not set it */
+	return errno ? -1 : TAKE_FD(fd);
+}
+
+enum err startup_notes(const struct options *options, int runtime, const char *token, int *ret_fd)
+{
+	char name[NOTES_NAME_MAX], hint[OPTIONS_PATH_MAX + 64];
+	CLEANUP(close_fdp) int fd = -1;
+
+	notes_name(token, name);
+	fd = openat(runtime, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || !are_notes(fd)) {
+		close_fdp(&fd);
+		fd = new_notes(runtime, name);
+	}
+	(void)snprintf(hint, sizeof(hint), "df -h; ls -la %s", options->runtime_directory);
+	if (fd < 0)
+		return startup_failed(err_from_errno(errno), hint, "%s/%s cannot be made: %s",
+		                      options->runtime_directory, name, strerror(errno));
+	*ret_fd = TAKE_FD(fd);
 	return OK;
 }
 

@@ -23,6 +23,10 @@ MUST_CHECK enum err startup_directories(const struct options *options, uid_t own
 /* Writes "where" into the runtime directory: the paths that tokenctl needs when the daemon is down. */
 MUST_CHECK enum err startup_where(const struct options *options, const struct config *config, int runtime);
 
+/* Opens the notes that the helpers of one token leave to each other (struct token_notes), in the runtime directory, so that they outlive this process too and are gone when the machine was restarted. What is
+ * there and is not a file of ours of that length is replaced by an empty one. */
+MUST_CHECK enum err startup_notes(const struct options *options, int runtime, const char *token, int *ret_fd);
+
 /* Prints "tokend: sentence" and, on a line of its own, the next command to type (NULL: none). Returns err. */
 enum err startup_failed(enum err err, const char *hint, const char *format, ...)
         __attribute__((format(printf, 3, 4)));

@@ -7,7 +7,6 @@
 #include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -226,6 +225,19 @@ static bool helper_kill(struct supervisor *supervisor, size_t index)
 	return supervisor->helpers[index] <= 0;
 }
 
+/* A broker that waits for an answer for ever would have no helper any more. So when this one cannot be sent, that is said instead, without the descriptor; and if not even that can be, it is no broker's supervisor any longer. */
+static enum err answer_broker(struct supervisor *supervisor, struct supervisor_message *message, int socket)
+{
+	enum err err = supervisor_send(supervisor->channel, message, socket);
+
+	if (err != ERR_AGAIN)
+		return err;
+	(void)helper_kill(supervisor, message->helper);
+	message->err = ERR_SYSTEM;
+	err = supervisor_send(supervisor->channel, message, -1);
+	return err == ERR_AGAIN ? ERR_SYSTEM : err;
+}
+
 static enum err broker_asks(struct supervisor *supervisor)
 {
 	struct supervisor_message message;
@@ -245,11 +257,10 @@ static enum err broker_asks(struct supervisor *supervisor)
 	message.op = SUPERVISOR_STARTED;
 	message.err = gone ? helper_start(supervisor, message.helper, &helper_socket) : ERR_BUSY;
 	message.pid = (uint32_t)supervisor->helpers[message.helper];
-	/* When that cannot be sent, nobody is there to read it. */
-	return supervisor_send(supervisor->channel, &message, helper_socket) ? ERR_NO_DAEMON : OK;
+	return answer_broker(supervisor, &message, helper_socket);
 }
 
-/* Returns what is to be listened to from now on. A broker that hung up is ending; one that talks nonsense is ended. */
+/* Returns what is to be listened to from now on. A broker that hung up is ending; one that talks nonsense, or cannot be answered, is ended. */
 static int hear_broker(struct supervisor *supervisor)
 {
 	enum err err = broker_asks(supervisor);
@@ -257,25 +268,30 @@ static int hear_broker(struct supervisor *supervisor)
 	if (err == OK)
 		return supervisor->channel;
 	if (err != ERR_NO_DAEMON && supervisor->broker > 0) {
-		log_error("the broker asks for what there is not; it is ended");
+		log_error("the broker %s; it is ended",
+		          err == ERR_BAD_MESSAGE ? "asks for what there is not" : "cannot be answered");
 		(void)kill(supervisor->broker, SIGKILL);
 	}
 	return -1;
 }
 
-static void serve(struct supervisor *supervisor)
+/* Until the broker has ended; false when nothing can be heard of it any more. */
+static bool serve(struct supervisor *supervisor)
 {
 	struct pollfd fds[2] = { { .fd = supervisor->signals, .events = POLLIN },
 		                 { .fd = supervisor->channel, .events = POLLIN } };
 
 	while (supervisor->broker > 0) {
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
-			break;
+		if (poll(fds, 2, -1) < 0 && errno != EINTR) {
+			log_error("the supervisor cannot wait for the broker any more: %s", strerror(errno));
+			return false;
+		}
 		if (fds[1].revents)
 			fds[1].fd = hear_broker(supervisor);
 		if (fds[0].revents)
 			read_signal(supervisor);
 	}
+	return true;
 }
 
 /* The broker's end closed their sockets: they are ending already, some with a last command to a simulated device. */
@@ -303,10 +319,11 @@ static enum err block_signals(struct supervisor *supervisor)
 	(void)sigaddset(&set, SIGINT);
 	(void)sigaddset(&set, SIGHUP);
 	(void)sigaddset(&set, SIGCHLD);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return ERR_SYSTEM;
-	supervisor->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return supervisor->signals < 0 ? ERR_SYSTEM : OK;
+	if (sigprocmask(SIG_BLOCK, &set, NULL) == 0)
+		supervisor->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (supervisor->signals < 0)
+		return startup_failed(ERR_SYSTEM, NULL, "signals cannot be heard: %s", strerror(errno));
+	return OK;
 }
 
 /* tokend-tpm is always built, so that it tells the directory. */
@@ -328,7 +345,8 @@ static enum err find_helpers(struct supervisor *supervisor)
 	char *slash;
 
 	if (len <= 0)
-		return ERR_SYSTEM;
+		return startup_failed(ERR_SYSTEM, NULL, "where this program stands cannot be found out: %s",
+		                      strerror(errno));
 	directory[len] = '\0';
 	slash = strrchr(directory, '/');
 	if (slash)
@@ -336,7 +354,7 @@ static enum err find_helpers(struct supervisor *supervisor)
 	if (holds_helpers(directory))
 		return OK;
 	if (strlen(directory) + sizeof(installed) > size)
-		return ERR_SYSTEM;
+		return startup_failed(ERR_SYSTEM, NULL, "the path %s is too long", directory);
 	memcpy(directory + strlen(directory), installed, sizeof(installed));
 	if (!holds_helpers(directory))
 		return startup_failed(ERR_BAD_CONFIG, NULL,
@@ -379,7 +397,9 @@ static int run_broker(struct supervisor *supervisor, struct daemon_start *start,
 		close_fdp(&supervisor->notes[i]);
 	/* Until it is another user, which needs it said again. */
 	if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || !forget_terminal())
-		return 1;
+		return err_info(startup_failed(ERR_SYSTEM, NULL, "the broker cannot start: %s",
+		                               strerror(errno)))
+		        ->exit_code;
 	return daemon_run(start);
 }
 
@@ -400,26 +420,14 @@ static enum err fork_broker(struct supervisor *supervisor, struct daemon_start *
 	return OK;
 }
 
-/* Its length is sealed, so that a helper that went wrong cannot make it a trap for the next. */
-static int notes_new(void)
+static enum err open_notes(struct supervisor *supervisor, int runtime)
 {
-	CLEANUP(close_fdp) int notes = memfd_create("tokend-notes", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	enum err err = OK;
 
-	if (notes < 0 || ftruncate(notes, sizeof(struct token_notes)) < 0 ||
-	    fcntl(notes, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		return -1;
-	return TAKE_FD(notes);
-}
-
-static enum err make_notes(struct supervisor *supervisor)
-{
-	for (size_t i = 0; i < supervisor->config->token_count; i++) {
-		supervisor->notes[i] = notes_new();
-		if (supervisor->notes[i] < 0)
-			return startup_failed(ERR_SYSTEM, NULL, "no memory for a helper's notes: %s",
-			                      strerror(errno));
-	}
-	return OK;
+	for (size_t i = 0; !err && i < supervisor->config->token_count; i++)
+		err = startup_notes(supervisor->options, runtime, supervisor->config->tokens[i],
+		                    &supervisor->notes[i]);
+	return err;
 }
 
 static enum err prepare(struct supervisor *supervisor, struct daemon_start *start)
@@ -438,10 +446,10 @@ static enum err prepare(struct supervisor *supervisor, struct daemon_start *star
 	if (!err)
 		err = find_helpers(supervisor);
 	if (!err)
-		err = make_notes(supervisor);
-	if (!err)
 		err = startup_directories(options, start->uid, start->gid, &start->state_directory, &runtime,
 		                          start->locks);
+	if (!err)
+		err = open_notes(supervisor, runtime);
 	if (!err)
 		err = listener_open_sockets(options, runtime, start->sockets, &supervisor->own_sockets);
 	if (!err)
@@ -460,15 +468,20 @@ static enum err confine(const struct supervisor *supervisor)
 
 int supervisor_run(const struct options *options, const struct config *config)
 {
-	struct supervisor supervisor = { .options = options, .config = config, .pid = getpid() };
+	struct supervisor supervisor = {
+		.options = options, .config = config, .pid = getpid(), .signals = -1
+	};
 	struct daemon_start start = {
 		.options = options, .config = config, .state_directory = -1, .supervisor = getpid()
 	};
+	bool served;
 	enum err err;
 
 	/* The pool of secrets is not for this process, and must not be made before the fork: locks are not inherited. */
 	err = secret_client_init();
-	if (!err)
+	if (err)
+		(void)startup_failed(err, NULL, "the supervisor cannot start: %s", strerror(errno));
+	else
 		err = block_signals(&supervisor);
 	if (!err)
 		err = prepare(&supervisor, &start);
@@ -480,9 +493,9 @@ int supervisor_run(const struct options *options, const struct config *config)
 		return err_info(err)->exit_code;
 	listener_close_sockets(start.sockets);
 	give_back_text();
-	serve(&supervisor);
+	served = serve(&supervisor);
 	end_helpers(&supervisor);
 	if (supervisor.own_sockets)
 		listener_remove_sockets(options);
-	return exit_status(supervisor.broker_status);
+	return served ? exit_status(supervisor.broker_status) : 1;
 }

@@ -15,6 +15,13 @@ union control {
 	char space[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
 };
 
+/* Of the kernel, for now; the channel is as good as before. */
+static bool is_passing(int error)
+{
+	return error == EAGAIN || error == EINTR || error == ENOBUFS || error == ENOMEM ||
+	       error == ETOOMANYREFS;
+}
+
 enum err supervisor_send(int channel, const struct supervisor_message *message, int fd)
 {
 	struct iovec part = { .iov_base = (struct supervisor_message *)(uintptr_t)message,
@@ -30,7 +37,9 @@ enum err supervisor_send(int channel, const struct supervisor_message *message, 
 		control.header.cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
 	}
-	return sendmsg(channel, &packet, MSG_NOSIGNAL) < 0 ? ERR_SYSTEM : OK;
+	if (sendmsg(channel, &packet, MSG_NOSIGNAL) >= 0)
+		return OK;
+	return is_passing(errno) ? ERR_AGAIN : ERR_NO_DAEMON;
 }
 
 /* All that came along; those after the first are closed. */
@@ -62,7 +71,7 @@ enum err supervisor_receive(int channel, struct supervisor_message *ret_message,
 	CLEANUP(close_fdp) int fd = -1;
 
 	if (got < 0)
-		return errno == EAGAIN || errno == EINTR ? ERR_AGAIN : ERR_NO_DAEMON;
+		return is_passing(errno) ? ERR_AGAIN : ERR_NO_DAEMON;
 	fd = take_descriptor(&packet);
 	if (got != (ssize_t)sizeof(message) || packet.msg_flags & MSG_TRUNC)
 		return ERR_NO_DAEMON;

@@ -24,10 +24,10 @@ struct supervisor_message {
 	uint32_t pid; /* of the helper started; for the log */
 };
 
-/* fd: -1 for none. */
+/* fd: -1 for none. ERR_AGAIN when the kernel cannot now, ERR_NO_DAEMON when nobody is there to read it. */
 MUST_CHECK enum err supervisor_send(int channel, const struct supervisor_message *message, int fd);
 
-/* One packet; *ret_fd is the caller's, -1 when no descriptor came. ERR_AGAIN when there is none now; ERR_NO_DAEMON when the other end is gone or sent something else. */
+/* One packet; *ret_fd is the caller's, -1 when no descriptor came. ERR_AGAIN when there is none now, or it cannot be had now; ERR_NO_DAEMON when the other end is gone or sent something else. */
 MUST_CHECK enum err supervisor_receive(int channel, struct supervisor_message *ret_message, int *ret_fd);
 
 /* Is it what is expected here, about one of the helpers that there are? */

@@ -94,14 +94,29 @@ enum err text_problem(const struct text_place *place, const char *format, ...)
 {
 	char sentence[512];
 	va_list arguments;
+	const char *newline = place->problem && buf_len(place->problem) ? "\n" : "";
 	enum err err = OK;
 
 	va_start(arguments, format);
 	(void)vsnprintf(sentence, sizeof(sentence), format, arguments);
 	va_end(arguments);
 	if (place->problem && place->line)
-		err = buf_printf(place->problem, "%s:%u: %s", place->file, place->line, sentence);
+		err = buf_printf(place->problem, "%s%s:%u: %s", newline, place->file, place->line, sentence);
 	else if (place->problem)
-		err = buf_printf(place->problem, "%s: %s", place->file, sentence);
+		err = buf_printf(place->problem, "%s%s: %s", newline, place->file, sentence);
 	return err == ERR_NOMEM ? err : ERR_BAD_CONFIG;
+}
+
+void text_first_problem(const struct buf *problem, char *out, size_t out_len)
+{
+	const char *text = buf_string(problem);
+	size_t len = strcspn(text, "\n");
+	size_t more = 0;
+
+	for (const char *rest = text + len; *rest; rest++)
+		more += *rest == '\n';
+	if (more)
+		(void)snprintf(out, out_len, "%.*s (and %zu more)", (int)len, text, more);
+	else
+		(void)snprintf(out, out_len, "%s", text);
 }

@@ -36,9 +36,12 @@ bool text_copy(struct bytes word, char *out, size_t out_len);
 /* A decimal number of digits alone, at most max. */
 bool text_number(struct bytes word, unsigned long max, unsigned long *ret_number);
 
-/* "file:line: sentence" into the problem, once: what does not fit there is lost. Always ERR_BAD_CONFIG, to be returned. */
+/* "file:line: sentence" into the problem, as a line after those that are there: what does not fit is lost. Always ERR_BAD_CONFIG (or ERR_NOMEM), to be returned. */
 MUST_CHECK enum err text_problem(const struct text_place *place, const char *format, ...)
         __attribute__((format(printf, 2, 3)));
+
+/* The first line of a problem, and how many more there are. */
+void text_first_problem(const struct buf *problem, char *out, size_t out_len);
 
 /* A word in a complaint, cut where it gets long: text_problem(place, "'%.*s' is ...", TEXT_SHOW(word)). */
 #define TEXT_SHOWN_MAX 80U

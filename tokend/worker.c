@@ -17,6 +17,7 @@
 #define STABLE_USEC (10U * USEC_PER_SECOND) /* a helper that lived this long did not die of its start */
 #define LOADED_MAX 16384U /* keys given to one helper; below its own limit */
 #define LOADED_BUCKETS (2U * LOADED_MAX)
+#define ANSWERS_AT_ONCE 8U
 #define SERVED_KEPT 16U /* owners whose last turn is known */
 
 enum worker_state {
@@ -24,6 +25,17 @@ enum worker_state {
 	WORKER_STARTING, /* asked for */
 	WORKER_UP,
 	WORKER_ENDED, /* being freed: nothing is taken in any more */
+};
+
+/* What needs the device waits for its turn at the device, and what does not for nothing but its own kind. */
+enum { LANE_DEVICE, LANE_SEALED, LANE_COUNT };
+
+struct lane {
+	size_t cost; /* the work on its way that it may be */
+	uint64_t serves;
+	struct {
+		uint64_t owner, at; /* at: the number of the serve */
+	} served[SERVED_KEPT];
 };
 
 /* A message of the worker's own: HELLO, LOAD, UNLOAD. */
@@ -53,11 +65,7 @@ struct worker {
 	uint32_t next_id;
 	struct worker_call *sent, **sent_end;
 	size_t sent_count;
-	size_t sent_cost; /* the work that they may be */
-	uint64_t serves;
-	struct {
-		uint64_t owner, at; /* at: the number of the serve */
-	} served[SERVED_KEPT];
+	struct lane lanes[LANE_COUNT];
 	struct worker_call *waiting; /* sorted by order */
 	size_t waiting_count;
 	bool box_key_known;
@@ -128,11 +136,33 @@ static void mark_loaded(struct worker *worker, const struct key *key)
 	worker->loaded[bucket] = (uint16_t)worker->loaded_count;
 }
 
+/* Its place stays taken, until all are given back; it is found no more. */
+static void unmark_loaded(const struct worker *worker, const struct key *key)
+{
+	for (size_t i = 0; i < worker->loaded_count; i++)
+		if (worker->loaded_keys[i] == key)
+			worker->loaded_keys[i] = NULL;
+}
+
 /* ---- what happens to calls ---- */
 
 static unsigned cost_of(const struct worker_call *call)
 {
 	return call->cost ? call->cost : WORKER_COST_DEVICE;
+}
+
+static unsigned lane_of(const struct worker_call *call)
+{
+	return call->without_device ? LANE_SEALED : LANE_DEVICE;
+}
+
+static void nothing_sent(struct worker *worker)
+{
+	worker->sent = NULL;
+	worker->sent_end = &worker->sent;
+	worker->sent_count = 0;
+	for (size_t i = 0; i < LANE_COUNT; i++)
+		worker->lanes[i].cost = 0;
 }
 
 static void finish(struct worker_call *call, enum err err)
@@ -141,15 +171,25 @@ static void finish(struct worker_call *call, enum err err)
 	call->done(call, err, NULL);
 }
 
-static struct worker_call *take_sent(struct worker *worker)
+/* The one that id answers. Mostly it is the first; but what needs no device comes back before what does. */
+static struct worker_call **find_sent(struct worker *worker, uint32_t id)
 {
-	struct worker_call *call = worker->sent;
+	struct worker_call **at = &worker->sent;
 
-	worker->sent = call->next;
-	if (!worker->sent)
-		worker->sent_end = &worker->sent;
+	while (*at && (*at)->id != id)
+		at = &(*at)->next;
+	return at;
+}
+
+static struct worker_call *take_sent(struct worker *worker, struct worker_call **at)
+{
+	struct worker_call *call = *at;
+
+	*at = call->next;
+	if (!*at)
+		worker->sent_end = at;
 	worker->sent_count--;
-	worker->sent_cost -= cost_of(call);
+	worker->lanes[lane_of(call)].cost -= cost_of(call);
 	call->next = NULL;
 	return call;
 }
@@ -171,9 +211,9 @@ static void fail_all(struct worker *worker, enum err err)
 
 	*worker->sent_end = worker->waiting;
 	failed = worker->sent;
-	worker->sent = worker->waiting = NULL;
-	worker->sent_end = &worker->sent;
-	worker->sent_count = worker->sent_cost = worker->waiting_count = 0;
+	worker->waiting = NULL;
+	worker->waiting_count = 0;
+	nothing_sent(worker);
 	while (failed) {
 		struct worker_call *next = failed->next;
 
@@ -187,9 +227,7 @@ static void requeue_sent(struct worker *worker)
 {
 	struct worker_call *call = worker->sent;
 
-	worker->sent = NULL;
-	worker->sent_end = &worker->sent;
-	worker->sent_count = worker->sent_cost = 0;
+	nothing_sent(worker);
 	while (call) {
 		struct worker_call *next = call->next;
 
@@ -232,10 +270,14 @@ static void arm_timer(struct worker *worker, uint64_t at)
 
 static void ask_for_helper(struct worker *worker)
 {
-	worker->state = WORKER_STARTING;
 	worker->head_since = now_usec(worker);
+	if (!worker->settings.start(worker->settings.context, worker->settings.index)) {
+		worker->not_before = worker->head_since + BACKOFF_FIRST_USEC;
+		arm_timer(worker, worker->not_before);
+		return;
+	}
+	worker->state = WORKER_STARTING;
 	worker->starts++;
-	worker->settings.start(worker->settings.context, worker->settings.index);
 	arm_timer(worker, worker->head_since + START_DEADLINE_USEC);
 }
 
@@ -371,7 +413,7 @@ static void append_sent(struct worker *worker, struct worker_call *call)
 	*worker->sent_end = call;
 	worker->sent_end = &call->next;
 	worker->sent_count++;
-	worker->sent_cost += cost_of(call);
+	worker->lanes[lane_of(call)].cost += cost_of(call);
 	if (worker->sent == call)
 		worker->head_since = now;
 	arm_timer(worker, now + (uint64_t)deadline_ms(worker, call) * USEC_PER_MS);
@@ -404,6 +446,9 @@ static void own_done(struct worker_call *call, enum err err, const struct token_
 	if (err && err != ERR_NO_TOKEN)
 		log_warning("%s: the helper refused %s: %s", own->worker->settings.uri,
 		            call->op == TOKEN_OP_LOAD ? own->key->name : "a message", err_info(err)->text);
+	/* That passes, and then the key is to be had. */
+	if (err == ERR_NOMEM && call->op == TOKEN_OP_LOAD)
+		unmark_loaded(own->worker, own->key);
 	free(own);
 }
 
@@ -491,7 +536,9 @@ static enum err make_room(struct worker *worker)
 	enum err err = OK;
 
 	while (!err && worker->loaded_count > 0) {
-		err = send_own(worker, TOKEN_OP_UNLOAD, worker->loaded_keys[worker->loaded_count - 1]);
+		const struct key *last = worker->loaded_keys[worker->loaded_count - 1];
+
+		err = last ? send_own(worker, TOKEN_OP_UNLOAD, last) : OK;
 		if (!err)
 			worker->loaded_count--;
 	}
@@ -523,33 +570,33 @@ static enum err load_keys(struct worker *worker, const struct worker_call *call)
 /* ---- whose turn it is ---- */
 
 /* When owner was last served, in calls; 0: not lately. */
-static uint64_t last_served(const struct worker *worker, uint64_t owner)
+static uint64_t last_served(const struct lane *lane, uint64_t owner)
 {
 	for (size_t i = 0; i < SERVED_KEPT; i++)
-		if (worker->served[i].owner == owner)
-			return worker->served[i].at;
+		if (lane->served[i].owner == owner)
+			return lane->served[i].at;
 	return 0;
 }
 
 /* In the place of what is known of owner, else of whoever was served longest ago: not to be there comes to the same. */
-static void note_served(struct worker *worker, uint64_t owner)
+static void note_served(struct lane *lane, uint64_t owner)
 {
 	size_t oldest = 0;
 
 	for (size_t i = 0; i < SERVED_KEPT; i++) {
-		if (worker->served[i].owner == owner) {
+		if (lane->served[i].owner == owner) {
 			oldest = i;
 			break;
 		}
-		if (worker->served[i].at < worker->served[oldest].at)
+		if (lane->served[i].at < lane->served[oldest].at)
 			oldest = i;
 	}
-	worker->served[oldest].owner = owner;
-	worker->served[oldest].at = ++worker->serves;
+	lane->served[oldest].owner = owner;
+	lane->served[oldest].at = ++lane->serves;
 }
 
 /* The first in order of the owner who was served longest ago. The broker's own wait for nobody. */
-static struct worker_call **find_next(struct worker *worker)
+static struct worker_call **find_next(struct worker *worker, unsigned lane)
 {
 	struct worker_call **found = NULL;
 	uint64_t found_at = UINT64_MAX, looked_at = 0;
@@ -558,12 +605,12 @@ static struct worker_call **find_next(struct worker *worker)
 		uint64_t owner = (*at)->owner;
 		uint64_t served;
 
+		if (lane_of(*at) != lane || (owner != 0 && owner == looked_at))
+			continue;
 		if (owner == 0)
 			return at;
-		if (owner == looked_at)
-			continue;
 		looked_at = owner;
-		served = last_served(worker, owner);
+		served = last_served(&worker->lanes[lane], owner);
 		if (served < found_at) {
 			found = at;
 			found_at = served;
@@ -572,16 +619,24 @@ static struct worker_call **find_next(struct worker *worker)
 	return found;
 }
 
-/* The one whose turn it is, if the helper has room for what it costs. One that costs more than there ever is room for goes alone. */
+/* The one whose turn it is in this lane, if there is room for what it costs. One that costs more than there ever is room for goes alone. */
+static struct worker_call **take_turn_in(struct worker *worker, unsigned lane)
+{
+	const size_t cost = worker->lanes[lane].cost;
+	struct worker_call **at = cost < WORKER_SENT_MAX ? find_next(worker, lane) : NULL;
+
+	return at && (cost == 0 || cost + cost_of(*at) <= WORKER_SENT_MAX) ? at : NULL;
+}
+
 static struct worker_call **take_turn(struct worker *worker)
 {
-	struct worker_call **at;
+	struct worker_call **at = NULL;
 
-	if (worker->state != WORKER_UP || worker->write_blocked || worker->cut || !worker->waiting ||
-	    worker->sent_cost >= WORKER_SENT_MAX)
+	if (worker->state != WORKER_UP || worker->write_blocked || worker->cut)
 		return NULL;
-	at = find_next(worker);
-	return worker->sent_cost == 0 || worker->sent_cost + cost_of(*at) <= WORKER_SENT_MAX ? at : NULL;
+	for (unsigned lane = 0; !at && worker->waiting && lane < LANE_COUNT; lane++)
+		at = take_turn_in(worker, lane);
+	return at;
 }
 
 static void pump(struct worker *worker)
@@ -602,7 +657,7 @@ static void pump(struct worker *worker)
 			err = send_call(worker, call);
 			if (!err) {
 				*at = next;
-				note_served(worker, call->owner);
+				note_served(&worker->lanes[lane_of(call)], call->owner);
 				worker->waiting_count--;
 				continue;
 			}
@@ -667,18 +722,21 @@ static void new_head(struct worker *worker)
 	arm_timer(worker, worker->head_since + (uint64_t)deadline_ms(worker, worker->sent) * USEC_PER_MS);
 }
 
-/* ERR_TOKEN: that was not the answer to the question that is due. */
+/* ERR_TOKEN: that was not the answer to a question that is due. */
 static enum err take_answer(struct worker *worker, size_t len)
 {
 	struct token_message message;
-	struct worker_call *call = worker->sent;
+	struct worker_call *const head = worker->sent;
 	struct bytes packet = buf_bytes(worker->answer);
+	struct worker_call **at, *call;
 
-	if (len > TOKEN_MESSAGE_MAX || token_message_parse(packet, &message) || !call ||
-	    message.id != call->id || message.op != call->op)
+	if (len > TOKEN_MESSAGE_MAX || token_message_parse(packet, &message))
 		return ERR_TOKEN;
-	(void)take_sent(worker);
-	if (worker->sent)
+	at = find_sent(worker, message.id);
+	if (!*at || message.op != (*at)->op)
+		return ERR_TOKEN;
+	call = take_sent(worker, at);
+	if (call == head && worker->sent)
 		new_head(worker);
 	call->done(call, message.err, &message);
 	return OK;
@@ -715,10 +773,12 @@ static int on_helper(sd_event_source *source, int fd, uint32_t events, void *con
 	(void)fd;
 	if (worker->write_blocked && (events & EPOLLOUT))
 		watch_writable(worker, false);
-	/* No look for an answer that nothing is due for: that would be a call into the kernel for each. But one look there is, for the end of the socket shows there. */
-	do
-		err = receive_one(worker);
-	while (!err && worker->state == WORKER_UP && worker->sent);
+	/*
+	 * No look for an answer that nothing is due for: that would be a call into the kernel for each. But one look there is, for the end of the socket shows there. And not all there are: a
+	 * helper that is asked anew from inside of this may answer as fast as we read, and others wait meanwhile.
+	 */
+	for (unsigned i = 0; i < ANSWERS_AT_ONCE && !err && worker->state == WORKER_UP; i++)
+		err = i == 0 || worker->sent ? receive_one(worker) : ERR_AGAIN;
 	if (worker->state != WORKER_UP)
 		return 0;
 	if (err == ERR_NO_TOKEN) {

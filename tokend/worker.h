@@ -1,11 +1,12 @@
 /*
  * Worker
  *
- * The broker's end of one helper: what is asked goes out as token messages, several on their way at once; answers come back in order. It gives a helper the keys that a
+ * The broker's end of one helper: what is asked goes out as token messages, several on their way at once; answers come back as they are ready. It gives a helper the keys that a
  * call needs before the call, ends one that does not answer by its deadline, has it started again, and answers whoever waited. It knows no peer and no policy.
  *
  * Calls of different owners take turns: whoever was served longest ago is next. Those of one owner carry an order (see client_add_request), and the lowest goes first.
- * A newcomer so waits for what the helper was given already, and that is WORKER_SENT_MAX operations of the device, or one call.
+ * A newcomer so waits for what the helper was given already, and that is WORKER_SENT_MAX of work, or one call. What needs the device and what does not are counted apart, and take turns apart:
+ * the helper answers the one while the device is at work on the other.
  */
 #pragma once
 
@@ -27,8 +28,8 @@ struct worker_settings {
 	const char *uri; /* borrowed */
 	unsigned deadline_ms;
 
-	/* Asks for a new helper (ending the old one); worker_started brings its socket. */
-	void (*start)(void *context, size_t index);
+	/* Asks for a new helper (ending the old one); worker_started brings its socket. False: it cannot be asked for now. */
+	bool (*start)(void *context, size_t index);
 
 	/* Ends the helper, if it still runs; no other is wanted yet. */
 	void (*end)(void *context, size_t index);

@@ -27,6 +27,7 @@ struct worker_call {
 	uint64_t owner; /* whose it is: owners take turns; 0: the broker's own */
 	unsigned
 	        cost; /* the work that it may be: tries, and WORKER_COST_DEVICE for each operation of the device; 0: one of those */
+	bool without_device; /* all its keys are sealed ones: once they are open the helper answers it while the device is at work on others */
 	unsigned deadline_ms; /* if it is to be a shorter one than the configuration's; 0: that */
 
 	/* the worker's own */

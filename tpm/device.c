@@ -48,6 +48,7 @@ enum err tpm_device_open(struct token *token)
 	if (err)
 		return err;
 	token->broken = false;
+	shim_meanwhile(token->shim, token->meanwhile);
 	return tpm_check(token, Esys_Initialize(&token->esys, shim_tcti(token->shim), NULL));
 }
 

@@ -80,6 +80,8 @@ static enum err object_flush(struct token *token, struct tpm_object *object)
 	err = tpm_check(token, Esys_FlushContext(token->esys, tr));
 	if (err)
 		tpm_sweep_note(token, &object->name);
+	else
+		tpm_sweep_write_notes(token);
 	return err;
 }
 

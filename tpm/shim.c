@@ -3,6 +3,9 @@
 #include <time.h>
 #include <tss2/tss2_tpm2_types.h>
 
+#include "common/log.h"
+#include "tpm/bus.h"
+
 #define SHIM_MAGIC 0x746f6b656e647368ULL /* "tokendsh" */
 #define HEADER_LEN 10U
 #define WAIT_FIRST_MILLISECONDS 5
@@ -15,6 +18,9 @@ struct shim {
 	struct shim_command command; /* the last one sent */
 	uint32_t commands;
 	unsigned wait; /* milliseconds before the same command may go out again; 0: none */
+	const struct token_meanwhile *meanwhile; /* borrowed; NULL: nothing */
+	struct bus *bus; /* owned; made when it is first needed */
+	bool bus_failed;
 	bool received;
 	bool keeps_next;
 	size_t response_len;
@@ -261,11 +267,24 @@ static TSS2_RC shim_transmit(TSS2_TCTI_CONTEXT *tcti, size_t len, const uint8_t 
 	return Tss2_Tcti_Transmit(shim->inner, len, data);
 }
 
+/* Where no thread can be made, everything else waits for the answer too, and it works all the same. */
+static TSS2_RC receive_inner(struct shim *shim, size_t *len, int32_t timeout)
+{
+	if (shim->meanwhile && !shim->bus && !shim->bus_failed &&
+	    bus_new(shim->inner, shim->meanwhile, &shim->bus)) {
+		log_warning("what needs no device has to wait for the device: there is no thread to be had");
+		shim->bus_failed = true;
+	}
+	if (shim->bus)
+		return bus_receive(shim->bus, len, shim->response);
+	return Tss2_Tcti_Receive(shim->inner, len, shim->response, timeout);
+}
+
 /* The whole answer, checked, into the shim's own memory. */
 static TSS2_RC receive_whole(struct shim *shim, int32_t timeout)
 {
 	size_t len = sizeof(shim->response);
-	TSS2_RC rc = Tss2_Tcti_Receive(shim->inner, &len, shim->response, timeout);
+	TSS2_RC rc = receive_inner(shim, &len, timeout);
 	struct reader reader;
 
 	if (rc)
@@ -370,6 +389,7 @@ struct shim *shim_free(struct shim *shim)
 {
 	if (!shim)
 		return NULL;
+	bus_free(shim->bus);
 	inner_free(shim->inner);
 	free(shim);
 	return NULL;
@@ -378,6 +398,11 @@ struct shim *shim_free(struct shim *shim)
 TSS2_TCTI_CONTEXT *shim_tcti(struct shim *shim)
 {
 	return (TSS2_TCTI_CONTEXT *)(void *)shim;
+}
+
+void shim_meanwhile(struct shim *shim, const struct token_meanwhile *meanwhile)
+{
+	shim->meanwhile = meanwhile;
 }
 
 uint32_t shim_commands(const struct shim *shim)

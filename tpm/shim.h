@@ -13,6 +13,7 @@
 #include "common/bytes.h"
 #include "common/cleanup.h"
 #include "common/err.h"
+#include "common/token.h"
 
 #define SHIM_RESPONSE_MAX 4096U
 
@@ -31,6 +32,9 @@ TSS2_TCTI_CONTEXT *shim_tcti(struct shim *shim);
 /* Commands sent since shim_new, those that ESYS sent again included; and the code of the last one. */
 uint32_t shim_commands(const struct shim *shim);
 uint32_t shim_last_command(const struct shim *shim);
+
+/* From now on meanwhile (borrowed) is looked after while the device is at work, which takes a thread (bus.h). NULL: nothing is. */
+void shim_meanwhile(struct shim *shim, const struct token_meanwhile *meanwhile);
 
 /* The next command does not reach the device, and is not counted: it is answered with an error here. What ESYS does before it sends is done all the same. */
 void shim_keep_next(struct shim *shim);

@@ -5,7 +5,7 @@
  * listed, and new ones that are found after another loss are ours, if there are no more than were asked for. If there is any doubt they stay.
  *
  * A process that is killed loses hold of its session too. So its handle stands in notes that outlive the process (struct token_notes), and the next process flushes it before it starts a session of
- * its own, unless the TPM was reset in between. What a killed process had loaded is found by its Name when the slots are full.
+ * its own, unless the TPM was reset in between. The Names of what is loaded stand there as well, from before it is loaded until it was flushed: the next process knows them as its own losses.
  */
 #include "tpm/error.h"
 #include "tpm/token.h"
@@ -27,6 +27,33 @@ static bool name_known(const struct tpm_sweep *sweep, const TPM2B_NAME *name)
 	return name_equal(&sweep->in_flight, name);
 }
 
+/* Of the size that both have room for. */
+static void note_name(struct token_parent *note, const TPM2B_NAME *name)
+{
+	if (name->size == 0 || name->size > sizeof(note->name))
+		return;
+	note->len = name->size;
+	memcpy(note->name, name->name, name->size);
+}
+
+void tpm_sweep_write_notes(struct token *token)
+{
+	const struct tpm_sweep *sweep = &token->sweep;
+	struct token_parent objects[TOKEN_NOTES_OBJECTS] = { 0 };
+	size_t count = 0;
+
+	if (!token->notes)
+		return;
+	note_name(&objects[count++], &sweep->in_flight);
+	for (const struct tpm_object *object = token->loaded; object && count < TOKEN_NOTES_OBJECTS;
+	     object = object->next)
+		note_name(&objects[count++], &object->name);
+	for (size_t i = 0; i < sweep->name_count && count < TOKEN_NOTES_OBJECTS; i++)
+		note_name(&objects[count++], &sweep->names[i]);
+	memcpy(token->notes->objects, objects, sizeof(objects));
+	token->notes->parent_asked_for = sweep->primary_lost;
+}
+
 void tpm_sweep_note(struct token *token, const TPM2B_NAME *name)
 {
 	struct tpm_sweep *sweep = &token->sweep;
@@ -35,18 +62,21 @@ void tpm_sweep_note(struct token *token, const TPM2B_NAME *name)
 	if (name->size == 0 || name_known(sweep, name) || sweep->name_count == TPM_SWEEP_NAMES)
 		return;
 	sweep->names[sweep->name_count++] = *name;
+	tpm_sweep_write_notes(token);
 }
 
 void tpm_sweep_sent(struct token *token, const TPM2B_NAME *name)
 {
 	if (token->sweep.in_flight.size == 0)
 		token->sweep.in_flight = *name;
+	tpm_sweep_write_notes(token);
 }
 
 void tpm_sweep_arrived(struct token *token, const TPM2B_NAME *name)
 {
 	if (name_equal(&token->sweep.in_flight, name))
 		token->sweep.in_flight.size = 0;
+	tpm_sweep_write_notes(token);
 }
 
 bool tpm_sweep_primary_sent(struct token *token)
@@ -54,6 +84,7 @@ bool tpm_sweep_primary_sent(struct token *token)
 	bool lost_before = token->sweep.primary_lost;
 
 	token->sweep.primary_lost = true;
+	tpm_sweep_write_notes(token);
 	return lost_before;
 }
 
@@ -62,6 +93,7 @@ void tpm_sweep_primary_arrived(struct token *token, bool lost_before, const TPM2
 	if (lost_before)
 		tpm_sweep_note(token, name);
 	token->sweep.primary_lost = false;
+	tpm_sweep_write_notes(token);
 }
 
 void tpm_sweep_before_close(struct token *token)
@@ -209,12 +241,25 @@ static enum err sessions_sweep(struct token *token)
 
 /* ---- over the end of a process ---- */
 
+static void inherit_object(struct token *token, const struct token_parent *note)
+{
+	TPM2B_NAME name = { .size = (uint16_t)note->len };
+
+	if (note->len == 0 || note->len > sizeof(note->name))
+		return;
+	memcpy(name.name, note->name, note->len);
+	tpm_sweep_note(token, &name);
+}
+
 void tpm_sweep_remember(struct token *token, struct token_notes *notes)
 {
 	if (!tcti_keeps_sessions(token->driver, token->configuration))
 		return;
-	token->notes = notes;
 	token->sweep.inherited = *notes;
+	token->sweep.primary_lost = token->sweep.inherited.parent_asked_for;
+	for (size_t i = 0; i < TOKEN_NOTES_OBJECTS; i++)
+		inherit_object(token, &token->sweep.inherited.objects[i]);
+	token->notes = notes;
 }
 
 static void note_session(struct token *token, TPM2_HANDLE handle)
@@ -314,5 +359,6 @@ void tpm_sweep(struct token *token)
 		sweep->wanted = false;
 		sweep->name_count = 0;
 		sweep->reset_count = token->reset_count;
+		tpm_sweep_write_notes(token);
 	}
 }

@@ -53,6 +53,12 @@ static enum err token_open(const char *uri, struct token **ret_token)
 	return OK;
 }
 
+static void token_meanwhile(struct token *token, const struct token_meanwhile *meanwhile)
+{
+	token->meanwhile = meanwhile;
+	shim_meanwhile(token->shim, meanwhile);
+}
+
 static enum err token_reopen(struct token *token)
 {
 	tpm_device_close(token);
@@ -118,10 +124,13 @@ static enum err status_maker(struct token *token, struct token_status *status)
 	return OK;
 }
 
+/* From TPM2_PT_PERMANENT on as far as TPM2_PT_LOCKOUT_INTERVAL. */
+#define LOCKOUT_PROPERTIES (TPM2_PT_LOCKOUT_INTERVAL - TPM2_PT_PERMANENT + 1)
+
 static enum err status_lockout(struct token *token, struct token_status *status)
 {
-	TPMS_TAGGED_PROPERTY properties[16];
-	size_t count = 16;
+	TPMS_TAGGED_PROPERTY properties[LOCKOUT_PROPERTIES];
+	size_t count = LOCKOUT_PROPERTIES;
 	enum err err = tpm_properties(token, TPM2_PT_PERMANENT, properties, &count);
 
 	if (err)
@@ -129,6 +138,7 @@ static enum err status_lockout(struct token *token, struct token_status *status)
 	status->in_lockout = property(properties, count, TPM2_PT_PERMANENT) & TPMA_PERMANENT_INLOCKOUT;
 	status->pin_tries_left = (int)tpm_pin_tries(property(properties, count, TPM2_PT_LOCKOUT_COUNTER),
 	                                            property(properties, count, TPM2_PT_MAX_AUTH_FAIL));
+	status->pin_recovery = property(properties, count, TPM2_PT_LOCKOUT_INTERVAL);
 	return OK;
 }
 
@@ -209,6 +219,7 @@ const struct token_ops tpm_token_ops = {
 	.prepare = token_prepare,
 	.open = token_open,
 	.remember = tpm_sweep_remember,
+	.meanwhile = token_meanwhile,
 	.reopen = token_reopen,
 	.close = token_close,
 	.status = checked_status,

@@ -11,6 +11,7 @@
  *	seal.c		templates; making and opening keys
  *	pin.c		from PIN to authorisation value, and the budget of tries
  *	tcti.c shim.c	the wire, and the check of what comes from it
+ *	bus.c		waiting for it, while the helper does something else
  *	error.c		TSS2_RC to enum err
  */
 #pragma once
@@ -92,6 +93,7 @@ struct token {
 	uint32_t restart_count; /* read with it; of its own it closes nothing */
 	uint32_t commands_before; /* sent over connections that are closed */
 	struct tpm_sweep sweep;
+	const struct token_meanwhile *meanwhile; /* borrowed; for the shim of each connection */
 	struct token_notes *
 	        notes; /* borrowed, for the next process; NULL: there are none, or the TPM forgets by itself */
 };
@@ -130,6 +132,8 @@ MUST_CHECK enum err tpm_sweep_before_session(struct token *token);
 void tpm_sweep_session_arrived(struct token *token, TPM2_HANDLE handle);
 /* Our session was flushed. */
 void tpm_sweep_session_gone(struct token *token);
+/* Notes for the next process what stands on the TPM by now: called where that changes. */
+void tpm_sweep_write_notes(struct token *token);
 /* Takes over what is noted, and notes from now on. */
 void tpm_sweep_remember(struct token *token, struct token_notes *notes);
 /* The connection is about to be closed with these loaded. */

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <grp.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -30,7 +29,7 @@
 #define SETTLE_USEC 150000U /* what was sent has been answered by then */
 
 struct shared {
-	_Atomic bool let;
+	_Atomic int let; /* enum abusers_do */
 	_Atomic unsigned long counts[ABUSERS];
 	_Atomic bool busy[ABUSERS];
 };
@@ -338,24 +337,24 @@ static const struct kind {
 
 /* ---- their processes ---- */
 
-static void become(const struct abusers_settings *settings, size_t index)
+static void become(const struct abusers_settings *settings, size_t index, pid_t bench)
 {
-	const struct sched_param lowest = { 0 };
 	uid_t uid = settings->first_uid + (uid_t)index;
 
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)signal(SIGPIPE, SIG_IGN);
-	if (sched_setscheduler(0, SCHED_IDLE, &lowest) < 0)
-		_exit(2);
 	if (settings->first_uid && (setgroups(0, NULL) < 0 || setgid(uid) < 0 || setuid(uid) < 0))
 		_exit(3);
+	/* Only now, for the change of the user takes it back; and the bench may have ended before. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != bench)
+		_exit(2);
 }
 
-static void be_abuser(const struct abusers_settings *settings, struct shared *shared, size_t index)
+static void be_abuser(const struct abusers_settings *settings, struct shared *shared, size_t index,
+                      pid_t bench)
 {
 	struct abuser abuser = { .settings = settings, .status = bytes_of(status_call, sizeof(status_call)) };
 
-	become(settings, index);
+	become(settings, index, bench);
 	if (settings->only && settings->only != index + 1)
 		for (;;)
 			(void)pause();
@@ -365,19 +364,20 @@ static void be_abuser(const struct abusers_settings *settings, struct shared *sh
 	if (!abuser.space)
 		_exit(4);
 	for (;;) {
-		if (!shared->let) {
-			shared->busy[index] = false;
+		int let = shared->let;
+
+		shared->busy[index] = let != ABUSERS_WAIT;
+		if (let == ABUSERS_WAIT)
 			(void)usleep(PAUSE_USEC);
-			continue;
-		}
-		shared->busy[index] = true;
-		shared->counts[index] += kinds[index].step(&abuser);
+		if (let == ABUSERS_ABUSE)
+			shared->counts[index] += kinds[index].step(&abuser);
 	}
 }
 
 struct abusers *abusers_start(const struct abusers_settings *settings)
 {
 	struct abusers *abusers = calloc(1, sizeof(*abusers));
+	pid_t bench = getpid();
 
 	if (!abusers)
 		bench_die("starting the abusers", ERR_NOMEM);
@@ -390,15 +390,15 @@ struct abusers *abusers_start(const struct abusers_settings *settings)
 		if (abusers->pids[i] < 0)
 			bench_die("starting the abusers", ERR_SYSTEM);
 		if (abusers->pids[i] == 0)
-			be_abuser(settings, abusers->shared, i);
+			be_abuser(settings, abusers->shared, i, bench);
 	}
 	return abusers;
 }
 
-void abusers_let(struct abusers *abusers, bool let)
+void abusers_let(struct abusers *abusers, enum abusers_do what)
 {
-	abusers->shared->let = let;
-	for (size_t i = 0; !let && i < ABUSERS; i++)
+	abusers->shared->let = what;
+	for (size_t i = 0; what == ABUSERS_WAIT && i < ABUSERS; i++)
 		while (abusers->shared->busy[i] && waitpid(abusers->pids[i], NULL, WNOHANG) == 0)
 			(void)usleep(PAUSE_USEC);
 	(void)usleep(SETTLE_USEC);

@@ -1,8 +1,9 @@
 /*
  * Abusers
  *
- * Fifteen processes that each mistreat tokend's control socket in a way of their own (the table in abusers.c names them), all of them as long as they are let. They run at the lowest priority
- * that the system has (SCHED_IDLE): they get the processors whenever nobody else wants them, so that what an honest client suffers beside them is tokend's doing and not the scheduler's.
+ * Fifteen processes that each mistreat tokend's control socket in a way of their own (the table in abusers.c names them), all of them as long as they are let. They run as anybody's processes do, at
+ * the usual priority. What an honest client suffers beside them is so the scheduler's doing as well as tokend's; to tell one from the other they can also be let do nothing but take the
+ * processors, each as much as he gets: that is the floor. (Not at SCHED_IDLE: kernels from 6.6 on make a process that was alone with such ones wait up to 150 ms for the next that is not.)
  */
 #pragma once
 
@@ -28,8 +29,10 @@ struct abusers_settings {
 /* Starts them; they wait to be let. Ends the program when that fails. */
 struct abusers *abusers_start(const struct abusers_settings *settings);
 
-/* Lets them, or holds them back; what they had begun is over when this returns, as far as it depends on them. */
-void abusers_let(struct abusers *abusers, bool let);
+enum abusers_do { ABUSERS_WAIT, ABUSERS_SPIN, ABUSERS_ABUSE };
+
+/* Says what they are to do from now on; what they had begun is over when they wait and this returns, as far as it depends on them. */
+void abusers_let(struct abusers *abusers, enum abusers_do what);
 
 /* How often an abuser has done what it does; ends the program if one of them has died. */
 unsigned long abusers_count(const struct abusers *abusers, size_t index);

@@ -3,7 +3,8 @@
  * users of their own from FIRST-UID on, or with 0 the same as the honest one.
  *
  * The honest client is like a command on a command line: now and then it comes, connects, asks once, and goes. It so asks for less than its share of the service: who wants more than that
- * waits for those who want it too. In each round it is measured alone, abused, abused and alone; what counts is the ratio of the slowest hundredths of each round.
+ * waits for those who want it too. In each round it is measured alone, beside the abusers while they do nothing but take the processors, and beside them while they abuse, and that again in the
+ * opposite order; what counts is the ratio of the slowest hundredths of each round.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -25,6 +26,8 @@
 #define ROUNDS_MAX 100U
 #define ANSWER_DEADLINE_MS 10000
 
+#define ABUSERS_DO_COUNT 3U
+
 enum honest { HONEST_SEALED, HONEST_DEVICE, HONEST_COUNT };
 
 static const char *const honest_names[] = { "an x25519 unwrap", "a p256 unwrap" };
@@ -34,9 +37,9 @@ struct bench {
 	struct buf *honest[HONEST_COUNT];
 	size_t refused;
 	size_t asked;
-	double alone[HONEST_COUNT][2 * REQUESTS], abused[HONEST_COUNT][2 * REQUESTS];
-	double alone_p50[HONEST_COUNT][ROUNDS_MAX], abused_p50[HONEST_COUNT][ROUNDS_MAX];
-	double alone_p99[HONEST_COUNT][ROUNDS_MAX], abused_p99[HONEST_COUNT][ROUNDS_MAX];
+	double times[ABUSERS_DO_COUNT][HONEST_COUNT][2 * REQUESTS];
+	double p50[ABUSERS_DO_COUNT][HONEST_COUNT][ROUNDS_MAX];
+	double p99[ABUSERS_DO_COUNT][HONEST_COUNT][ROUNDS_MAX];
 };
 
 static struct buf *read_call(const char *directory, const char *name)
@@ -135,32 +138,55 @@ static void keep(double *times, double *ret_p50, double *ret_p99)
 	*ret_p99 = times[2 * REQUESTS * 99 / 100] * 1e6;
 }
 
-static void run_round(struct bench *bench, struct abusers *abusers, size_t round)
+static void measure(struct bench *bench, struct abusers *abusers, enum abusers_do what, size_t from)
 {
-	ask_on(bench, bench->alone, 0);
-	abusers_let(abusers, true);
-	ask_on(bench, bench->abused, 0);
-	ask_on(bench, bench->abused, REQUESTS);
-	abusers_let(abusers, false);
-	ask_on(bench, bench->alone, REQUESTS);
-	for (size_t kind = 0; kind < HONEST_COUNT; kind++) {
-		keep(bench->alone[kind], &bench->alone_p50[kind][round], &bench->alone_p99[kind][round]);
-		keep(bench->abused[kind], &bench->abused_p50[kind][round], &bench->abused_p99[kind][round]);
-	}
+	abusers_let(abusers, what);
+	ask_on(bench, bench->times[what], from);
+	abusers_let(abusers, ABUSERS_WAIT);
 }
 
-static void print(const char *honest, const char *part, const char *whose, size_t rounds,
-                  const double *abused, const double *alone)
+static void run_round(struct bench *bench, struct abusers *abusers, size_t round)
 {
-	static struct figure figure = { .id = "P12", .unit = "us", .floor = "alone" };
+	static const enum abusers_do order[] = { ABUSERS_WAIT,  ABUSERS_SPIN, ABUSERS_ABUSE,
+		                                 ABUSERS_ABUSE, ABUSERS_SPIN, ABUSERS_WAIT };
+
+	for (size_t i = 0; i < 2U * ABUSERS_DO_COUNT; i++)
+		measure(bench, abusers, order[i], i < ABUSERS_DO_COUNT ? 0 : REQUESTS);
+	for (size_t what = 0; what < ABUSERS_DO_COUNT; what++)
+		for (size_t kind = 0; kind < HONEST_COUNT; kind++)
+			keep(bench->times[what][kind], &bench->p50[what][kind][round],
+			     &bench->p99[what][kind][round]);
+}
+
+static void print(const char *what, const char *floor, size_t rounds, const double *subject,
+                  const double *floor_values)
+{
+	static struct figure figure = { .id = "P12", .unit = "us" };
+
+	figure.what = what;
+	figure.floor = floor;
+	figure.runs = rounds;
+	memcpy(figure.subject, subject, rounds * sizeof(*subject));
+	memcpy(figure.floor_values, floor_values, rounds * sizeof(*floor_values));
+	figure_print(&figure);
+}
+
+static void print_all(const struct bench *bench, const char *whose, size_t rounds)
+{
 	char what[128];
 
-	(void)snprintf(what, sizeof(what), "%s of %s beside 15 abusers, %s", part, honest, whose);
-	figure.what = what;
-	figure.runs = rounds;
-	memcpy(figure.subject, abused, rounds * sizeof(*abused));
-	memcpy(figure.floor_values, alone, rounds * sizeof(*alone));
-	figure_print(&figure);
+	for (size_t kind = 0; kind < HONEST_COUNT; kind++) {
+		(void)snprintf(what, sizeof(what), "p99 of %s beside 15 abusers, %s", honest_names[kind],
+		               whose);
+		print(what, "alone", rounds, bench->p99[ABUSERS_ABUSE][kind], bench->p99[ABUSERS_WAIT][kind]);
+		print(what, "beside 15 that only spin", rounds, bench->p99[ABUSERS_ABUSE][kind],
+		      bench->p99[ABUSERS_SPIN][kind]);
+		(void)snprintf(what, sizeof(what), "p99 of %s beside 15 that only spin", honest_names[kind]);
+		print(what, "alone", rounds, bench->p99[ABUSERS_SPIN][kind], bench->p99[ABUSERS_WAIT][kind]);
+		(void)snprintf(what, sizeof(what), "p50 of %s beside 15 abusers, %s", honest_names[kind],
+		               whose);
+		print(what, "alone", rounds, bench->p50[ABUSERS_ABUSE][kind], bench->p50[ABUSERS_WAIT][kind]);
+	}
 }
 
 /* None of them may have been held up so much that it abused nobody. */
@@ -187,14 +213,9 @@ static void run(struct bench *bench, const struct abusers_settings *settings, si
 			(void)ask(bench, bench->honest[kind]);
 	for (size_t round = 0; round < rounds; round++)
 		run_round(bench, abusers, round);
-	tell_of_abusers(abusers, settings->only, (figure_now() - start) / 2);
+	tell_of_abusers(abusers, settings->only, (figure_now() - start) / ABUSERS_DO_COUNT);
 	(void)abusers_end(abusers);
-	for (size_t kind = 0; kind < HONEST_COUNT; kind++) {
-		print(honest_names[kind], "p99", whose, rounds, bench->abused_p99[kind],
-		      bench->alone_p99[kind]);
-		print(honest_names[kind], "p50", whose, rounds, bench->abused_p50[kind],
-		      bench->alone_p50[kind]);
-	}
+	print_all(bench, whose, rounds);
 	(void)fprintf(stderr, "%zu of %zu of its releases were refused, because the audit log was late\n",
 	              bench->refused, bench->asked);
 }

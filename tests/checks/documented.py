@@ -34,7 +34,7 @@ def words_of(entry):
     for word in entry.replace('"', "").split():
         if word in ("Cm", "Ic", "Nm", "tokenctl"):
             continue
-        if not re.fullmatch(r"[a-z][a-z-]*", word):
+        if not re.fullmatch(r"(--)?[a-z][a-z-]*", word):
             break
         words.append(word)
     return words

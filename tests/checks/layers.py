@@ -18,7 +18,7 @@ ARROWS = {
     "tokend/": ("common/", "formats/", "tokend/"),
     "tpm/": ("common/", "formats/filekey.h", "formats/tpmkey.h", "tpm/"),
     "pkcs11/": ("common/", "formats/filekey.h", "formats/tpmkey.h", "pkcs11/"),
-    "cli/": ("common/", "formats/", "cli/", "tokend/policy.h", "tokend/peer.h"),
+    "cli/": ("common/", "formats/", "cli/", "tokend/policy.h", "tokend/peer.h", "tokend/text.h"),
 }
 
 # Arrows that stay forbidden inside what the rows above allow.

@@ -1,5 +1,6 @@
 #include "tests/fake/fake_token.h"
 
+#include <poll.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -14,6 +15,7 @@
 
 struct token {
 	uint32_t generation; /* of the device when it was opened */
+	const struct token_meanwhile *meanwhile;
 };
 
 struct token_key {
@@ -49,8 +51,32 @@ static enum err fake_open(const char *uri, struct token **ret_token)
 	return *ret_token ? OK : ERR_NOMEM;
 }
 
+static void fake_meanwhile(struct token *token, const struct token_meanwhile *meanwhile)
+{
+	token->meanwhile = meanwhile;
+}
+
+/* As a device is that takes its time. */
+static void work_for(const struct token *token, unsigned busy_ms)
+{
+	struct pollfd other = { .events = POLLIN };
+
+	if (!token->meanwhile || busy_ms == 0)
+		return;
+	other.fd = token->meanwhile->fd;
+	while (poll(&other, 1, (int)busy_ms) > 0)
+		if (!token->meanwhile->act(token->meanwhile->context))
+			return;
+}
+
+static void work(const struct token *token)
+{
+	work_for(token, fake_device()->busy_ms);
+}
+
 static enum err fake_reopen(struct token *token)
 {
+	work_for(token, fake_device()->reopen_ms);
 	token->generation++;
 	fake_device()->opened++;
 	return fake_device()->absent ? ERR_NO_TOKEN : OK;
@@ -87,8 +113,8 @@ static enum err fake_status(struct token *token, struct token_status *ret_status
 
 static enum err fake_reset_count(struct token *token, uint32_t *ret_count)
 {
-	(void)token;
 	fake_device()->resets_asked++;
+	work(token);
 	*ret_count = fake_device()->reset_count;
 	return fake_device()->absent ? ERR_NO_TOKEN : OK;
 }
@@ -160,6 +186,7 @@ static enum err use(struct token *token, const struct token_key *key, const stru
 	if (key->generation != token->generation)
 		abort();
 	device->commands++;
+	work(token);
 	if (device->absent || device->lose_once) {
 		device->lose_once = false;
 		return ERR_NO_TOKEN;
@@ -208,6 +235,7 @@ const struct token_ops fake_token_ops = {
 	.scheme = "fake",
 	.prepare = fake_prepare,
 	.open = fake_open,
+	.meanwhile = fake_meanwhile,
 	.reopen = fake_reopen,
 	.close = fake_close,
 	.status = fake_status,

@@ -22,6 +22,8 @@ struct fake_device {
 	uint32_t loaded; /* keys on it now */
 	uint32_t commands; /* uses of keys */
 	uint32_t resets_asked;
+	unsigned busy_ms; /* it is at work until nobody has wanted anything of the helper for so long */
+	unsigned reopen_ms; /* the same, when it is opened again */
 };
 
 extern const struct token_ops fake_token_ops;

@@ -78,10 +78,11 @@ static struct reader answers;
 static size_t answered;
 static bool patient;
 
-static void ask_for_helper(void *context, size_t index)
+static bool ask_for_helper(void *context, size_t index)
 {
 	(void)context;
 	helpers[index].wanted = true;
+	return true;
 }
 
 static void no_helper(void *context, size_t index)

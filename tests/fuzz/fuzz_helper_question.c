@@ -1,8 +1,9 @@
 /*
  * A helper, whole but for its sandbox, with a hostile broker before it and a capricious device behind. An input is a number of events of the device (1 byte), the events (1 byte each), and packets: how it is made
  * (1 byte), its length (2), the bytes. A packet goes out as it is, or is given a right header and has its secrets sealed and its stanzas made for keys that exist, since no mutation would find those.
- * Every answer must be one to its question, in order; and when the helper has ended nothing is left: no key on the device, no secret.
+ * Every answer must be one to a question that has none yet; and when the helper has ended nothing is left: no key on the device, no secret.
  */
+#include <poll.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -67,7 +68,27 @@ void __wrap_log_line(enum log_level level, const char *format, ...)
 
 static struct reader events;
 
-enum { EVENT_NONE, EVENT_LOST, EVENT_RESET, EVENT_ABSENT, EVENT_BACK, EVENT_FAIL };
+enum { EVENT_NONE, EVENT_LOST, EVENT_RESET, EVENT_ABSENT, EVENT_BACK, EVENT_FAIL, EVENT_BUSY = 255 };
+
+static const struct token_meanwhile *meanwhile;
+
+static void fuzz_meanwhile(struct token *token, const struct token_meanwhile *given)
+{
+	(void)token;
+	meanwhile = given;
+}
+
+/* It takes so long that all questions there are come meanwhile. */
+static void be_busy(void)
+{
+	struct pollfd other = { .events = POLLIN };
+
+	if (!meanwhile)
+		return;
+	other.fd = meanwhile->fd;
+	while (poll(&other, 1, 0) > 0 && meanwhile->act(meanwhile->context))
+		;
+}
 
 /* One event before each use of the device. */
 static void next_event(void)
@@ -82,7 +103,9 @@ static void next_event(void)
 		fake_device()->absent = true;
 	if (event == EVENT_BACK)
 		fake_device()->absent = false;
-	if (event >= EVENT_FAIL)
+	if (event == EVENT_BUSY)
+		be_busy();
+	else if (event >= EVENT_FAIL)
 		fake_device()->fail = (enum err)(event % ERR_COUNT);
 }
 
@@ -116,6 +139,7 @@ static struct token_ops ops_with_events(void)
 	struct token_ops ops = fake_token_ops;
 
 	ops.open = fuzz_open;
+	ops.meanwhile = fuzz_meanwhile;
 	ops.status = fuzz_status;
 	ops.load = fuzz_load;
 	ops.create = fuzz_create;
@@ -254,19 +278,25 @@ static size_t send_questions(int fd, struct reader *input, struct question quest
 
 /* ---- what the helper answers ---- */
 
-static void check_answer(const struct question *question, struct bytes packet)
+/* To one that has none yet. */
+static void check_answer(struct question *questions, size_t count, struct bytes packet)
 {
 	struct token_message answer;
 	struct bytes file_key;
+	size_t i = 0;
 
 	check(token_message_parse(packet, &answer) == OK);
-	check(answer.op == question->op && answer.id == question->id);
+	while (i < count &&
+	       (!questions[i].good || questions[i].op != answer.op || questions[i].id != answer.id))
+		i++;
+	check(i < count);
+	questions[i].good = false;
 	if (token_message_find(&answer, TOKEN_FIELD_FILE_KEY, &file_key))
 		check(answer.op == TOKEN_OP_UNWRAP && answer.err == OK);
 }
 
 /* One for each; a helper that ends because of nonsense may owe some of those before it. */
-static void check_answers(int fd, const struct question *questions, size_t count, bool owed)
+static void check_answers(int fd, struct question *questions, size_t count, bool owed)
 {
 	static uint8_t packet[TOKEN_MESSAGE_MAX];
 
@@ -275,8 +305,8 @@ static void check_answers(int fd, const struct question *questions, size_t count
 
 		if (got <= 0 && owed)
 			return;
-		check(got > 0 && questions[i].good);
-		check_answer(&questions[i], bytes_of(packet, (size_t)got));
+		check(got > 0);
+		check_answer(questions, count, bytes_of(packet, (size_t)got));
 	}
 	check(recv(fd, packet, sizeof(packet), MSG_DONTWAIT) < 0);
 }
@@ -296,6 +326,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	events = reader_of(reader_take(&input, reader_u8(&input) % EVENTS_MAX));
 	if (input.failed)
 		return 0;
+	meanwhile = NULL;
 	*fake_device() = (struct fake_device){ .pin_allowed = 4 };
 	/* Does not block: the helper ends when it has answered everything. */
 	check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);

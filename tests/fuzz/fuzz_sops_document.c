@@ -6,28 +6,9 @@
 #include "formats/sops_decrypt.h"
 #include "formats/sops_metadata.h"
 #include "formats/sops_value.h"
-
-/* libfyaml 0.7.12 forgets some memory of its own where it refuses a text; tokenctl reads one file and ends. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
-{
-	return "leak:libfyaml.so";
-}
+#include "tests/fake/sops_data.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static struct secret *data_key(void)
-{
-	static struct secret *key;
-
-	if (!key) {
-		if (secret_client_init() || secret_new(SOPS_DATA_KEY_LEN, &key))
-			abort();
-		for (uint8_t i = 0; i < SOPS_DATA_KEY_LEN; i++)
-			secret_fill(key)[i] = i;
-	}
-	return key;
-}
 
 static void check(bool good)
 {
@@ -54,7 +35,7 @@ static void decrypt(struct sops_document *document, const struct sops_metadata *
 	struct sops_document again;
 
 	check(!buf_new(SOPS_FILE_MAX, &out));
-	if (sops_decrypt(document, metadata, data_key(), out))
+	if (sops_decrypt(document, metadata, sops_data_key(), out))
 		return;
 	if (document->format != SOPS_BINARY) {
 		check(sops_document_read(&again, document->format, buf_bytes(out)) == OK);
@@ -78,7 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct sops_document document;
 	struct sops_metadata *metadata;
 
-	(void)data_key();
+	(void)sops_data_key();
 	if (len < 1 || len > 65536)
 		return 0;
 	metadata = calloc(1, sizeof(*metadata));

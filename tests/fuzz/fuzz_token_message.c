@@ -35,6 +35,7 @@ static bool length_promised(enum token_field field, size_t len)
 		[TOKEN_FIELD_MANUFACTURER] = { 0, 63 },
 		[TOKEN_FIELD_SERIAL] = { 0, 63 },
 		[TOKEN_FIELD_TRUSTED_PARENT] = { 1, TOKEN_PARENT_NAME_MAX },
+		[TOKEN_FIELD_PIN_RECOVERY] = { 4, 4 },
 	};
 
 	if (field == TOKEN_FIELD_PUBLIC && len != 32 && len != 65)
@@ -92,7 +93,7 @@ static void write_status_again(struct buf *packet, const struct token_status *st
 	check(token_message_end(packet));
 	check(token_message_parse(buf_bytes(packet), &message));
 	check(token_message_status(&message, &read));
-	if (read.pin_tries_left != status->pin_tries_left ||
+	if (read.pin_tries_left != status->pin_tries_left || read.pin_recovery != status->pin_recovery ||
 	    strcmp(read.manufacturer, status->manufacturer) != 0)
 		abort();
 }

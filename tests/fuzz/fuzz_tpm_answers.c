@@ -13,6 +13,14 @@
 #include "tests/fake/soft_tpm.h"
 #include "tpm/token.h"
 
+const char *__lsan_default_suppressions(void);
+
+/* Not ours: Esys_TR_FromTPMPublic_Finish (tpm2-tss 3.2.1 and later) forgets what it has when a TPM names one object differently twice. */
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:Esys_ReadPublic_Finish\n";
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 enum err __wrap_tcti_connect(const struct tcti_driver *driver, const char *configuration,
                              TSS2_TCTI_CONTEXT **ret_tcti);

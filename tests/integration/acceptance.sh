@@ -17,14 +17,6 @@ same() {
 	cmp "$file" stdout || lab_fail "'$*' gave something else than $file"
 }
 
-# says WORDS COMMAND...: it works and says WORDS, on either output.
-says() {
-	local words=$1
-	shift
-	works "$@"
-	cat stdout stderr | lab_grep -E -- "$words" || lab_fail "'$*' does not say '$words' but: $(cat stdout stderr)"
-}
-
 # json FILTER COMMAND...: it prints JSON for which the filter is true.
 json() {
 	local filter=$1
@@ -55,6 +47,9 @@ legacy=$(tokenctl recipient legacy)
 [[ $host == age1tag1* ]] || lab_fail "the recipient of a p256 key: $host"
 [ "$legacy" = "$(age-keygen -y key.txt)" ] || lab_fail "the imported key has another recipient"
 [ "$(tokenctl recipient)" = "$host"$'\n'"$legacy" ] || lab_fail "recipient without a key does not print all"
+[ "$(tokenctl recipient legacy host)" = "$legacy"$'\n'"$host" ] || lab_fail "recipient of two keys does not print both, in their order"
+if tokenctl recipient host nobody >printed 2>said; then lab_fail "a key that is not there was passed over"; fi
+[ ! -s printed ] && grep -q nobody said || lab_fail "recipient of a key that is not there: $(<printed) $(<said)"
 
 age -r "$legacy" -o a.age plain
 same plain tokenctl decrypt a.age
@@ -187,7 +182,7 @@ done
 # ---- a guesser is stopped before the device is ----
 
 for _ in 1 2 3; do plainly tokenctl unlock twin --pin-file wrong >/dev/null 2>&1 && lab_fail "a wrong PIN opens it"; done
-refused 5 'too many wrong PINs' 'tokenctl tokens' tokenctl unlock twin --pin-file pin
+refused 5 'too many wrong PINs' 'forgives one wrong PIN' tokenctl unlock twin --pin-file pin
 json '.[0].inLockout == false' tokenctl tokens
 same plain tokenctl decrypt b.age
 
@@ -234,7 +229,8 @@ lab_tpm_start "$work"
 lab_tokend_start "$work"
 json 'map(.name) == ["gone", "host", "legacy", "root", "safe", "twin"]' tokenctl keys
 for file in a.age b.age c.age e.age gone.age; do same plain tokenctl decrypt $file; done
-locked safe
+json '.[0].unlocked == 0' tokenctl keys safe
+refused 5 'too many wrong PINs' 'forgives one wrong PIN' tokenctl decrypt -o out safe.age
 
 # ---- the daemon is stopped: one sentence, and what to type ----
 

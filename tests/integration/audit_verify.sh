@@ -68,6 +68,11 @@ named "$count"
 head -n -1 "$log" >damaged
 lab_expect 0 tokenctl audit verify --file damaged >/dev/null
 named "$count" --head "$head"
+# The newest record: no other has its hash yet.
+damage "lines[-1] = lines[-1].replace(b'\"time\":\"2', b'\"time\":\"3', 1)"
+cmp -s damaged "$log" && lab_fail "the newest record was not changed"
+lab_expect 0 tokenctl audit verify --file damaged >/dev/null
+named "$count" --head "$head"
 python3 - "$log" <<'END'
 import hashlib, re, sys
 previous, lines = b"0" * 64, []

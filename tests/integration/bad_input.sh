@@ -79,7 +79,7 @@ part_files() {
 	: >empty.age
 	refused 7 'empty.age is empty' "$again" tokenctl decrypt -o out empty.age
 	refused 7 'true is not an age file' 'file /bin/true' tokenctl decrypt -o out /bin/true
-	refused 2 'No such file' '' tokenctl decrypt -o out missing.age
+	refused 2 'No such file' 'ls -l \.' tokenctl decrypt -o out missing.age
 
 	# Headers that are too large: one line, one stanza, and many stanzas of good form.
 	{ printf 'age-encryption.org/v1\n-> X25519 '; head -c 2000000 /dev/zero | tr '\0' a; } >line.age
@@ -158,7 +158,7 @@ PYTHON
 	if ask mine GetKeys '{"key":"NAME"}' | cmp -s denied -; then lab_fail "negative control: a permitted key is answered as a denied one"; fi
 	for verb in recipient identity unlock lock 'encrypt -o out plain -k' 'enroll --name'; do
 		# shellcheck disable=SC2086 # the words of the verb
-		refused 3 'not permitted, or there is no such key' 'tokenctl (keys|policy)' tokenctl $verb legacy
+		refused 3 'not permitted, or there is no such key: legacy' 'tokenctl (keys|policy)' tokenctl $verb legacy
 		sed 's/legacy/NAME/g' stderr >denied
 		# shellcheck disable=SC2086 # the words of the verb
 		refused 3 'not permitted, or there is no such key' 'tokenctl (keys|policy)' tokenctl $verb nobody
@@ -210,8 +210,20 @@ part_other_user() {
 	for file in host legacy; do
 		refused 4 "none of the keys that you may use opens shared/$file.age" 'tokenctl keys' "$work/shared/tokenctl" decrypt shared/$file.age
 	done
+	# Whoever is kept out is told whose it is, by the socket or by a directory on the way to it; a group is named where being in it helps.
+	owner=$(stat -c %U run)
 	chmod 600 run/control.sock
-	refused 3 'you may not use the socket' 'usermod' "$work/shared/tokenctl" keys
+	refused 3 "you may not use the socket of tokend, .*/run/control.sock, which is $owner's" 'unset TOKEND_RUNTIME_DIR' "$work/shared/tokenctl" keys
+	chmod 666 run/control.sock
+	chgrp "$(getent group | awk -F: '$3 > 0 && $1 != "nogroup" {print $1; exit}')" run
+	chmod 710 run
+	refused 3 "which is $owner's" 'unset TOKEND_RUNTIME_DIR' "$work/shared/tokenctl" keys
+	chmod 755 run
+	chgrp --reference=. run
+	group=$(getent group | awk -F: '$3 > 0 && $1 != "nogroup" {print $1; exit}')
+	chgrp "$group" run/control.sock
+	chmod 660 run/control.sock
+	refused 3 "you may not use the socket" "sudo usermod -aG $group " "$work/shared/tokenctl" keys
 	plainly() { setsid --wait timeout --kill-after=5 20 "$@" </dev/null; }
 	grep -q "\"uid\":$other,.*\"result\":\"denied\"" state/audit.log || lab_fail "his refusals are not in the log"
 	chmod 700 run "$work"
@@ -229,7 +241,7 @@ part_tpm() {
 	# It goes away while tokend runs.
 	lab_tpm_stop "$work"
 	refused 6 'token' 'tokenctl (tokens|doctor)' tokenctl decrypt -o out host.age
-	refused 6 'token' 'tokenctl (tokens|doctor)' tokenctl enroll --name new
+	refused 6 'token' 'start the software TPM' tokenctl enroll --name new
 	lab_tpm_start "$work"
 	all_is_well
 
@@ -239,7 +251,7 @@ part_tpm() {
 	lab_tokend_start "$work"
 	refused 6 'token' 'tokenctl (tokens|doctor)' tokenctl decrypt -o out host.age
 	refused 6 'token' 'tokenctl (tokens|doctor)' tokenctl decrypt -o out legacy.age
-	refused 6 'token' 'tokenctl (tokens|doctor)' tokenctl enroll --name new
+	refused 6 'token' 'start the software TPM' tokenctl enroll --name new
 	works tokenctl tokens
 	grep -q absent stdout || lab_fail "tokens does not say that it is absent: $(cat stdout)"
 	lab_expect 6 plainly tokenctl doctor >stdout 2>stderr
@@ -255,7 +267,7 @@ part_tpm() {
 	refused '6|8' 'answer|token' 'tokenctl (tokens|doctor)' tokenctl decrypt -o out host.age
 	took=$((${EPOCHREALTIME/[.,]/} - began))
 	[ "$took" -lt 5000000 ] || lab_fail "a hung TPM was waited for $took us"
-	refused '6|8' 'answer|token' 'tokenctl (tokens|doctor)' tokenctl enroll --name new
+	refused '6|8' 'answer|token' 'tokenctl (tokens|doctor)|start the software TPM' tokenctl enroll --name new
 	works tokenctl keys
 	kill -CONT "$(<tpm.pid)"
 	all_is_well
@@ -320,27 +332,27 @@ part_pin() {
 	works tokenctl lock
 
 	# Nobody to ask.
-	refused 5 'the key safe is locked and needs its PIN' 'tokenctl unlock safe' tokenctl decrypt -o out safe.age
+	refused 5 'it may be for the key safe, which is locked and needs its PIN' 'tokenctl unlock safe' tokenctl decrypt -o out safe.age
 	refused 5 'no terminal to ask on' '--pin-file' tokenctl unlock safe
 	refused 5 'no terminal to ask on' '--pin-file' tokenctl enroll --name new --class session
 	# Not a PIN at all.
-	refused 2 'PIN is [0-9]+ to [0-9]+ bytes' '' tokenctl unlock safe --pin-file short
+	refused 2 'PIN is [0-9]+ to [0-9]+ bytes' 'tokenctl unlock --help' tokenctl unlock safe --pin-file short
 	refused 2 'PIN is [0-9]+ to [0-9]+ bytes|too long|empty' '' tokenctl unlock safe --pin-file long
 	refused '2|5' 'empty|PIN' '' tokenctl unlock safe --pin-file empty
-	refused 2 'No such file' '' tokenctl unlock safe --pin-file missing
-	refused 2 'PIN' '' tokenctl enroll --name new --class session --pin-file short
+	refused 2 'No such file' 'ls -l \.' tokenctl unlock safe --pin-file missing
+	refused 2 'PIN' 'tokenctl enroll --help' tokenctl enroll --name new --class session --pin-file short
 	refused 2 'has no PIN' 'tokenctl decrypt' tokenctl unlock host --pin-file pin
 	# A wrong one; then the right one.
 	refused 5 'that is not the PIN' 'tokenctl unlock safe|[0-9]+ tr' tokenctl unlock safe --pin-file wrong
-	refused 5 'the key safe is locked and needs its PIN' 'tokenctl unlock safe' tokenctl decrypt -o out safe.age
+	refused 5 'it may be for the key safe, which is locked and needs its PIN' 'tokenctl unlock safe' tokenctl decrypt -o out safe.age
 	works tokenctl unlock safe --pin-file pin
 	opens safe.age plain
 	# One who guesses is stopped, the device itself is not locked, and keys without a PIN go on.
 	works tokenctl lock
 	for _ in 1 2 3; do
-		refused 5 'not the PIN|too many wrong PINs' 'tokenctl (unlock safe|tokens)|[0-9]+ tr' tokenctl unlock safe --pin-file wrong
+		refused 5 'not the PIN|too many wrong PINs' 'tokenctl (unlock safe|tokens)|[0-9]+ tr|forgives one wrong PIN' tokenctl unlock safe --pin-file wrong
 	done
-	refused 5 'too many wrong PINs' 'tokenctl tokens' tokenctl unlock safe --pin-file pin
+	refused 5 'too many wrong PINs' 'forgives one wrong PIN' tokenctl unlock safe --pin-file pin
 	lab_expect 0 test "$(tokenctl tokens --json | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["inLockout"])')" = False
 	all_is_well
 }
@@ -418,7 +430,7 @@ part_state() {
 	lab_tokend_stop "$work"
 	cp state/audit.log audit.kept
 	sed -i '2s/"ok"/"no"/' state/audit.log
-	refused 7 'record' '' tokenctl audit verify
+	refused 7 'record' 'keep a copy' tokenctl audit verify
 	cp audit.kept state/audit.log
 	lab_tokend_start "$work"
 	all_is_well
@@ -439,7 +451,7 @@ part_full_disk() {
 	[ "$(id -u)" -eq 0 ] || lab_skip "only root can mount a small disk to fill"
 	mkdir -m 700 state
 	mount -t tmpfs -o size=512k,mode=700 tokend-test state 2>/dev/null || lab_skip "a small disk cannot be mounted here"
-	before_removal() { lab_stop "$work"; umount -l "$work/state"; }
+	before_removal() { lab_stop "$work"; umount -l "$work/state" "$work/small" 2>/dev/null || true; }
 	start_with_keys
 	opens legacy.age plain
 
@@ -467,6 +479,14 @@ part_full_disk() {
 	lab_tokend_stop "$work"
 	lab_tokend_start "$work"
 	all_is_well
+
+	# Space in the runtime directory for the lock, but not for what helpers leave to each other.
+	page=$(getconf PAGESIZE)
+	mkdir -m 700 small fresh
+	mount -t tmpfs -o "size=$((2 * page)),mode=700" tokend-test small
+	head -c "$page" /dev/zero >small/filler
+	start_refused 1 'small/notes-[0-9a-f]* cannot be made: No space left on device' 'df -h' fresh small
+	umount small
 }
 
 # Started on a full disk, tokend says so and releases nothing, or does not start; keys stay.

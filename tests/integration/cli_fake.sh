@@ -106,7 +106,7 @@ grep -q '^proven: ' said
 if grep -q pin-1234 calls; then lab_fail "a PIN went over the wire as it is"; fi
 [ "$(tokenctl keys session --json | member 0 unlocked)" = 0 ] || lab_fail "the key is left open after the proof"
 tokenctl encrypt -k session -o s.age plain
-fails 5 'locked and needs its PIN' setsid tokenctl decrypt -o out s.age
+fails 5 'the fake says PinNeeded' setsid tokenctl decrypt -o out s.age
 grep -q '^hint: tokenctl unlock session' stderr || lab_fail "no hint: $(cat stderr)"
 typed --answer 'PIN of the key session' pin-1234 -- "$LAB_BIN/tokenctl" decrypt -o back s.age
 cmp back plain && rm back
@@ -138,6 +138,13 @@ if grep -q "$(printf '\033')" said; then lab_fail "an escape sequence got throug
 [ "$(tokenctl status --json | member daemon version)" = 0.1.0 ]
 [ "$(tokenctl tokens --json | member 0 uri)" = tpm:fake:1 ]
 [ "$(tokenctl recipient legacy --json | member 0 recipient)" = "$recipient" ]
+# Of several keys each in its line, in the order in which they are named; all of them, or nothing.
+mixed=$(tokenctl recipient mixed)
+[ "$(tokenctl recipient mixed legacy)" = "$mixed"$'\n'"$recipient" ] || lab_fail "of two keys: $(tokenctl recipient mixed legacy)"
+[ "$(tokenctl recipient --comma legacy mixed legacy)" = "$recipient,$mixed,$recipient" ] || lab_fail "of three, with commas, it is another"
+[ "$(tokenctl recipient --json mixed legacy | member 1 recipient)" = "$recipient" ] || lab_fail "as JSON it is another"
+if tokenctl recipient legacy nobody mixed >printed 2>said; then lab_fail "a key that is not there was passed over"; fi
+[ ! -s printed ] || lab_fail "a part of the keys was printed: $(<printed)"
 [ "$(tokenctl recipient | wc -l)" -eq 7 ]
 tokenctl keys >said
 grep -q '^legacy .* tpm:fake:1 ' said || lab_fail "keys: $(cat said)"
@@ -168,7 +175,7 @@ tokenctl audit show --last 2 >said
 [ "$(tokenctl audit show -n 1 --json | member 0 sequence)" = 7 ]
 sed '4s/host/best/' state/audit.log >changed
 fails 7 'record 4 (line 4' tokenctl audit verify --file changed
-grep -q '3 lines follow it' stderr || lab_fail "$(cat stderr)"
+grep -q '3 lines after it' stderr || lab_fail "$(cat stderr)"
 sed 4d state/audit.log >changed
 fails 7 'removed' tokenctl audit verify --file changed
 sed '4s/^{/x/' state/audit.log >changed
@@ -195,7 +202,7 @@ fi
 # No tries left for PINs: said where one looks, and no key with a PIN is made. An unlock that is shorter than asked for is said to be.
 start_fake --tries 0 --records 8
 tokenctl tokens >said
-grep -q 'PIN tries used up, SIMULATION' said && grep -q 'dictionarylockout --clear-lockout' said || lab_fail "tokens: $(cat said)"
+grep -q 'PIN tries used up, SIMULATION' said && grep -q 'dictionarylockout -T fake:1 --clear-lockout' said || lab_fail "tokens: $(cat said)"
 lab_expect 1 tokenctl doctor >said 2>/dev/null
 grep -q '^warning .*used up the tries' said || lab_fail "doctor: $(cat said)"
 grep -q 'removed from the end' said || lab_fail "doctor does not miss the last record: $(cat said)"

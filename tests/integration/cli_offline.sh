@@ -115,7 +115,8 @@ fails 7 'sops.yaml: its lastmodified is no time' tokenctl decrypt -o out sops.ya
 fails 2 'there is no type toml' tokenctl decrypt -i key.txt --input-type toml -o out sops.yaml
 fails 2 'No such file' tokenctl decrypt -i key.txt -o out missing.age
 fails 2 'No such file' tokenctl decrypt -i missing.txt -o out both.age
-fails 2 'is a directory' tokenctl decrypt -i key.txt -o out .
+fails 2 'hint: tokenctl decrypt -r . --output-dir OUT' tokenctl decrypt -i key.txt -o out .
+fails 2 'hint: tokenctl decrypt -r ./ --check' tokenctl decrypt -i key.txt --check ./
 fails 2 'is a directory' tokenctl decrypt -i key.txt -o . both.age
 fails 2 'No such file' tokenctl decrypt -i key.txt -o no/such/out both.age
 fails 2 'the same file' tokenctl decrypt -i key.txt -o both.age both.age
@@ -125,7 +126,7 @@ fails 2 'holds no identity' tokenctl decrypt -i /dev/null -o out both.age
 printf 'AGE-PLUGIN-YUBIKEY-1QQPSYQZYRQW9QAS9QQQQQQQQ\n' >plugin.txt
 status=0; tokenctl decrypt -i plugin.txt both.age >stdout 2>stderr || status=$?
 [ "$status" -eq 2 ] || lab_fail "another plugin's identity: $status"
-sed 's/.$/Q/' key.txt | grep -v '^#' >damaged.txt
+sed 's/Q$/P/;t;s/.$/Q/' key.txt | grep -v '^#' >damaged.txt
 fails 2 'is not an identity' tokenctl decrypt -i damaged.txt -o out both.age
 if grep -q AGE-SECRET stderr; then lab_fail "a private key in a message"; fi
 fails 2 'private key' tokenctl encrypt -r "$(grep AGE-SECRET key.txt)" -o out plain

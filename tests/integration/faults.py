@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
-"""Each allocation and each call of the kernel that can fail, of each operation, made to fail once (tests/fake/call_faults.c): faults.py broker | tokenctl.
+"""Each allocation and each call of the kernel that can fail, of each operation, made to fail once (tests/fake/call_faults.c): faults.py broker | helper | supervisor | start | tokenctl.
 
 First an operation's calls are counted, then it is done as often as it has them, each time with another one of them failing. Whatever fails: the answer is right or a documented error in one sentence, by its
 deadline; the process of the daemon goes on and has no more descriptors than before; nothing is half written; and the same operation works when nothing fails. How many points there were is printed.
+
+Of the helper, the supervisor and the start there are so many points that only some are tried, which a seed chooses (printed; TOKEND_TEST_SEED=NUMBER for the same again; TOKEND_TEST_POINTS=NUMBER for as many of each kind). TOKEND_TEST_POINTS=all tries each.
+TOKEND_TEST_OPERATION=NAME tries one operation only.
 """
 import base64
 import mmap
 import os
 import pathlib
+import random
 import re
 import secrets
 import signal
@@ -23,9 +27,22 @@ from broker import BIN, Daemon, Failed, check, error_of, seal_pin, wait_for
 
 SHIM = BIN.parent / "tests/libcall_faults.so"
 PLAN = struct.Struct("=IiII16s32s")
-KINDS = {"memory": 1, "files": 2, "sockets": 4}
+KINDS = {"memory": 1, "files": 2, "sockets": 4, "pages": 8, "processes": 16, "events": 32, "channel": 64, "device": 128}
+OWN = ("memory", "files", "sockets")  # what every process does in every operation
+POINTS = os.environ.get("TOKEND_TEST_POINTS", "")
+SEED = int(os.environ.get("TOKEND_TEST_SEED") or secrets.randbelow(1 << 32))
+CHANCE = random.Random(SEED)
 DOCUMENTED = set(re.findall(r"^error (\w+)", (broker.SOURCE / "tokend/io.tokend.varlink").read_text(), re.MULTILINE))
-MOST = 2000  # calls in one operation; there are fewer, or the test does not end
+MOST = 20000  # calls in one operation; there are fewer, or the test does not end
+LEAK_KIB = 256
+
+
+def chosen(calls, most):
+    """Which of so many are tried."""
+    most = calls if POINTS == "all" else int(POINTS or most)
+    if calls <= most:
+        return range(1, calls + 1)
+    return sorted(CHANCE.sample(range(1, calls + 1), most))
 
 
 class Plan:
@@ -45,8 +62,7 @@ class Plan:
     def end(self):
         """How many calls there were, and which one failed."""
         self.map[:4] = bytes(4)
-        _, _, _, count, _, failed = PLAN.unpack(self.map)
-        return count, failed.rstrip(b"\0").decode()
+        return PLAN.unpack(self.map)[3], self.failed()
 
     def failed(self):
         return PLAN.unpack(self.map)[5].rstrip(b"\0").decode()
@@ -56,28 +72,52 @@ class Plan:
 
 
 def descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    """0 when it has ended meanwhile."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return 0
 
 
 def state_files(daemon):
     return sorted(path.name for path in (daemon.directory / "state/keys").iterdir())
 
 
-# ---- the broker ----
+def left_on_tpm(daemon):
+    """Objects and sessions, once nobody else speaks with it."""
+    environment = {**os.environ, "TPM2TOOLS_TCTI": daemon.tpms[0].uri.removeprefix("tpm:"), "TSS2_LOG": "all+none"}
+    return [handle for kind in ("handles-transient", "handles-loaded-session") for handle in
+            subprocess.run(["tpm2_getcap", kind], env=environment, capture_output=True, text=True, timeout=20, check=True).stdout.split() if handle != "-"]
 
-class Broker:
-    """A daemon whose broker's calls fail, and the operations that are asked of it."""
 
-    def __init__(self, plan):
+# ---- the processes of the daemon ----
+
+# Which calls of each fail, how many of them are tried of each kind unless all are, and in which operations; all in those that the process has no part in would be none.
+ROLES = {
+    "broker": (OWN, MOST, None),
+    "helper": (("memory", "sockets", "pages", "device"), 8, ("unwrap, x25519", "unwrap, p256", "enroll", "import", "unlock", "lock", "tokens")),
+    "supervisor": (("files", "processes", "channel"), 8, ("restart", "reload")),
+    "child": (("files", "processes"), 8, ("restart",)),
+}
+
+
+class Subject:
+    """A daemon of whose processes the calls of one fail, and the operations that are asked of it."""
+
+    def __init__(self, plan, role):
         self.plan, self.points, self.number = plan, 0, 0
-        self.daemon = Daemon(policy="permit unwrap list admin key * user 0\n", env=plan.environment("daemon"))
+        self.daemon = Daemon(policy="permit unwrap list admin key * user 0\n", env=plan.environment("supervisor"))
         self.failing = {}
+        self.use(role)
         daemon = self.daemon
         self.files = {name: broker.stanzas(seal(daemon.enroll(name, kind)["recipient"])) for name, kind, seal in (("quick", "x25519", broker.seal), ("device", "p256", broker.seal_p256))}
         self.pin = b"246-810"
         daemon.result("Enroll", {"name": "safe", "kind": "p256", "class": "session", "sealedPin": seal_pin(daemon, self.pin)})
         self.pid = daemon.broker()
         self.right = {name: daemon.result("Unwrap", {"key": name, "stanzas": stanzas})["fileKey"] for name, stanzas in self.files.items()}
+
+    def use(self, role):
+        self.role, (self.kinds, self.most, self.wanted) = role, ROLES[role]
 
     def call(self, method, parameters=None):
         """The reply; None when the connection was ended, or could not be made."""
@@ -115,8 +155,25 @@ class Broker:
         return lambda: self.enroll(kind="x25519", sealedKey=sealed)
 
     def unlock(self):
+        """Of a key that is locked, so that it is loaded as well."""
+        self.call("Lock", {})
         sealed = self.sealed(self.pin)
         return lambda: self.call("Unlock", {"key": "safe", "sealedPin": sealed})
+
+    def lock(self):
+        self.unlock()()
+        return lambda: self.call("Lock", {})
+
+    def another_helper(self):
+        """Its end is seen, and the next one is there for who asks then."""
+        for pid in self.daemon.helpers():
+            os.kill(pid, signal.SIGKILL)
+        end = time.monotonic() + 5
+        while True:
+            reply = self.unwrap("device")
+            if error_of(reply) != "NoToken" or time.monotonic() > end:
+                return reply
+            time.sleep(0.05)
 
     def judge_enrolment(self, name, before, reply):
         """There is the key with its two files, or nothing of it; and who was told that there is one has it. A file that could not be removed is removed at the next start."""
@@ -138,19 +195,35 @@ class Broker:
             "unwrap, x25519": lambda: self.unwrap("quick"),
             "unwrap, p256": lambda: self.unwrap("device"),
             "enroll": self.enroll,
-            "lock": lambda: self.call("Lock", {}),
             "keys": lambda: self.call("GetKeys", {}),
             "tokens": lambda: self.call("GetTokens", {}),
             "status": lambda: self.call("GetStatus", {}),
             "reload": self.reload,
+            "restart": self.another_helper,
         }
-        return {**{name: lambda act=act: act for name, act in plain.items()}, "import": self.imported, "unlock": self.unlock}
+        every = {**{name: lambda act=act: act for name, act in plain.items()}, "import": self.imported, "unlock": self.unlock, "lock": self.lock}
+        only = os.environ.get("TOKEND_TEST_OPERATION")
+        return {name: ready for name, ready in every.items() if (name in self.wanted if self.wanted else name != "restart") and only in (None, name)}
+
+    def recover(self, where):
+        """When nothing fails any more, both keys open; a helper that ended is replaced in a second at most, and a release that a busy machine kept from the log is asked for again."""
+        for name in self.files:
+            replies = []
+
+            def opens():
+                replies.append(self.unwrap(name))
+                return replies[-1] and not error_of(replies[-1])
+            try:
+                wait_for(opens, 10, "works again")
+            except Failed as problem:
+                raise Failed(f"{where}: {name}: {problem}: {replies[-1]}") from None
 
     def try_point(self, name, ready, kinds, target):
         """Whether the point was there."""
         operation = ready()
         self.after = lambda: None
-        self.plan.begin("daemon", kinds, self.pid, target)
+        helpers = self.daemon.helpers()
+        self.plan.begin(self.role, kinds, 0, target)
         began = time.monotonic()
         try:
             reply = operation()
@@ -171,6 +244,10 @@ class Broker:
             self.after()
         except Failed as problem:
             raise Failed(f"{where}: {problem}") from None
+        if self.role == "helper" and kinds == KINDS["memory"]:
+            check(self.daemon.helpers() == helpers, f"{where}: the helper ended, and did not say that it has no memory")
+        if self.role != "broker":
+            self.recover(where)
         return True
 
     def count(self, ready, kinds):
@@ -178,26 +255,43 @@ class Broker:
         counts = []
         for _ in range(3):
             operation = ready()
-            self.plan.begin("daemon", kinds, self.pid)
+            self.plan.begin(self.role, kinds)
             operation()
             counts.append(self.plan.end()[0])
         return max(counts)
 
+    def held_by_helper(self):
+        """KiB of memory that is nobody else's."""
+        held = 0
+        for pid in self.daemon.helpers():
+            try:
+                found = re.search(r"^RssAnon:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+            except OSError:
+                continue  # it has ended meanwhile
+            held += int(found[1]) if found else 0
+        return held
+
     def settled(self):
-        return descriptors(self.pid)
+        """Descriptors of all that are there."""
+        return sum(map(descriptors, (self.daemon.process.pid, self.pid, *self.daemon.helpers())))
 
     def run(self, name, ready):
         ready()()
         ready()()
         time.sleep(0.1)
         before = self.settled()
-        points = 0
-        for kind, bit in KINDS.items():
-            calls = self.count(ready, bit)
-            check(0 < calls < MOST, f"{name}: {calls} calls of {kind}")
-            struck = sum(self.try_point(name, ready, bit, target) for target in range(1, calls + 1))
-            check(3 * struck >= calls, f"{name}: only {struck} of {calls} calls of {kind} were there to fail")
+        points, there = 0, []
+        for kind in self.kinds:
+            calls = self.count(ready, KINDS[kind])
+            there.append(f"{kind} {calls}")
+            check(calls < MOST and (calls > 0 or self.role != "broker"), f"{name}: {calls} calls of {kind}")
+            targets = chosen(calls, self.most)
+            held = self.held_by_helper()
+            struck = sum(self.try_point(f"{self.role}: {name}", ready, KINDS[kind], target) for target in targets)
+            check(kind != "memory" or self.held_by_helper() - held < LEAK_KIB, f"{name}: after {struck} failures the helper holds {self.held_by_helper()} KiB where it held {held}")
+            check(3 * struck >= len(targets) or kind not in (*OWN, "device"), f"{name}: only {struck} of {len(targets)} calls of {kind} were there to fail")
             points += struck
+        check(points > 0, f"{name}: no call of {self.role} was there to fail")
         reply = None
         for _ in range(50):  # a release that a busy machine kept from the log in time is asked for again
             reply = ready()()
@@ -206,24 +300,141 @@ class Broker:
             time.sleep(0.1)
         check(reply and not error_of(reply), f"{name}: when nothing fails: {reply}")
         wait_for(lambda: self.settled() <= before, 10, f"{name}: {self.settled()} descriptors where there were {before}")
-        print(f"     {name}: {points} points", flush=True)
+        print(f"     {self.role}: {name}: {points} points of {', '.join(there)}", flush=True)
         self.points += points
 
 
-def test_broker(plan):
-    subject = Broker(plan)
+def test_processes(plan, *roles):
+    subject = Subject(plan, roles[0])
     with subject.daemon as daemon:
-        only = os.environ.get("TOKEND_TEST_OPERATION")
-        for name, ready in subject.operations().items():
-            if not only or name == only:
+        for role in roles:
+            subject.use(role)
+            for name, ready in subject.operations().items():
                 subject.run(name, ready)
         check(daemon.stop() == 0, "exit status")
+        left = left_on_tpm(daemon)
+        # Of helpers that were killed an object or two may stay, until their slots are needed.
+        check(not left if roles == ("helper",) else len(left) <= 2 and not any(handle.startswith("0x02") for handle in left), f"on the TPM there is {left}")
         daemon.start()
         left = [name for name in state_files(daemon) if not re.fullmatch(r"[0-9a-f]{32}\.(key|0\.pem)", name)]
         check(not left, f"after another start there is {left}")
         verified = subprocess.run([BIN / "tokenctl", "audit", "verify", "--file", daemon.directory / "state/audit.log"], capture_output=True, text=True, timeout=20, check=False)
         check(verified.returncode == 0, f"the log: {verified.stderr}")
         print(f"     {subject.points} points: " + ", ".join(f"{call} {count}" for call, count in sorted(subject.failing.items())), flush=True)
+
+
+# ---- the start ----
+
+# Whose calls fail while tokend starts and its first request is answered, and how many of each kind are tried.
+STARTING = {
+    "supervisor": ("memory", "files", "sockets", "pages", "processes", "channel"),
+    "broker": ("memory", "files", "sockets", "pages", "processes", "events", "channel"),
+    "child": ("files", "processes"),
+}  # not yet a helper that starts: docs/ASSURANCE.md, "Not proven yet"
+MOST_STARTS = 8
+
+
+class Start:
+    """A daemon with two keys that is started again and again."""
+
+    def __init__(self, plan, daemon):
+        self.plan, self.daemon, self.failing, self.refused = plan, daemon, {}, 0
+        self.files = {name: broker.stanzas(seal(daemon.enroll(name, kind)["recipient"])) for name, kind, seal in (("quick", "x25519", broker.seal), ("device", "p256", broker.seal_p256))}
+        self.right = {name: daemon.result("Unwrap", {"key": name, "stanzas": stanzas})["fileKey"] for name, stanzas in self.files.items()}
+        check(daemon.stop() == 0, "exit status")
+
+    def begin(self):
+        """Whether it serves."""
+        daemon = self.daemon
+        self.before = len(daemon.log_text())
+        daemon.process = subprocess.Popen(daemon.command(), stdin=subprocess.DEVNULL, stdout=daemon.log, stderr=daemon.log, env=self.plan.environment("supervisor"))
+
+        def decided():
+            try:
+                connection = daemon.connect(5)
+                connection.ask("org.varlink.service.GetInfo")
+                answered = connection.answer() is not None
+                connection.close()
+            except (OSError, TimeoutError):
+                answered = False
+            return answered or daemon.process.poll() is not None
+        wait_for(decided, 20, "tokend is ready, or ends")
+        return daemon.process.poll() is None
+
+    def opens(self, name):
+        """Whether it does; otherwise it is told a documented error."""
+        try:
+            reply = self.daemon.call("Unwrap", {"key": name, "stanzas": self.files[name]})
+        except (OSError, Failed):
+            return False
+        error = error_of(reply)
+        check(not error or error in DOCUMENTED, f"{name}: {reply}")
+        check(error or reply["parameters"]["fileKey"] == self.right[name], f"{name}: another file key")
+        return not error
+
+    def leaves_out(self):
+        return re.search("^tokend: keys/[0-9a-f.]+(key|pem): ", self.daemon.log_text()[self.before:], re.MULTILINE)
+
+    def works(self):
+        """Both keys open, at once or when a helper was started once more; but one that it said it leaves out, because its file cannot be read. False: it ended."""
+        for name in self.files:
+            wait_for(lambda: self.opens(name) or self.leaves_out() or self.daemon.process.poll() is not None, 10, f"{name} opens")
+        return self.daemon.process.poll() is None
+
+    def judge_end(self):
+        """It did not start, or did not stay: it says why in a sentence, and its status says that it failed."""
+        status = self.daemon.process.wait(10)
+        said = self.daemon.log_text()[self.before:]
+        check(0 < status < 9, f"it ended with {status}: {said}")
+        check(any(re.match(r"tokend: \S+ \S+", line) for line in said.splitlines()), f"it ended with {status} and says only: {said}")
+        self.refused += 1
+
+    def once(self, role, kinds, target):
+        """One start, of which one call failed; which."""
+        self.plan.begin(role, kinds, 0, target)
+        try:
+            serves = self.begin() and self.works()
+        except Failed as problem:
+            self.daemon.process.kill()  # it may hang
+            self.daemon.process.wait()
+            raise Failed(f"{role}, {self.plan.end()[1]} as call {target}: {problem}; it said {self.daemon.log_text()[self.before:]!r}") from None
+        finally:
+            count, failed = self.plan.end()
+        try:
+            well = serves and self.daemon.stop() == 0
+            if not well:
+                self.judge_end()
+            if not well or self.leaves_out():
+                wait_for(self.begin, 10, "the next start, when nothing fails and the last one's broker has ended")
+                check(not self.leaves_out() and self.works() and self.daemon.stop() == 0, "the next start, when nothing fails")
+            left = [name for name in state_files(self.daemon) if not re.fullmatch(r"[0-9a-f]{32}\.(key|0\.pem)", name)]
+            check(not left, f"in the state there is {left}")
+        except Failed as problem:
+            raise Failed(f"{role}, {failed} as call {target}: {problem}") from None
+        return count, failed
+
+    def exhaust(self, role):
+        points, there = 0, []
+        for kind in STARTING[role]:
+            calls = self.once(role, KINDS[kind], 0)[0]
+            check(calls < MOST, f"{role}: {calls} calls of {kind}")
+            there.append(f"{kind} {calls}")
+            for target in chosen(calls, MOST_STARTS):
+                failed = self.once(role, KINDS[kind], target)[1]
+                self.failing[failed] = self.failing.get(failed, 0) + bool(failed)
+                points += bool(failed)
+        check(points > 0, f"no call of {role} was there to fail")
+        print(f"     {role}: {points} points of {', '.join(there)}", flush=True)
+        return points
+
+
+def test_start(plan):
+    with Daemon(policy="permit unwrap list admin key * user 0\n") as daemon:
+        start = Start(plan, daemon)
+        only = os.environ.get("TOKEND_TEST_OPERATION")
+        points = sum(start.exhaust(role) for role in STARTING if only in (None, role))
+        told = ", ".join(f"{call} {count}" for call, count in sorted(start.failing.items()) if call)
+        print(f"     {points} points, after {start.refused} of which tokend said why it does not start or stay: {told}", flush=True)
 
 
 # ---- tokenctl ----
@@ -324,7 +535,7 @@ class Client:
 
     def exhaust(self, name, operation):
         points = 0
-        for kind, bit in KINDS.items():
+        for kind, bit in ((kind, KINDS[kind]) for kind in OWN):
             self.plan.begin("client", bit)
             check(operation().returncode == 0, f"{name}: when nothing fails")
             calls = self.plan.end()[0]
@@ -343,12 +554,21 @@ def test_tokenctl(plan):
         print(f"     {points} points: " + ", ".join(f"{call} {count}" for call, count in sorted(client.failing.items())), flush=True)
 
 
+TESTS = {
+    "broker": lambda plan: test_processes(plan, "broker"),
+    "helper": lambda plan: test_processes(plan, "helper"),
+    "supervisor": lambda plan: test_processes(plan, "supervisor", "child"),
+    "start": test_start,
+    "tokenctl": test_tokenctl,
+}
+
+
 def main():
     with tempfile.TemporaryDirectory(dir=os.environ.get("TOKEND_TEST_DIR")) as directory:
         try:
-            {"broker": test_broker, "tokenctl": test_tokenctl}[sys.argv[1]](Plan(pathlib.Path(directory) / "plan"))
+            TESTS[sys.argv[1]](Plan(pathlib.Path(directory) / "plan"))
         except Failed as problem:
-            sys.exit(f"FAIL: {problem}")
+            sys.exit(f"FAIL: {problem} (TOKEND_TEST_SEED={SEED})")
 
 
 if __name__ == "__main__":

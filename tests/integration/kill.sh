@@ -3,14 +3,20 @@
 # sends the signal; each call of each kind is one point, until the operation comes to its end unharmed.
 #
 #	kill.sh broker-enroll | broker-import | client-import | control
+#	kill.sh broker-unlock | helper-unlock | client-unlock | broker-reload
+#	kill.sh helper-enroll | helper-import
+#	kill.sh supervisor-enroll | supervisor-import
+#
+# The second and the third line are stepped through call by call, whatever the call is. The supervisor calls nothing meanwhile: it is killed at moments. Each STRIDE-th is a point, from a random one on; TOKEND_TEST_POINTS=all tries every one.
 # shellcheck source=refusals.sh
 . "$(dirname "$0")/refusals.sh"
 begin
 lab_need strace
+lab_need tpm2_getcap
 [ "$(id -u)" -eq 0 ] || lab_skip "the broker can be traced by root alone"
 calls=(openat write pwrite64 fsync fdatasync rename renameat renameat2 linkat unlink unlinkat ftruncate fchmod sendto sendmsg)
 most=40 # calls of one kind; there are fewer, or this test does not end
-points=0 kept=0
+points=0 kept=0 lost=0
 
 lab_tpm_start "$work"
 lab_config "$work" "$(lab_tpm_uri "$work")"
@@ -21,14 +27,29 @@ head -c 100 /dev/urandom >plain
 age -r "$recipient" -o original.age plain
 
 fresh() {
-	rm -rf "$work/state" "$work/run"
+	rm -rf "$work/state" # but the runtime directory stays, and with it the notes of what killed helpers left on the TPM
 	cp original.txt key.txt
 	lab_tokend_start "$work"
 	read -r broker _ <"/proc/$(<"$work/tokend.pid")/task/$(<"$work/tokend.pid")/children" || true
 }
 
-is_traced() { grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$broker/status" 2>/dev/null; }
-is_gone() { [ ! -d "/proc/$broker" ]; }
+is_traced() { grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$1/status" 2>/dev/null; } # PID
+# Or killed already, at the call that it was waiting in.
+is_held() { is_traced "$1" || lab_is_gone "$1"; } # PID
+
+# strace lets go when it is told to. But told while its process of several threads is being killed, it waits for the first of them, which the kernel gives to nobody before it has taken the others: for ever.
+end_tracer() { # PID
+	kill "$1" 2>/dev/null || true
+	lab_wait_for 2 lab_is_gone "$1" || kill -9 "$1"
+	wait "$1" 2>/dev/null || true
+}
+
+# A daemon without keys whose helper has opened its device.
+fresh_and_open() {
+	fresh
+	works tokenctl status
+	prefix=()
+}
 
 # The operation; its exit status is what a user would believe.
 enrol() {
@@ -72,12 +93,11 @@ broker_point() { # OPERATION CALL N
 	prefix=()
 	strace -qq -f -o /dev/null -e "trace=$2" -e "inject=$2:signal=KILL:when=$3" -p "$broker" 2>/dev/null &
 	tracer=$!
-	lab_wait_for 5 is_traced || lab_fail "the broker cannot be traced"
+	lab_wait_for 5 is_traced "$broker" || lab_fail "the broker cannot be traced"
 	enrol "$1" || status=$?
 	# It may have answered already and be killed by what comes after.
-	lab_wait_for 1 is_gone || killed=
-	kill "$tracer" 2>/dev/null || true
-	wait "$tracer" 2>/dev/null || true
+	lab_wait_for 1 lab_is_gone "$broker" || killed=
+	end_tracer "$tracer"
 	judge "$1" "$status" "$2 number $3 of the broker"
 	[ -n "$killed" ]
 }
@@ -105,7 +125,196 @@ every_point() { # OPERATION
 	echo "$1: $points points, each left the old state or the new; the key was there after $kept of the starts"
 }
 
+# ---- each call, whatever it is ----
+
+stride=6
+[ "${TOKEND_TEST_POINTS:-}" != all ] || stride=1
+
+# The process that is to be killed, now.
+victim() {
+	case $1 in
+	broker-*) echo "$broker" ;;
+	helper-*) pgrep -P "$(<"$work/tokend.pid")" -x tokend-tpm ;;
+	esac
+}
+
+# A daemon without keys where one is to be made; or one with a key behind a PIN, and what it is to be asked; the same one for as long as it lives.
+step_begin() { # OPERATION
+	case $1 in
+	*-enroll | *-import)
+		fresh_and_open
+		return
+		;;
+	esac
+	if [ ! -e safe.age ]; then
+		fresh
+		printf '246-810\n' >pin
+		works tokenctl enroll --name safe --class session --pin-file pin
+		works tokenctl encrypt -k safe -o safe.age plain
+	elif lab_is_stopped "$work/tokend.pid"; then
+		lab_tokend_start "$work"
+	fi
+	read -r broker _ <"/proc/$(<"$work/tokend.pid")/task/$(<"$work/tokend.pid")/children" || true
+	lab_wait_for 5 works_now tokenctl lock || lab_fail "the key cannot be locked before $1"
+	works tokenctl status # so that the helper has opened its device
+}
+
+works_now() { plainly "$@" >stdout 2>stderr; }
+
+# Both policies permit everything that is asked; the second has one rule more.
+reload() {
+	local rule='permit unwrap list admin key * user 0'
+	printf '%s\n' "$rule" "permit list key $((RANDOM % 1000)) user 0" | lab_policy "$work"
+	lab_tokend_reload "$work" 2>/dev/null || true
+	sleep 0.1
+}
+
+operate() {
+	case $1 in
+	*-unlock) plainly "${prefix[@]}" tokenctl unlock safe --pin-file pin >stdout 2>stderr ;;
+	*-reload) reload ;;
+	*) enrol "$1" ;;
+	esac
+}
+
+# Nobody of a tokend lives on without the one who starts and ends them all, and a daemon that is still there makes keys.
+judge_what_is_left() { # OPERATION WHERE
+	case $1 in
+	supervisor-*) lab_wait_for 5 lab_is_gone "$broker" || lab_fail "$2: the broker lives on without its supervisor" ;;
+	helper-*) lab_wait_for 5 works_now tokenctl keys || lab_fail "$2: the broker answers no more: $(cat stderr)" ;;
+	esac
+}
+
+# How many of what tpm2_getcap lists: handles-transient, handles-loaded-session.
+on_the_tpm() { lab_tpm "$work" tpm2_getcap "$1" | grep -c 0x || true; }
+
+# A tokend with another key, which loads something and starts a session. And with another state; of the one before it has the runtime directory.
+use_the_tpm() {
+	fresh
+	works tokenctl enroll --name probe
+	works tokenctl encrypt -k probe -o probe.age plain
+	opens_in_the_end probe.age plain
+	lab_tokend_stop "$work"
+}
+
+# Nothing of a killed helper stays on the TPM once the next one has used it, with one exception: a session that the TPM was asked for, and whose answer nobody was there to hear.
+judge_tpm() { # WHERE
+	local sessions
+	[ "$(on_the_tpm handles-transient)" = 0 ] && [ "$(on_the_tpm handles-loaded-session)" = 0 ] || use_the_tpm
+	[ "$(on_the_tpm handles-transient)" = 0 ] || lab_fail "$1: objects stay on the TPM"
+	sessions=$(on_the_tpm handles-loaded-session)
+	[ "$sessions" -le 1 ] || lab_fail "$1: $sessions sessions stay on the TPM"
+	[ "$sessions" -eq 0 ] || lab_tpm "$work" tpm2_flushcontext -l
+	lost=$((lost + sessions))
+}
+
+# Afterwards: the daemon is there, by itself or when it is started again, the key is locked or open and opens what it sealed in either case, and the log is whole.
+step_judge() { # OPERATION STATUS WHERE
+	case $1 in
+	*-enroll | *-import)
+		judge_what_is_left "$1" "$3"
+		judge "$@"
+		judge_tpm "$3"
+		return
+		;;
+	esac
+	if ! lab_wait_for 1 works_now tokenctl keys; then
+		lab_tokend_stop "$work" >/dev/null 2>&1 || true
+		lab_tokend_start "$work" || lab_fail "$3: tokend does not start any more: $(tail -n 3 "$work/tokend.log")"
+	fi
+	if works_now tokenctl decrypt safe.age; then
+		cmp stdout plain || lab_fail "$3: safe.age opens as something else"
+		kept=$((kept + 1))
+	else
+		lab_wait_for 5 works_now tokenctl unlock safe --pin-file pin || lab_fail "$3: the key is neither open nor to be opened: $(cat stderr)"
+		lab_wait_for 5 works_now tokenctl decrypt safe.age || lab_fail "$3: the key is open, and opens nothing: $(cat stderr)"
+		cmp stdout plain || lab_fail "$3: safe.age opens as something else"
+	fi
+	works tokenctl audit verify
+}
+
+# The operation once, under a strace that writes to the file calls and does as it is told.
+step() { # OPERATION [INJECTION]
+	local status=0 tracer
+	step_begin "$1" || lab_fail "the last daemon does not serve"
+	prefix=()
+	if [ "${1%%-*}" = client ]; then
+		prefix=(strace -qq -o calls ${2:+-e "$2"})
+		operate "$1" || status=$?
+		[ "$status" -eq 0 ] || killed=yes
+	else
+		pid=$(victim "$1")
+		strace -qq -f -o calls ${2:+-e "$2"} -p "$pid" 2>/dev/null &
+		tracer=$!
+		lab_wait_for 5 is_held "$pid" || lab_fail "process $pid cannot be traced"
+		operate "$1" || status=$?
+		end_tracer "$tracer"
+		sleep 0.1 # a signal that came last is on its way still
+		! lab_is_gone "$pid" || killed=yes
+	fi
+	step_judge "$1" "$status" "${1%%-*}${2:+, $2}"
+}
+
+# Which calls there were, in their order: "NAME N" for the Nth of its name in its thread, as strace counts; what two threads do as their Nth is one point.
+step_calls() {
+	sed -n 's/^\([0-9]*\) *\([a-z0-9_]*\)(.*/\2 \1/p' calls |
+		awk '$1 !~ /^(exit|exit_group|execve|restart_syscall)$/ { point = $1 " " ++count[$0]; if (!seen[point]++) print point }'
+}
+
+step_all() { # OPERATION
+	local killed="" name n
+	step "$1"
+	[ -z "$killed" ] || lab_fail "it ends when nothing is killed"
+	[ "$(step_calls | wc -l)" -ge $((5 * stride)) ] || stride=1
+	step_calls | awk -v stride=$stride -v first=$((RANDOM % stride)) 'NR % stride == first % stride' >chosen
+	echo "$1: $(wc -l <chosen) of $(step_calls | wc -l) calls are tried"
+	while read -r name n <&7; do
+		killed=
+		echo "$name $n, $SECONDS s" # how far it came, should it be the machine that ends it
+		step "$1" "inject=$name:signal=KILL:when=$n"
+		[ -z "$killed" ] || points=$((points + 1))
+	done 7<chosen
+	# What it needs depends on what it finds, so that not each call is there the next time.
+	[ "$points" -gt 0 ] && [ $((2 * points)) -ge "$(wc -l <chosen)" ] || lab_fail "$1: only $points of $(wc -l <chosen) calls were there to be killed at"
+	[ $((8 * lost)) -le $((points + 8)) ] || lab_fail "$1: after $lost of $points kills a session stayed on the TPM"
+	echo "$1: $points points (each ${stride}th call), each left the old state or the new; the new after $kept; $lost sessions stayed on the TPM"
+}
+
+# ---- moments ----
+
+moments=16
+[ "${TOKEND_TEST_POINTS:-}" != all ] || moments=100
+
+# Kills the supervisor after a part of the time that the operation takes.
+moment() { # OPERATION MILLISECONDS
+	local status=0 client
+	fresh_and_open
+	enrol "$1" &
+	client=$!
+	sleep "$(printf '0.%03d' "$2")"
+	kill -9 "$(<"$work/tokend.pid")"
+	wait "$client" || status=$?
+	judge_what_is_left "$1" "after $2 ms"
+	judge "$1" "$status" "supervisor, after $2 ms"
+	points=$((points + 1))
+}
+
+every_moment() { # OPERATION
+	local start took i
+	fresh_and_open
+	start=$(date +%s%N)
+	enrol "$1" || lab_fail "nothing is killed, and it fails: $(cat stderr)"
+	took=$((($(date +%s%N) - start) / 1000000))
+	[ "$took" -lt 900 ] || took=900
+	lab_tokend_stop "$work"
+	for ((i = 0; i < moments; i++)); do moment "$1" $((took * i / moments)); done
+	[ "$kept" -gt 0 ] && [ "$kept" -lt "$points" ] || lab_fail "the key was there after $kept of $points: no moment lies before it is made, or none behind it"
+	echo "$1: $points moments of $took ms, each left the old state or the new; the key was there after $kept"
+}
+
 case ${1:-} in
+supervisor-enroll | supervisor-import) every_moment "$1" ;;
+broker-unlock | helper-unlock | client-unlock | broker-reload | helper-enroll | helper-import) step_all "$1" ;;
 broker-enroll | broker-import | client-import) every_point "$1" ;;
 control)
 	# A state that is neither would be seen: a key that was promised and is not there, and one that is nowhere.
@@ -117,5 +326,5 @@ control)
 	if (judge broker-import 1 "negative control") >/dev/null 2>&1; then lab_fail "negative control: a key that is nowhere is not noticed"; fi
 	echo "both lost keys were noticed"
 	;;
-*) lab_fail "usage: kill.sh broker-enroll | broker-import | client-import | control" ;;
+*) lab_fail "usage: kill.sh OPERATION; they stand in its head" ;;
 esac

@@ -23,9 +23,8 @@ kill_helper() {
 	local pid
 	pid=$(helper) || return 0
 	kill -9 "$pid"
-	lab_wait_for 5 is_gone "$pid" || lab_fail "the helper does not die"
+	lab_wait_for 5 lab_is_gone "$pid" || lab_fail "the helper does not die"
 }
-is_gone() { [ ! -d "/proc/$1" ] || grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null; }
 
 # Control: sessions can be counted, and ours is there once a key was used.
 opens_in_the_end host.age plain "at first"
@@ -62,6 +61,37 @@ for ((i = 1; i <= kills; i++)); do
 done
 [ "$most" -le 2 ] || lab_fail "after $i kills at a random moment there are up to $most sessions"
 echo "$kills helpers killed at a random moment: at most $most sessions on the TPM"
+
+# What a killed helper had loaded goes with the next one, even when that is another tokend's: after a stop in order, and after all of them were killed at once. Two keys are loaded each time, and there are three slots.
+objects() { lab_tpm "$work" tpm2_getcap handles-transient | grep -c 0x || true; }
+load_two() {
+	opens_in_the_end host.age plain "$1"
+	works tokenctl enroll --name "host$2"
+	tokenctl encrypt -k "host$2" -o second.age plain
+	opens_in_the_end second.age plain "$1"
+	[ "$(objects)" = 2 ] || lab_fail "negative control: two keys were used, and $(objects) objects are loaded"
+}
+kill_all() {
+	local supervisor
+	supervisor=$(<"$work/tokend.pid")
+	kill -9 "$supervisor"
+	lab_wait_for 5 lab_is_gone "$supervisor" || lab_fail "the supervisor does not die"
+}
+for ((i = 1; i <= 4; i++)); do
+	load_two "before the helper and then tokend ended, $i" "$i"
+	kill_helper
+	lab_tokend_stop "$work" >/dev/null 2>&1 || true
+	lab_tokend_start "$work"
+	opens_in_the_end host.age plain "after $i helpers were killed before tokend ended"
+	[ "$(objects)" -le 1 ] || lab_fail "$(objects) objects stay of helpers that were killed before tokend ended"
+	load_two "before all were killed, $i" "$i.all"
+	kill_all
+	lab_tokend_start "$work"
+	opens_in_the_end host.age plain "after all were killed for the $i. time"
+	[ "$(objects)" -le 1 ] || lab_fail "$(objects) objects stay when all are killed"
+	[ "$(sessions)" -le "$most" ] || lab_fail "$(sessions) sessions stay when all are killed"
+done
+echo "4 times the helper killed before tokend ended, 4 times all of them at once: $(objects) object and $(sessions) sessions on the TPM"
 
 # In order at the end: nothing stays.
 lab_tokend_stop "$work"

@@ -365,11 +365,20 @@ static void test_reset_watch(void **state)
 {
 	const struct timespec pause = { 11, 0 };
 	struct bench *bench = *state;
-	struct test_key sealed;
+	struct test_key sealed, device;
 
 	make(bench, KEY_KIND_X25519, KEY_CLASS_SESSION, "123456", &sealed);
 	assert_int_equal(client_unlock(&bench->client, &sealed, "123456"), OK);
 	tpm_restart(bench, 1);
+	(void)nanosleep(&pause, NULL);
+	assert_int_equal(client_unwrap(&bench->client, &sealed), OK);
+	assert_int_equal(client_unwrap(&bench->client, &sealed), ERR_PIN_NEEDED);
+	/* It was away meanwhile, so that the helper had to give it up, and nobody asks for what needs it. */
+	make(bench, KEY_KIND_P256, KEY_CLASS_BOOT, NULL, &device);
+	assert_int_equal(client_unlock(&bench->client, &sealed, "123456"), OK);
+	swtpm_stop(&bench->swtpm, 1);
+	assert_int_equal(client_unwrap(&bench->client, &device), ERR_NO_TOKEN);
+	swtpm_start(&bench->swtpm);
 	(void)nanosleep(&pause, NULL);
 	assert_int_equal(client_unwrap(&bench->client, &sealed), OK);
 	assert_int_equal(client_unwrap(&bench->client, &sealed), ERR_PIN_NEEDED);

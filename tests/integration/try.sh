@@ -4,7 +4,8 @@ set -euo pipefail
 . "${TOKEND_SOURCE_DIR:?}/tests/lab/lab.sh"
 directory=$(lab_directory)
 running=
-trap '[ -z "$running" ] || kill "$running" 2>/dev/null || true; lab_remove "$directory"' EXIT
+left=()
+trap 'kill $running "${left[@]}" 2>/dev/null || true; lab_remove "$directory"' EXIT
 cd "$directory"
 
 # refuses WORDS ARGUMENT...
@@ -45,4 +46,23 @@ grep -q 'has ended' stdout || lab_fail "--stop: $(cat stdout)"
 wait "$running" 2>/dev/null || true
 running=
 [ -e trial/tokend.conf ] || lab_fail "--stop removed files"
+
+# A directory that was removed under a running trial: its programs are found by what they were started with, and those of another trial are left alone.
+mkfifo waits
+cp "$BASH" tokend && cp "$BASH" swtpm
+stays() { "./$1" -c 'exec 9<>"$1"; read -r -t 60 -u 9' stays "$directory/waits" "$2" & left+=($!); }
+stays tokend "$directory/removed/state"
+stays swtpm "dir=$directory/removed/tpm"
+stays tokend "$directory/other/state"
+stays tokend "$directory/removed/state.kept"
+for pid in "${left[@]}"; do lab_wait_for 5 grep -qE '^(tokend|swtpm)$' "/proc/$pid/comm"; done
+"$LAB_SOURCE/tools/try" --stop --dir removed >stdout
+grep -q 'left running' stdout && grep -q 'its files were removed before' stdout || lab_fail "--stop of a removed trial: $(cat stdout)"
+[ ! -e removed ] || lab_fail "--stop made a directory"
+for pid in "${left[@]:0:2}"; do
+	wait "$pid" 2>/dev/null || true
+	if kill -0 "$pid" 2>/dev/null; then lab_fail "a program of the removed trial still runs"; fi
+done
+for pid in "${left[@]:2}"; do kill -0 "$pid" || lab_fail "a program of another trial was ended"; done
+refuses 'there is no trial in' --stop --dir removed
 echo "tools/try refuses what it cannot do"

@@ -103,6 +103,9 @@ lab_is_running() {
 
 lab_is_stopped() { ! lab_is_running "$1"; }
 
+# lab_is_gone PID: it has ended, whether anybody has asked for that yet or not.
+lab_is_gone() { [ ! -d "/proc/$1" ] || grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null; }
+
 # lab_end PIDFILE [SECONDS]: asks the process to end, and ends it when it does not. 1 when it had to be forced.
 lab_end() {
 	local pid status=0

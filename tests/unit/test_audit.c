@@ -22,6 +22,7 @@
 
 #include "common/buf.h"
 #include "formats/audit_record.h"
+#include "tokend/audit_ahead.h"
 #include "tokend/audit_internal.h"
 #include "tokend/refusals.h"
 
@@ -64,6 +65,7 @@ static uint64_t now_ms(void)
 
 static struct {
 	atomic_int writes, syncs, cuts;
+	atomic_int log_syncs; /* those of the log itself */
 	atomic_int write_errno, sync_errno, cut_errno; /* 0: as it should be */
 	atomic_int short_write; /* bytes that are taken before write_errno; 0: none */
 	atomic_bool hangs; /* fdatasync waits until it does not */
@@ -98,7 +100,11 @@ static ssize_t disk_write_at(int fd, const void *data, size_t len, off_t offset)
 
 static int disk_sync(int fd)
 {
+	struct stat st;
+
 	disk.syncs++;
+	if (fstat(fd, &st) == 0 && st.st_size != (off_t)AUDIT_AHEAD_LEN)
+		disk.log_syncs++;
 	while (disk.hangs)
 		(void)usleep(1000);
 	if (disk.sync_errno) {
@@ -118,11 +124,12 @@ static int disk_cut(int fd, off_t len)
 	return ftruncate(fd, len);
 }
 
-static const struct audit_disk test_disk = { disk_write, disk_write_at, disk_sync, disk_cut };
+static const struct audit_disk test_disk = { disk_write, disk_write_at, disk_sync, disk_cut,
+	                                     AUDIT_AHEAD_LEN };
 
 static void disk_reset(void)
 {
-	disk.writes = disk.syncs = disk.cuts = 0;
+	disk.writes = disk.syncs = disk.cuts = disk.log_syncs = 0;
 	disk.write_errno = disk.sync_errno = disk.cut_errno = disk.short_write = 0;
 	disk.hangs = disk.real = false;
 }
@@ -136,6 +143,13 @@ static struct audit *open_audit_that_waits(uint64_t wait_us)
 	disk_reset();
 	assert_int_equal(audit_new_on(event, directory_fd, &test_disk, wait_us, &audit), OK);
 	return audit;
+}
+
+/* Neither the log nor what is known of it is left. */
+static void begin_anew(void)
+{
+	(void)unlinkat(directory_fd, AUDIT_FILE_NAME, 0);
+	(void)unlinkat(directory_fd, AUDIT_AHEAD_NAME, 0);
 }
 
 /* What is not about the deadline must not fail because this machine's own disk or processors are busy for longer than that. */
@@ -528,7 +542,7 @@ static void test_foreseen_wrongly(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(waits) / sizeof(waits[0]); i++) {
-		(void)unlinkat(directory_fd, AUDIT_FILE_NAME, 0);
+		begin_anew();
 		audit = open_audit();
 		foresee(audit, "host", waits[i]);
 		ask(audit, &answer, "other");
@@ -689,11 +703,32 @@ static void test_failures(void **state)
 		assert_log(6, 1);
 		assert_non_null(
 		        strstr(found.text, "\"operation\":\"lost\",\"records\":3,\"result\":\"audit\""));
-		assert_int_equal(unlinkat(directory_fd, AUDIT_FILE_NAME, 0), 0);
+		begin_anew();
 	}
 }
 
 /* The power goes while the file could not be cut back: the next start cuts it. */
+/* What was cut off may be on the disk still, and must not come back in the place of what is written next: that is synced in the log itself, once. */
+static void test_cut_off_for_good(void **state)
+{
+	struct audit *audit = open_audit();
+
+	(void)state;
+	assert_int_equal(ask_and_wait(audit), OK);
+	assert_int_equal(disk.log_syncs, 0);
+	disk.short_write = 100;
+	disk.write_errno = ENOSPC;
+	assert_int_equal(ask_and_wait(audit), ERR_AUDIT);
+	disk_reset();
+	assert_int_equal(ask_and_wait(audit), OK);
+	assert_int_equal(disk.log_syncs, 1);
+	foresee(audit, "host", 5000);
+	assert_int_equal(ask_and_wait(audit), OK);
+	assert_int_equal(disk.log_syncs, 1);
+	audit_free(audit);
+	assert_log(4, 1);
+}
+
 static void test_failure_then_end(void **state)
 {
 	struct audit *audit = open_audit();
@@ -856,7 +891,7 @@ static void test_torn_tails(void **state)
 		assert_int_equal(ask_and_wait(audit), OK);
 		audit_free(audit);
 		assert_log(4, 1);
-		assert_int_equal(unlinkat(directory_fd, AUDIT_FILE_NAME, 0), 0);
+		begin_anew();
 	}
 }
 
@@ -891,9 +926,26 @@ static void test_changed_last_line(void **state)
 	assert_int_equal(ask_and_wait(audit), OK);
 	audit_free(audit);
 	read_log();
-	assert_int_equal(found.lines, 3);
+	/* Noticed at the start, and said in the log. */
+	assert_int_equal(found.lines, 4);
 	assert_int_equal(found.faults, 1);
-	assert_int_equal(found.chain.sequence, 3);
+	assert_int_equal(found.chain.sequence, 4);
+	assert_non_null(strstr(found.text, "\"operation\":\"replaced\",\"known\":2,\"result\":\"audit\""));
+}
+
+/* A log that is not the one of before says so, whole as it is; one that is says nothing. */
+static void test_replaced_meanwhile(void **state)
+{
+	static const char said[] = "\"operation\":\"replaced\",\"known\":2,";
+
+	(void)state;
+	write_two();
+	assert_int_equal(unlinkat(directory_fd, AUDIT_FILE_NAME, 0), 0);
+	write_two();
+	assert_log(3, 1);
+	assert_non_null(strstr(found.text, said));
+	write_two();
+	assert_log(5, 1);
 }
 
 static void assert_refused(enum err expected)
@@ -1094,6 +1146,7 @@ int main(void)
 		TEST(test_refusals_summed),
 		TEST(test_after_the_loop),
 		TEST(test_failures),
+		TEST(test_cut_off_for_good),
 		TEST(test_failure_then_end),
 		TEST(test_deadline),
 		TEST(test_hang),
@@ -1103,6 +1156,7 @@ int main(void)
 		TEST(test_torn_tails),
 		TEST(test_torn_first_line),
 		TEST(test_changed_last_line),
+		TEST(test_replaced_meanwhile),
 		TEST(test_moved_away),
 		TEST(test_refused_files),
 		TEST(test_two_writers),

@@ -20,6 +20,7 @@
 #include "common/file.h"
 #include "formats/audit_record.h"
 #include "tokend/audit_internal.h"
+#include "tokend/text.h"
 
 #define LINES 8U
 #define DURABLE_LINES 3U /* in the log before anything is written ahead */
@@ -49,7 +50,7 @@ static int disk_sync(int fd)
 	return lab.sync_errno ? -1 : 0;
 }
 
-static const struct audit_disk disk = { write, pwrite, disk_sync, ftruncate };
+static const struct audit_disk disk = { write, pwrite, disk_sync, ftruncate, AUDIT_AHEAD_LEN };
 
 static void append_line(unsigned number, struct audit_chain *chain)
 {
@@ -121,7 +122,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	audit_ahead_close(&lab.ahead, false);
+	audit_ahead_close(&lab.ahead, NULL);
 	(void)unlinkat(lab.directory, AUDIT_AHEAD_NAME, AT_REMOVEDIR);
 	(void)unlinkat(lab.directory, AUDIT_AHEAD_NAME, 0);
 	(void)unlinkat(lab.directory, "log", 0);
@@ -145,15 +146,26 @@ static void assert_log_is(struct bytes content)
 static size_t restore(void)
 {
 	struct audit_ahead again;
-	size_t restored;
+	struct audit_restored restored;
 
 	assert_int_equal(audit_ahead_open(&again, lab.directory, &disk), OK);
 	assert_int_equal(audit_ahead_restore(&again, lab.log, &restored), OK);
-	audit_ahead_close(&again, false);
-	return restored;
+	audit_ahead_close(&again, NULL);
+	return restored.bytes;
 }
 
 /* ---- the log ---- */
+
+/* The chain after the first count lines of the text. */
+static struct audit_chain chain_of(unsigned count)
+{
+	struct bytes rest = buf_bytes(lab.text), line;
+	struct audit_chain chain = { 0 };
+
+	for (unsigned i = 0; i < count && text_next_line(&rest, &line); i++)
+		assert_int_equal(audit_chain_next(&chain, line), AUDIT_WHOLE);
+	return chain;
+}
 
 static void test_cut_anywhere(void **state)
 {
@@ -195,6 +207,30 @@ static void test_more_than_ahead(void **state)
 	write_log(buf_bytes(longer));
 	assert_int_equal(restore(), 0);
 	assert_log_is(buf_bytes(longer));
+}
+
+/* There was no room ahead for what came instead of what had been foreseen: the log, which was synced, went on by itself. */
+static void test_log_went_on(void **state)
+{
+	CLEANUP(buf_freep) struct buf *instead = NULL, *line = NULL;
+	struct bytes before = text_of(0, lab.ends[LINES - 2]);
+	struct audit_chain chain = chain_of(LINES - 1);
+
+	(void)state;
+	assert_int_equal(buf_new(TEXT_MAX, &instead), OK);
+	assert_int_equal(buf_new(AUDIT_LINE_MAX, &line), OK);
+	assert_int_equal(buf_put_string(line, "{\"number\":99,"), OK);
+	assert_int_equal(audit_chain_close(&chain, line), OK);
+	assert_int_equal(buf_put(instead, before), OK);
+	assert_int_equal(buf_put(instead, buf_bytes(line)), OK);
+	write_log(buf_bytes(instead));
+	assert_int_equal(restore(), 0);
+	assert_log_is(buf_bytes(instead));
+	/* The control: a line of the same length that follows from nothing is none that was written there. */
+	write_log(before);
+	assert_int_equal(write(lab.log, buf_bytes(lab.text).data, lab.ends[0]), (ssize_t)lab.ends[0]);
+	assert_int_equal(restore(), end() - lab.ends[LINES - 2]);
+	assert_log_is(text_of(0, end()));
 }
 
 /* A log that was put in its place gets nothing. */
@@ -258,26 +294,63 @@ static void test_earlier_round(void **state)
 	assert_log_is(text_of(0, end()));
 }
 
+/* Of a log that ends so, as the file on the disk tells it. */
+static unsigned long long missing(off_t log_end, struct audit_chain chain)
+{
+	struct audit_ahead again;
+	unsigned long long sequence;
+
+	assert_int_equal(audit_ahead_open(&again, lab.directory, &disk), OK);
+	sequence = audit_ahead_missing(&again, log_end, &chain);
+	audit_ahead_close(&again, NULL);
+	return sequence;
+}
+
 static void test_clean_end(void **state)
 {
+	const struct audit_chain end_chain = chain_of(LINES);
+	struct audit_chain other = end_chain;
+
 	(void)state;
-	audit_ahead_close(&lab.ahead, true);
+	audit_ahead_close(&lab.ahead, &end_chain);
 	write_log(text_of(0, anchor()));
 	assert_int_equal(restore(), 0);
 	assert_log_is(text_of(0, anchor()));
+	/* It is known what the log ended with: one that was cut off, written to, replaced or removed meanwhile is another. */
+	assert_int_equal(missing((off_t)end(), end_chain), 0);
+	assert_int_equal(missing((off_t)anchor(), chain_of(DURABLE_LINES)), LINES);
+	assert_int_equal(missing(0, (struct audit_chain){ 0 }), LINES);
+	other.last_hash[AUDIT_HASH_LEN - 1] ^= 1;
+	assert_int_equal(missing((off_t)end(), other), LINES);
+	other = end_chain;
+	other.sequence++;
+	assert_int_equal(missing((off_t)end(), other), LINES);
+}
+
+/* Killed: only that the log is too short is known for sure. */
+static void test_missing_after_a_crash(void **state)
+{
+	(void)state;
+	assert_int_equal(missing((off_t)end(), chain_of(LINES)), 0);
+	assert_int_equal(missing((off_t)anchor(), chain_of(DURABLE_LINES)), 0);
+	assert_int_equal(missing((off_t)anchor() - 1, chain_of(DURABLE_LINES - 1)), DURABLE_LINES);
+	assert_int_equal(missing(0, (struct audit_chain){ 0 }), DURABLE_LINES);
+	/* A file that says nothing. */
+	assert_int_equal(ftruncate(lab.ahead.fd, 0), 0);
+	assert_int_equal(missing(0, (struct audit_chain){ 0 }), 0);
 }
 
 static void test_no_room(void **state)
 {
-	CLEANUP(freep) uint8_t *large = calloc(1, AUDIT_AHEAD_SIZE);
+	CLEANUP(freep) uint8_t *large = calloc(1, AUDIT_AHEAD_LEN);
 	unsigned syncs = lab.syncs;
 
 	(void)state;
 	assert_non_null(large);
-	assert_false(put(end(), bytes_of(large, AUDIT_AHEAD_SIZE - 100)));
+	assert_false(put(end(), bytes_of(large, AUDIT_AHEAD_LEN - 100)));
 	assert_int_equal(lab.syncs, syncs);
 	audit_ahead_begin_anew(&lab.ahead);
-	assert_true(put(end(), bytes_of(large, AUDIT_AHEAD_SIZE - 100)));
+	assert_true(put(end(), bytes_of(large, AUDIT_AHEAD_LEN - 100)));
 	assert_int_equal(lab.syncs, syncs + 1);
 }
 
@@ -304,7 +377,7 @@ static void test_refused_files(void **state)
 	(void)state;
 	assert_int_equal(fchmod(lab.ahead.fd, 0660), 0);
 	assert_int_equal(audit_ahead_open(&again, lab.directory, &disk), ERR_STATE_DIR);
-	audit_ahead_close(&again, false);
+	audit_ahead_close(&again, NULL);
 	assert_int_equal(unlinkat(lab.directory, AUDIT_AHEAD_NAME, 0), 0);
 	assert_int_equal(symlinkat("log", lab.directory, AUDIT_AHEAD_NAME), 0);
 	assert_int_equal(audit_ahead_open(&again, lab.directory, &disk), ERR_STATE_DIR);
@@ -317,10 +390,10 @@ int main(void)
 {
 #define ROW(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		ROW(test_cut_anywhere),  ROW(test_zeros_anywhere), ROW(test_more_than_ahead),
-		ROW(test_other_log),     ROW(test_torn_anywhere),  ROW(test_earlier_round),
-		ROW(test_clean_end),     ROW(test_no_room),        ROW(test_sync_fails),
-		ROW(test_refused_files),
+		ROW(test_log_went_on),     ROW(test_cut_anywhere), ROW(test_zeros_anywhere),
+		ROW(test_more_than_ahead), ROW(test_other_log),    ROW(test_torn_anywhere),
+		ROW(test_earlier_round),   ROW(test_clean_end),    ROW(test_missing_after_a_crash),
+		ROW(test_no_room),         ROW(test_sync_fails),   ROW(test_refused_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

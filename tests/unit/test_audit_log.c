@@ -151,6 +151,27 @@ static void test_whole(void **state)
 	}
 }
 
+/* A log that took another's place says so itself; a key of that name, and a client's operation of that name, say nothing. */
+static void test_replaced(void **state)
+{
+	static const char *const lines[] = {
+		"{",
+		"{\"frontend\":\"control\",\"operation\":\"unwrap\",\"name\":\"replaced\",\"result\":\"ok\",",
+		"{\"frontend\":\"age\",\"operation\":\"replaced\",\"result\":\"ok\",",
+		"{\"frontend\":\"audit\",\"operation\":\"replaced\",\"known\":7,\"result\":\"audit\",",
+		"{\"operation\":\"stop\",\"uid\":null,\"result\":\"ok\",",
+	};
+	struct log log;
+
+	(void)state;
+	assert_int_equal(verify(whole.text, whole.len, &(struct audit_known){ 0 }).replaced, 0);
+	for (size_t count = 1; count <= 5; count++) {
+		write_log(&log, lines, count);
+		assert_int_equal(verify(log.text, log.len, &(struct audit_known){ 0 }).replaced,
+		                 count >= 4 ? 4 : 0);
+	}
+}
+
 /*
  * Each byte of each record, each bit of it, and to a newline, a quote and a zero. The last record's contents are nobody's link yet: there only a changed form or number is seen without a head.
  */
@@ -370,12 +391,13 @@ static void test_count(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_whole),        cmocka_unit_test(test_flipped),
-		cmocka_unit_test(test_removed),      cmocka_unit_test(test_moved),
-		cmocka_unit_test(test_exchanged),    cmocka_unit_test(test_repeated),
-		cmocka_unit_test(test_inserted),     cmocka_unit_test(test_truncated),
-		cmocka_unit_test(test_written_anew), cmocka_unit_test(test_daemon_counts),
-		cmocka_unit_test(test_heads),        cmocka_unit_test(test_count),
+		cmocka_unit_test(test_whole),         cmocka_unit_test(test_replaced),
+		cmocka_unit_test(test_flipped),       cmocka_unit_test(test_removed),
+		cmocka_unit_test(test_moved),         cmocka_unit_test(test_exchanged),
+		cmocka_unit_test(test_repeated),      cmocka_unit_test(test_inserted),
+		cmocka_unit_test(test_truncated),     cmocka_unit_test(test_written_anew),
+		cmocka_unit_test(test_daemon_counts), cmocka_unit_test(test_heads),
+		cmocka_unit_test(test_count),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 
 #include "common/helper_keys.h"
+#include "common/helper_questions.h"
 #include "common/helper_sandbox.h"
 #include "tests/fake/fake_token.h"
 #include "tests/fake/helper_client.h"
@@ -400,6 +401,163 @@ static void test_bad_load(void **state)
 	assert_int_equal(client_unwrap(client, &key), ERR_TOKEN_STATE);
 }
 
+/* ---- while the device is at work ---- */
+
+#define BUSY_MS 300U
+
+static void send_question(struct helper_client *client)
+{
+	struct bytes packet;
+
+	assert_int_equal(token_message_end(client->packet), OK);
+	packet = buf_bytes(client->packet);
+	assert_int_equal(send(client->fd, packet.data, packet.len, MSG_NOSIGNAL), packet.len);
+}
+
+static uint32_t send_unwrap(struct helper_client *client, const struct test_key *key)
+{
+	uint8_t file_key[FILE_KEY_LEN], stanza[TOKEN_STANZA_LEN];
+
+	randombytes_buf(file_key, sizeof(file_key));
+	client_stanza(key, file_key, stanza);
+	client_begin(client, TOKEN_OP_UNWRAP);
+	client_put(client, TOKEN_FIELD_STANZA, bytes_of(stanza, sizeof(stanza)));
+	client_put_try(client, &key->id, 0);
+	send_question(client);
+	return client->id;
+}
+
+static uint32_t send_lock(struct helper_client *client, const struct test_key *key)
+{
+	client_begin(client, TOKEN_OP_LOCK);
+	client_put(client, TOKEN_FIELD_KEY_ID, bytes_of(key->id.bytes, KEY_ID_LEN));
+	send_question(client);
+	return client->id;
+}
+
+static void expect_answer(struct helper_client *client, uint32_t id, enum err err)
+{
+	struct token_message answer;
+	ssize_t got = recv(client->fd, client->answer, sizeof(client->answer), 0);
+
+	assert_true(got > 0);
+	assert_int_equal(token_message_parse(bytes_of(client->answer, (size_t)got), &answer), OK);
+	assert_int_equal(answer.id, id);
+	assert_int_equal(answer.err, err);
+}
+
+/* What needs no device comes before what does, and nothing comes before the closing of a key that was asked for earlier. */
+static void test_meanwhile(void **state)
+{
+	struct helper_client *client = *state;
+	struct test_key p256, open, closed, session;
+	uint32_t first, second, third, lock, after;
+
+	make(client, KEY_KIND_P256, KEY_CLASS_BOOT, &p256);
+	make(client, KEY_KIND_X25519, KEY_CLASS_BOOT, &open);
+	make(client, KEY_KIND_X25519, KEY_CLASS_BOOT, &closed);
+	make(client, KEY_KIND_X25519, KEY_CLASS_SESSION, &session);
+	assert_int_equal(client_unwrap(client, &open), OK);
+	assert_int_equal(client_unlock(client, &session, PIN), OK);
+
+	fake_device()->busy_ms = BUSY_MS;
+	first = send_unwrap(client, &p256);
+	second = send_unwrap(client, &closed); /* has to be unsealed first */
+	third = send_unwrap(client, &open);
+	expect_answer(client, third, OK);
+	lock = send_lock(client, &session);
+	after = send_unwrap(client, &session);
+	expect_answer(client, first, OK);
+	expect_answer(client, second, OK);
+	expect_answer(client, lock, OK);
+	expect_answer(client, after, ERR_PIN_NEEDED);
+	fake_device()->busy_ms = 0;
+}
+
+/* A device that was lost may have been reset: while it is opened again nothing is said in its place. */
+static void test_meanwhile_reopened(void **state)
+{
+	struct helper_client *client = *state;
+	struct test_key p256, session;
+	uint32_t first, second;
+
+	make(client, KEY_KIND_P256, KEY_CLASS_BOOT, &p256);
+	make(client, KEY_KIND_X25519, KEY_CLASS_SESSION, &session);
+	assert_int_equal(client_unlock(client, &session, PIN), OK);
+	assert_int_equal(client_unwrap(client, &p256), OK);
+	fake_device()->reopen_ms = BUSY_MS;
+	for (unsigned reset = 0; reset < 2; reset++) {
+		fake_device()->lose_once = true;
+		fake_device()->reset_count += reset;
+		first = send_unwrap(client, &p256);
+		second = send_unwrap(client, &session);
+		expect_answer(client, first, OK);
+		expect_answer(client, second, reset ? ERR_PIN_NEEDED : OK);
+	}
+	fake_device()->reopen_ms = 0;
+}
+
+/* One that is opened for one unwrap is closed by it: that is no reading. */
+static void test_meanwhile_changes_no_key(void **state)
+{
+	struct helper_client *client = *state;
+	struct test_key p256, admin;
+	uint32_t first, second, third;
+
+	make(client, KEY_KIND_P256, KEY_CLASS_BOOT, &p256);
+	make(client, KEY_KIND_X25519, KEY_CLASS_ADMIN, &admin);
+	assert_int_equal(client_unlock(client, &admin, PIN), OK);
+	fake_device()->busy_ms = BUSY_MS;
+	first = send_unwrap(client, &p256);
+	second = send_unwrap(client, &admin);
+	third = send_unwrap(client, &admin);
+	expect_answer(client, first, OK);
+	expect_answer(client, second, OK);
+	expect_answer(client, third, ERR_PIN_NEEDED);
+	fake_device()->busy_ms = 0;
+}
+
+/* More than are kept wait in the socket, and all are answered in order. */
+static void test_meanwhile_keeps_so_many(void **state)
+{
+	struct helper_client *client = *state;
+	uint32_t first;
+	struct test_key p256;
+
+	make(client, KEY_KIND_P256, KEY_CLASS_BOOT, &p256);
+	fake_device()->busy_ms = 30;
+	first = send_unwrap(client, &p256);
+	for (unsigned i = 1; i < 2 * HELPER_KEPT_MAX; i++)
+		assert_int_equal(send_unwrap(client, &p256), first + i);
+	for (unsigned i = 0; i < 2 * HELPER_KEPT_MAX; i++)
+		expect_answer(client, first + i, OK);
+	fake_device()->busy_ms = 0;
+}
+
+/* The end of the conversation, and what is no message, are found while the device is at work, and wait until it is not. */
+static void test_meanwhile_end(void **state)
+{
+	struct helper_client client;
+	struct test_key p256;
+	char byte;
+
+	(void)state;
+	client_fork(&client, &fake_token_ops, "good");
+	make(&client, KEY_KIND_P256, KEY_CLASS_BOOT, &p256);
+	fake_device()->busy_ms = BUSY_MS;
+	(void)send_unwrap(&client, &p256);
+	assert_int_equal(send(client.fd, "x", 1, MSG_NOSIGNAL), 1);
+	while (recv(client.fd, &byte, 1, 0) > 0)
+		; /* it ends by itself */
+	assert_int_equal(client_end(&client), 1);
+
+	client_fork(&client, &fake_token_ops, "good");
+	make(&client, KEY_KIND_P256, KEY_CLASS_BOOT, &p256);
+	(void)send_unwrap(&client, &p256);
+	assert_int_equal(client_end(&client), 0); /* its answer is for nobody */
+	fake_device()->busy_ms = 0;
+}
+
 /* ---- the process ---- */
 
 /* A peer that breaks the rules of the wire is not answered: the helper ends. */
@@ -555,6 +713,11 @@ int main(void)
 		ROW(test_absent),
 		ROW(test_device_errors),
 		ROW(test_bad_load),
+		ROW(test_meanwhile),
+		ROW(test_meanwhile_reopened),
+		ROW(test_meanwhile_changes_no_key),
+		ROW(test_meanwhile_keeps_so_many),
+		cmocka_unit_test(test_meanwhile_end),
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_bad_uri),
 		cmocka_unit_test(test_sandbox),

@@ -163,6 +163,87 @@ static void test_made_meanwhile(void **state)
 	assert_int_equal(count_files(), 1);
 }
 
+/* What another user has laid out under the name, in a directory like /tmp; only root can play both. */
+#define STRANGER 65534
+
+static void lay_out(mode_t place)
+{
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(chmod(".", place), 0);
+}
+
+static enum err write_to(const char *path)
+{
+	struct problem problem = { 0 };
+	struct output *output = NULL;
+	enum err err = output_open(path, 0600, -1, &problem, &output);
+
+	if (!err)
+		err = output_write(output, bytes_of_string("new text"));
+	if (!err)
+		err = output_commit(output);
+	(void)output_free(output);
+	return err;
+}
+
+static void test_strangers_file(void **state)
+{
+	struct stat status;
+
+	(void)state;
+	lay_out(01777);
+	put_file("old", 0666);
+	assert_int_equal(chown("file", STRANGER, STRANGER), 0);
+	assert_int_equal(write_to("file"), OK);
+	assert_file("new text", 0600);
+	assert_int_equal(stat("file", &status), 0);
+	assert_int_equal(status.st_uid, 0);
+	/* Where not everybody can put one it stays who it is for. */
+	assert_int_equal(chmod(".", 0755), 0);
+	put_file("old", 0644);
+	assert_int_equal(chown("file", STRANGER, STRANGER), 0);
+	assert_int_equal(write_to("file"), OK);
+	assert_file("new text", 0644);
+}
+
+/* What is written to it would be the stranger's at once. Somebody reads, so that it can be opened. */
+static void test_strangers_pipe(void **state)
+{
+	CLEANUP(close_fdp) int reader = -1;
+	char text[16];
+
+	(void)state;
+	lay_out(01777);
+	assert_int_equal(mkfifo("file", 0666), 0);
+	reader = open("file", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_true(reader >= 0);
+	assert_int_equal(write_to("file"), OK);
+	assert_int_equal(read(reader, text, sizeof(text)), 8);
+	assert_int_equal(chown("file", STRANGER, STRANGER), 0);
+	assert_int_equal(write_to("file"), ERR_FILE_ACCESS);
+	assert_int_equal(read(reader, text, sizeof(text)), 0);
+	assert_int_equal(chmod(".", 0755), 0);
+	assert_int_equal(write_to("file"), OK);
+	assert_int_equal(read(reader, text, sizeof(text)), 8);
+}
+
+static void test_strangers_link(void **state)
+{
+	(void)state;
+	lay_out(0755);
+	put_file("old", 0600);
+	assert_int_equal(symlink("file", "link"), 0);
+	assert_int_equal(lchown("link", STRANGER, STRANGER), 0);
+	assert_int_equal(write_to("link"), OK);
+	assert_file("new text", 0600);
+	put_file("old", 0600);
+	assert_int_equal(chmod(".", 01777), 0);
+	/* By us, or by the kernel before (fs.protected_symlinks). */
+	assert_int_equal(write_to("link"), ERR_FILE_ACCESS);
+	assert_file("old", 0600);
+}
+
 static void test_refused(void **state)
 {
 	static const struct {
@@ -303,6 +384,9 @@ int main(void)
 		IN_DIRECTORY(test_old_file_kept),
 		IN_DIRECTORY(test_symbolic_link_stays),
 		IN_DIRECTORY(test_made_meanwhile),
+		IN_DIRECTORY(test_strangers_file),
+		IN_DIRECTORY(test_strangers_pipe),
+		IN_DIRECTORY(test_strangers_link),
 		IN_DIRECTORY(test_refused),
 		IN_DIRECTORY(test_same_file),
 		IN_DIRECTORY(test_device),

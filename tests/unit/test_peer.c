@@ -97,6 +97,17 @@ static void test_long_unit(void **state)
 
 /* ---- real sockets ---- */
 
+static enum err read_peer(int fd, struct peer *ret_peer)
+{
+	struct peer_hold hold;
+	enum err err = peer_read(fd, ret_peer, &hold);
+
+	if (!err)
+		peer_read_unit(ret_peer, &hold);
+	assert_true(err || hold.pidfd == -1);
+	return err;
+}
+
 static void test_own_socket(void **state)
 {
 	struct peer peer;
@@ -104,7 +115,7 @@ static void test_own_socket(void **state)
 
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
-	assert_int_equal(peer_read(sockets[0], &peer), OK);
+	assert_int_equal(read_peer(sockets[0], &peer), OK);
 	assert_int_equal(peer.uid, geteuid());
 	assert_int_equal(peer.gid, getegid());
 	assert_int_equal(peer.pid, getpid());
@@ -120,11 +131,11 @@ static void test_not_a_peer(void **state)
 	int internet = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	(void)state;
-	assert_int_equal(peer_read(listening, &peer), ERR_DENIED); /* nobody has connected */
-	assert_int_equal(peer_read(-1, &peer), ERR_DENIED);
-	assert_int_equal(peer_read(STDIN_FILENO, &peer), ERR_DENIED);
+	assert_int_equal(read_peer(listening, &peer), ERR_DENIED); /* nobody has connected */
+	assert_int_equal(read_peer(-1, &peer), ERR_DENIED);
+	assert_int_equal(read_peer(STDIN_FILENO, &peer), ERR_DENIED);
 	if (internet >= 0)
-		assert_int_equal(peer_read(internet, &peer), ERR_DENIED);
+		assert_int_equal(read_peer(internet, &peer), ERR_DENIED);
 	assert_int_equal(peer.uid, 12345);
 	(void)close(listening);
 	(void)close(internet);
@@ -163,7 +174,7 @@ static enum err read_child(gid_t gid, size_t group_count, struct peer *ret_peer)
 	assert_int_equal(status, 0);
 	fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(fd >= 0);
-	return peer_read(fd, ret_peer);
+	return read_peer(fd, ret_peer);
 }
 
 static void test_other_identity(void **state)

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "tokend/policy.h"
+#include "tokend/text.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -123,6 +124,49 @@ static void test_texts(void **state)
 			fail_msg("%s: %s %s", texts[i].text, err_info(err)->name, buf_string(problem));
 		assert_string_equal(buf_string(problem), texts[i].problem ? texts[i].problem : "");
 	}
+}
+
+/* One line each, and the good lines between them do not hide them. */
+static void test_all_problems(void **state)
+{
+	CLEANUP(policy_freep) struct policy *policy = NULL;
+	CLEANUP(buf_freep) struct buf *problem = NULL, *little = NULL;
+	static const char text[] = "allow\npermit unwrap key a user 0\n\npermit unwrap\ndeny\n";
+	char first[256];
+
+	(void)state;
+	assert_int_equal(buf_new(1024, &problem), OK);
+	assert_int_equal(policy_new(&policy), OK);
+	assert_int_equal(policy_add(policy, "p", bytes_of_string(text), problem), ERR_BAD_CONFIG);
+	assert_string_equal(buf_string(problem), "p:1: a rule begins with permit or deny, not with 'allow'\n"
+	                                         "p:4: the keys are missing: key NAME, key NAME/* or key *\n"
+	                                         "p:5: the operation is missing: unwrap, list or admin");
+	text_first_problem(problem, first, sizeof(first));
+	assert_string_equal(first, "p:1: a rule begins with permit or deny, not with 'allow' (and 2 more)");
+	/* What does not fit is left out, and is an error all the same. */
+	policy_free(TAKE(policy));
+	assert_int_equal(policy_new(&policy), OK);
+	assert_int_equal(buf_new(60, &little), OK);
+	assert_int_equal(policy_add(policy, "p", bytes_of_string(text), little), ERR_BAD_CONFIG);
+	text_first_problem(little, first, sizeof(first));
+	assert_string_equal(first, "p:1: a rule begins with permit or deny, not with 'allow'");
+}
+
+/* Each further rule would have the same complaint: one is enough. */
+static void test_full_says_so_once(void **state)
+{
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	CLEANUP(buf_freep) struct buf *problem = NULL;
+	CLEANUP(policy_freep) struct policy *policy = NULL;
+
+	(void)state;
+	assert_int_equal(buf_new(POLICY_TEXT_MAX, &text), OK);
+	assert_int_equal(buf_new(4096, &problem), OK);
+	assert_int_equal(policy_new(&policy), OK);
+	for (unsigned i = 0; i < POLICY_RULES_MAX + 3; i++)
+		assert_int_equal(buf_printf(text, "permit unwrap key k user 1\n"), OK);
+	assert_int_equal(policy_add(policy, "p", buf_bytes(text), problem), ERR_BAD_CONFIG);
+	assert_string_equal(buf_string(problem), "p:20001: there are more than 20000 rules");
 }
 
 static void test_limits(void **state)
@@ -501,6 +545,40 @@ static void draw_peer(struct peer *peer)
 		(void)snprintf(peer->unit, sizeof(peer->unit), "%s", model_units[draw(COUNT(model_units))]);
 }
 
+static const struct {
+	const char *text;
+	bool some;
+} some_rows[] = {
+	{ "", false },
+	{ "permit admin key mine/* user 1", true },
+	{ "permit admin key mine group 5", true },
+	{ "permit admin key * user *", true },
+	{ "permit list unwrap key mine user 1", false },
+	{ "permit admin key mine user 2", false },
+	{ "permit admin key mine user 1 via age", false },
+	{ "permit admin key mine user 1 unit x.service", false },
+	{ "permit admin key mine user 1\ndeny admin key * user 1", false },
+	{ "permit admin key mine user 1\ndeny admin key * user *", false },
+	{ "permit admin key mine user 1\ndeny admin key mine user 1",
+	  true }, /* one that is left is not looked for */
+	{ "permit admin key mine user 1\ndeny admin key * user 2", true },
+	{ "permit admin key mine user 1\ndeny unwrap key * user 1", true },
+	{ "permit admin key mine user 1 pin", true },
+};
+
+static void test_permits_some(void **state)
+{
+	const struct peer peer = { .uid = 1, .gid = 1, .group_count = 1, .groups = { 5 } };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(some_rows); i++) {
+		CLEANUP(policy_freep) struct policy *policy = policy_of(some_rows[i].text);
+
+		if (policy_permits_some(policy, &peer, "control", OPERATION_ADMIN) != some_rows[i].some)
+			fail_msg("%s", some_rows[i].text);
+	}
+}
+
 /* One policy, every key: the compiled policy names the line that the reference names; what it says of "every key" agrees with the keys that there are. wrong: a seeded
  * defect of the reference, to see that this test sees. Returns how many answers differed. */
 static unsigned compare_once(struct buf *text, bool wrong, uint64_t seed)
@@ -663,6 +741,67 @@ static void test_load_bad(void **state)
 	               ": it must be a directory of root's or ours that others cannot write to");
 }
 
+static void assert_warned(const char *text, bool system_mode, const char *wanted)
+{
+	CLEANUP(policy_freep) struct policy *policy = NULL;
+	char problem[256], whole[512] = "";
+
+	write_file("a.conf", text, 0644);
+	assert_int_equal(load(system_mode, &policy, problem), OK);
+	if (wanted)
+		(void)snprintf(whole, sizeof(whole), "%s%s\n", directory, wanted);
+	assert_string_equal(policy_warnings(policy), whole);
+}
+
+/* The first rule of somebody's own takes the place of the built-in policy, and with it perhaps everybody's way to go on. */
+static void test_load_warnings(void **state)
+{
+	char wanted[512];
+
+	(void)state;
+	assert_warned("permit unwrap list admin key * user 0\n", true, NULL);
+	assert_warned("permit admin key a user 1\npermit list key b user 2\n", true, NULL);
+	assert_warned("# none\n", false, NULL);
+	assert_warned("permit unwrap key a user 1\n", true,
+	              ": no rule permits admin or list, so nobody can enroll a key or see which there are; a "
+	              "rule of your own takes the place of the built-in policy: add permit unwrap list admin "
+	              "key * user root");
+	assert_warned("permit unwrap list key a user 1\ndeny admin key * user 2\n", true,
+	              ": no rule permits admin, so nobody can enroll a key; a rule of your own takes the "
+	              "place of the built-in policy: add permit unwrap list admin key * user root");
+	(void)snprintf(wanted, sizeof(wanted),
+	               ": no rule permits list, so nobody can see which keys there are; a rule of your own "
+	               "takes the place of the built-in policy: add permit unwrap list admin key * user %u",
+	               (unsigned)geteuid());
+	assert_warned("permit admin key a user 1\n", false, wanted);
+	write_file("b", "permit unwrap key a user 1\n", 0644);
+	write_file(".c", "permit unwrap key a user 1\n", 0644);
+	assert_warned("permit admin list key a user 1\n", true,
+	              "/b: not read, since its name does not end in .conf");
+}
+
+/* Of all files, not of the first that has one; a file that may not be used is one of them. */
+static void test_load_all_problems(void **state)
+{
+	CLEANUP(policy_freep) struct policy *policy = NULL;
+	CLEANUP(buf_freep) struct buf *problem = NULL;
+	char wanted[1024];
+
+	(void)state;
+	write_file("a.conf", "permit unwrap\n\ndeny\n", 0644);
+	write_file("b.conf", "permit unwrap key a user 0\n", 0666);
+	write_file("c.conf", "nonsense\n", 0644);
+	assert_int_equal(buf_new(1024, &problem), OK);
+	assert_int_equal(policy_load(directory, true, problem, &policy), ERR_BAD_CONFIG);
+	(void)snprintf(wanted, sizeof(wanted),
+	               "%s/a.conf:1: the keys are missing: key NAME, key NAME/* or key *\n"
+	               "%s/a.conf:3: the operation is missing: unwrap, list or admin\n"
+	               "%s/b.conf: it must be a regular file of root's or ours that others cannot write to\n"
+	               "%s/c.conf:1: a rule begins with permit or deny, not with 'nonsense'",
+	               directory, directory, directory, directory);
+	assert_string_equal(buf_string(problem), wanted);
+}
+
 static void test_load_not_a_file(void **state)
 {
 	char path[256];
@@ -791,16 +930,21 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_all_problems),
+		cmocka_unit_test(test_full_says_so_once),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_too_many_pairs),
 		cmocka_unit_test(test_questions),
 		cmocka_unit_test(test_decision),
 		cmocka_unit_test(test_nothing),
 		cmocka_unit_test(test_warnings),
+		cmocka_unit_test(test_permits_some),
 		cmocka_unit_test(test_reference),
 		cmocka_unit_test(test_reference_control),
 		cmocka_unit_test_setup_teardown(test_load_order, make_directory, remove_directory),
 		cmocka_unit_test_setup_teardown(test_load_bad, make_directory, remove_directory),
+		cmocka_unit_test_setup_teardown(test_load_all_problems, make_directory, remove_directory),
+		cmocka_unit_test_setup_teardown(test_load_warnings, make_directory, remove_directory),
 		cmocka_unit_test_setup_teardown(test_load_not_a_file, make_directory, remove_directory),
 		cmocka_unit_test_setup_teardown(test_built_in, make_directory, remove_directory),
 		cmocka_unit_test(test_digest),

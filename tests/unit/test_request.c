@@ -478,6 +478,8 @@ static void run_row(const struct row *row)
 
 	(void)snprintf(path, sizeof(path), "%s/audit.log", directory);
 	(void)unlink(path);
+	(void)snprintf(path, sizeof(path), "%s/audit.ahead", directory); /* knows what the log ended with */
+	(void)unlink(path);
 	daemon_begin(&daemon, row->policy);
 	fakes[TOKEN_OK].answer = row->token;
 	fd = client_new(&daemon);

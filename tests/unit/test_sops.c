@@ -17,6 +17,7 @@
 #include "formats/sops_shamir.h"
 #include "formats/sops_text.h"
 #include "formats/sops_value.h"
+#include "tests/fake/sops_data.h"
 
 #define V_STRING                                                                                \
 	"ENC[AES256_GCM,data:haXAGA==,iv:TjM1AEoagLdQwlLg/w2XLekUAJt86phveopyllhcT+U=,tag:orL/" \
@@ -46,6 +47,7 @@ static struct secret *key;
 
 static void test_values(void **state)
 {
+	CLEANUP(gcm_freep) struct gcm *cipher = NULL;
 	static const struct {
 		const char *text;
 		const char *path;
@@ -75,6 +77,7 @@ static void test_values(void **state)
 	};
 
 	(void)state;
+	assert_int_equal(gcm_new(key, &cipher), OK);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		CLEANUP(buf_freep) struct buf *out = NULL;
 		struct sops_value value;
@@ -84,7 +87,7 @@ static void test_values(void **state)
 			fail_msg("row %zu does not parse as it should", i);
 		if (rows[i].parse)
 			continue;
-		if (sops_value_open(&value, key, bytes_of_string(rows[i].path), out) != rows[i].open)
+		if (sops_value_open(&value, cipher, bytes_of_string(rows[i].path), out) != rows[i].open)
 			fail_msg("row %zu does not open as it should", i);
 		assert_string_equal(buf_string(out), rows[i].plain);
 	}
@@ -250,25 +253,6 @@ static void test_shares(void **state)
 		(void)secret_free(shares[i]);
 }
 
-static struct buf *file_read(const char *name)
-{
-	const char *source = getenv("TOKEND_SOURCE_DIR");
-	char path[4096];
-	struct buf *buf = NULL;
-	FILE *file;
-	int c;
-
-	(void)snprintf(path, sizeof(path), "%s/tests/data/sops/%s", source ? source : ".", name);
-	file = fopen(path, "rb");
-	if (!file)
-		fail_msg("cannot open %s", path);
-	assert_int_equal(buf_new(100000, &buf), OK);
-	while ((c = fgetc(file)) != EOF)
-		assert_int_equal(buf_put_u8(buf, (uint8_t)c), OK);
-	(void)fclose(file);
-	return buf;
-}
-
 static enum err decrypt(const char *name, struct bytes text, struct buf *out, char reason[static 256])
 {
 	struct sops_document document;
@@ -295,14 +279,14 @@ static void test_files(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		CLEANUP(buf_freep) struct buf *text = file_read(names[i]);
+		CLEANUP(buf_freep) struct buf *text = sops_data_read(names[i], 100000);
 		CLEANUP(buf_freep) struct buf *expected = NULL;
 		CLEANUP(buf_freep) struct buf *out = NULL;
 		char plain[64], reason[256];
 		enum err err;
 
 		(void)snprintf(plain, sizeof(plain), "%s.plain", names[i]);
-		expected = file_read(plain);
+		expected = sops_data_read(plain, 100000);
 		assert_int_equal(buf_new(100000, &out), OK);
 		err = decrypt(names[i], buf_bytes(text), out, reason);
 		if (err)
@@ -319,7 +303,7 @@ static void test_changes(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		CLEANUP(buf_freep) struct buf *text = file_read(names[i]);
+		CLEANUP(buf_freep) struct buf *text = sops_data_read(names[i], 100000);
 		uint8_t *bytes;
 		struct bytes whole = buf_bytes(text);
 		const uint8_t *at = whole.data;
@@ -361,6 +345,8 @@ static void test_refusals(void **state)
 		const char *reason;
 	} rows[] = {
 		{ "x.yaml", "a: &x 1\nb: *x\n", ERR_BAD_FILE, "line 2: aliases are not read" },
+		{ "x.yaml", "a: 'x''''\n  y'\n", ERR_BAD_FILE,
+		  "line 2: two apostrophes in a row are not read here; write it in double quotes" },
 		{ "x.yaml", "a: 1\n\na: 2\n", ERR_BAD_FILE, "line 3: this key is there twice" },
 		{ "x.yaml", "1: a\n", ERR_BAD_FILE, "line 1: a key is no string" },
 		{ "x.yaml", "- a\n", ERR_BAD_FILE, "line 1: a document is no map" },
@@ -383,6 +369,30 @@ static void test_refusals(void **state)
 		  ERR_BAD_FILE, "its rule is no pattern that sops would take" },
 		{ "x.env", "sops_encrypted_regex=a\nsops_encrypted_suffix=b\n", ERR_BAD_FILE,
 		  "line 2: there is more than one rule of what is encrypted" },
+		/* Metadata of other types. */
+		{ "x.yaml", "sops: text\n", ERR_BAD_FILE, "its lastmodified is no time" },
+		{ "x.yaml", "sops: []\n", ERR_BAD_FILE, "its lastmodified is no time" },
+		{ "x.yaml", "sops:\n  lastmodified: [2025-08-06T18:55:05Z]\n", ERR_BAD_FILE,
+		  "its lastmodified is no time" },
+		{ "x.yaml", "sops:\n  age: [5]\n", ERR_BAD_FILE,
+		  "line 2: the list of recipients is malformed" },
+		{ "x.yaml", "sops:\n  age: {a: b}\n  lastmodified: 2025-08-06T18:55:05Z\n", ERR_BAD_FILE,
+		  "no recipient stands in it" },
+		{ "x.yaml", "sops:\n  age: text\n  lastmodified: 2025-08-06T18:55:05Z\n", ERR_BAD_FILE,
+		  "no recipient stands in it" },
+		{ "x.yaml", "sops:\n  key_groups: [5]\n", ERR_BAD_FILE, "line 2: key_groups is malformed" },
+		{ "x.yaml", "sops:\n  shamir_threshold: two\n", ERR_BAD_FILE,
+		  "line 2: shamir_threshold is no sensible number" },
+		{ "x.yaml", "sops:\n  shamir_threshold: -1\n", ERR_BAD_FILE,
+		  "line 2: shamir_threshold is no sensible number" },
+		{ "x.json",
+		  "{\"sops\": {\"age\": [{\"enc\": \"x\"}], \"lastmodified\": \"2025-08-06T18:55:05Z\", "
+		  "\"mac\": 5}}",
+		  ERR_BAD_CIPHERTEXT, "its MAC is wrong" },
+		{ "x.json",
+		  "{\"sops\": {\"age\": [{\"enc\": \"x\"}], \"lastmodified\": \"2025-08-06T18:55:05Z\", "
+		  "\"mac\": {}}}",
+		  ERR_BAD_CIPHERTEXT, "it has no MAC" },
 		{ "x.ini", "[a\n", ERR_BAD_FILE, "line 1: this section's name does not end" },
 	};
 
@@ -395,6 +405,114 @@ static void test_refusals(void **state)
 		if (decrypt(rows[i].name, bytes_of_string(rows[i].text), out, reason) != rows[i].err ||
 		    !strstr(reason, rows[i].reason))
 			fail_msg("row %zu says '%s'", i, reason);
+	}
+}
+
+static void check_truncated(const char *name, struct bytes text, struct bytes expected)
+{
+	CLEANUP(buf_freep) struct buf *out = NULL;
+	char reason[256] = "";
+	enum err err;
+
+	assert_int_equal(buf_new(100000, &out), OK);
+	err = decrypt(name, text, out, reason);
+	/* White space at the end is nobody's. */
+	if (!err &&
+	    (buf_len(out) < expected.len || memcmp(buf_bytes(out).data, expected.data, expected.len) != 0 ||
+	     strspn(buf_string(out) + expected.len, " ") != buf_len(out) - expected.len))
+		fail_msg("%s is taken with %zu bytes, and gives another text: %s", name, text.len,
+		         buf_string(out));
+	if (err && !reason[0] && err != ERR_NO_MATCH)
+		fail_msg("%s with %zu bytes: no reason is given", name, text.len);
+}
+
+/* A file that ends anywhere is refused with a reason, or nothing that is missing was a value. */
+static void test_truncated(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		CLEANUP(buf_freep) struct buf *text = sops_data_read(names[i], 100000);
+		CLEANUP(buf_freep) struct buf *expected = NULL;
+		char plain[64];
+
+		if (strcmp(names[i], "two.yaml") == 0)
+			continue; /* the end of the first document's metadata is the end of what sops reads of it */
+		(void)snprintf(plain, sizeof(plain), "%s.plain", names[i]);
+		expected = sops_data_read(plain, 100000);
+		for (size_t len = 0; len < buf_len(text); len += 5) {
+			uint8_t *copy = malloc(len + 1);
+
+			assert_non_null(copy);
+			memcpy(copy, buf_bytes(text).data, len);
+			check_truncated(names[i], bytes_of(copy, len), buf_bytes(expected));
+			free(copy);
+		}
+	}
+}
+
+/* Brackets in a text are none of the document's, unless there are more than any text has. */
+static void test_brackets(void **state)
+{
+	(void)state;
+	for (size_t count = 40000; count <= 60000; count += 20000) {
+		CLEANUP(buf_freep) struct buf *text = NULL;
+		CLEANUP(buf_freep) struct buf *out = NULL;
+		char reason[256] = "";
+		enum err err;
+
+		assert_int_equal(buf_new(100000, &text), OK);
+		assert_int_equal(buf_new(1000, &out), OK);
+		assert_int_equal(buf_put_string(text, "a: \""), OK);
+		for (size_t i = 0; i < count; i++)
+			assert_int_equal(buf_put_u8(text, '['), OK);
+		assert_int_equal(buf_put_string(text, "\"\n"), OK);
+		err = decrypt("x.yaml", buf_bytes(text), out, reason);
+		assert_int_equal(err, count == 40000 ? ERR_NO_MATCH : ERR_BAD_FILE);
+		assert_string_equal(reason, count == 40000 ? "" : "line 1: it is nested too deeply");
+	}
+}
+
+/* Texts of YAML scalars, those that are taken as they stand beside those that are put together, and where they stand. */
+static void test_scalars(void **state)
+{
+	static const struct {
+		const char *yaml;
+		const char *text;
+	} rows[] = {
+		{ "a: one line\n", "one line" },
+		{ "a: one line   # and a comment\n", "one line" },
+		{ "a: tab\tin it\t\n", "tab\tin it" },
+		{ "a: !!str 12\nb: 3\n", "12" },
+		{ "a: !!str   word \n", "word" },
+		{ "a: two\n  lines\n", "two lines" },
+		{ "a: two\n\n  lines, one empty\n", "two\nlines, one empty" },
+		{ "a: two\r\n  lines\r\n", "two lines" },
+		{ "a: one line\r\nb: 1\r\n", "one line" },
+		{ "a: gr\303\274n\n", "gr\303\274n" },
+		{ "a: x\302\205y\n", "x\302\205y" },
+		{ "a: it's 'quoted'\n", "it's 'quoted'" },
+		{ "a: 'it''s'\n", "it's" },
+		{ "a: 'x''''y'' '\nb: 1\n", "x''y' " },
+		{ "a: ''''''\n", "''" },
+		{ "a: !!str '1'''''\n", "1''" },
+		{ "a: 'x''''\303\274'\n", "x''\303\274" },
+		{ "{a: 'x'''' ', b: 1}\n", "x'' " },
+		{ "{a: in brackets , b: 1}\n", "in brackets" },
+		{ "a: |\n  block\n", "block\n" },
+		{ "? a\n: complex\n", "complex" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct sops_document document;
+
+		if (sops_document_read(&document, SOPS_YAML, bytes_of_string(rows[i].yaml)))
+			fail_msg("%s: %s", rows[i].yaml, document.reason);
+		assert_true(document.count >= 2);
+		if (!bytes_equal(document.nodes[1].text, bytes_of_string(rows[i].text)))
+			fail_msg("%s is %.*s", rows[i].yaml, (int)document.nodes[1].text.len,
+			         (const char *)document.nodes[1].text.data);
+		sops_document_done(&document);
 	}
 }
 
@@ -459,17 +577,15 @@ static void test_guesses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_values),  cmocka_unit_test(test_numbers),
-		cmocka_unit_test(test_types),   cmocka_unit_test(test_patterns),
-		cmocka_unit_test(test_shares),  cmocka_unit_test(test_files),
-		cmocka_unit_test(test_changes), cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_bombs),   cmocka_unit_test(test_guesses),
-		cmocka_unit_test(test_nul),
+		cmocka_unit_test(test_values),   cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_types),    cmocka_unit_test(test_patterns),
+		cmocka_unit_test(test_shares),   cmocka_unit_test(test_files),
+		cmocka_unit_test(test_changes),  cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_bombs),    cmocka_unit_test(test_guesses),
+		cmocka_unit_test(test_nul),      cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_brackets), cmocka_unit_test(test_scalars),
 	};
 
-	if (secret_client_init() || secret_new(SOPS_DATA_KEY_LEN, &key))
-		return 1;
-	for (uint8_t i = 0; i < SOPS_DATA_KEY_LEN; i++)
-		secret_fill(key)[i] = i;
+	key = sops_data_key();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -117,6 +117,7 @@ static void test_lengths(void **state)
 		{ TOKEN_FIELD_MANUFACTURER, 63 },
 		{ TOKEN_FIELD_SERIAL, 63 },
 		{ TOKEN_FIELD_TRUSTED_PARENT, 66 },
+		{ TOKEN_FIELD_PIN_RECOVERY, 4 },
 	};
 	CLEANUP(buf_freep) struct buf *packet = NULL;
 	uint8_t value[1025];
@@ -241,6 +242,7 @@ static void test_status(void **state)
 		struct token_status status = { .present = true,
 			                       .simulation = true,
 			                       .pin_tries_left = tries[i],
+			                       .pin_recovery = (uint32_t)i * 1000,
 			                       .reset_count = 4,
 			                       .commands = 0x80000000,
 			                       .manufacturer = "SW TPM 1.2",
@@ -255,6 +257,7 @@ static void test_status(void **state)
 		assert_int_equal(token_message_status(&message, &read), OK);
 		assert_true(read.present && read.simulation && !read.in_lockout);
 		assert_int_equal(read.pin_tries_left, tries[i]);
+		assert_int_equal(read.pin_recovery, i * 1000);
 		assert_int_equal(read.reset_count, 4);
 		assert_int_equal(read.commands, 0x80000000);
 		assert_string_equal(read.manufacturer, "SW TPM 1.2");

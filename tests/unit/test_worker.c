@@ -35,10 +35,11 @@ struct lab {
 	struct asked asked[CALLS_MAX];
 };
 
-static void count_start(void *context, size_t index)
+static bool count_start(void *context, size_t index)
 {
 	(void)index;
 	((struct lab *)context)->starts++;
+	return true;
 }
 
 static void nothing_ended(void *context, size_t index)
@@ -70,14 +71,14 @@ static void done(struct worker_call *call, enum err err, const struct token_mess
 	asked->done = true;
 }
 
-static void give_answer(struct lab *lab, enum token_op op, enum err err)
+static void answer_to(struct lab *lab, uint32_t id, enum token_op op, enum err err)
 {
 	CLEANUP(buf_freep) struct buf *packet = NULL;
 	static const uint8_t box_key[TOKEN_BOX_KEY_LEN] = "box";
 	struct bytes bytes;
 
 	assert_int_equal(buf_new(TOKEN_MESSAGE_MAX, &packet), OK);
-	assert_int_equal(token_message_begin(packet, op, err, ++lab->answered), OK);
+	assert_int_equal(token_message_begin(packet, op, err, id), OK);
 	if (op == TOKEN_OP_HELLO)
 		assert_int_equal(
 		        token_message_put(packet, TOKEN_FIELD_BOX_KEY, bytes_of(box_key, sizeof(box_key))),
@@ -87,6 +88,12 @@ static void give_answer(struct lab *lab, enum token_op op, enum err err)
 	assert_int_equal(send(lab->helper, bytes.data, bytes.len, 0), bytes.len);
 	while (sd_event_run(lab->event, 1000) > 0)
 		;
+}
+
+/* To the question that came next after the last one. */
+static void give_answer(struct lab *lab, enum token_op op, enum err err)
+{
+	answer_to(lab, ++lab->answered, op, err);
 }
 
 /* The letters of what came to the helper since the last look. */
@@ -153,7 +160,7 @@ static void lab_end(struct lab *lab)
 	sd_event_unref(lab->event);
 }
 
-/* One call for each letter: eight small ones fill a helper, capitals cost more than it ever has room for. Who asks is the letter, whatever its case. */
+/* One call for each letter: eight small ones fill a helper, capitals cost more than it ever has room for. Who asks is the letter, whatever its case; x to z need no device. */
 static void submit(struct lab *lab, const char *letters, uint64_t order)
 {
 	for (; *letters; letters++) {
@@ -166,6 +173,7 @@ static void submit(struct lab *lab, const char *letters, uint64_t order)
 			                            .op = TOKEN_OP_UNWRAP,
 			                            .order = order,
 			                            .owner = (uint64_t)(*letters | 0x20),
+			                            .without_device = (*letters | 0x20) >= 'x',
 			                            .cost = *letters < 'a' ? 2 * WORKER_SENT_MAX
 			                                                   : WORKER_SENT_MAX / 8 };
 		worker_submit(lab->worker, &asked->call);
@@ -204,6 +212,54 @@ static void test_turns(void **state)
 				fail_msg("row %zu: \"%s\" after %zu answers", i, letters, n);
 			give_answer(&lab, TOKEN_OP_UNWRAP, ERR_NO_MATCH);
 		}
+		lab_end(&lab);
+	}
+}
+
+/* A helper that is full of what needs the device has room for what does not, and answers that first; and what it has answered is not asked again of the next one. */
+static void test_lanes(void **state)
+{
+	char letters[CALLS_MAX + 1];
+	struct lab lab;
+
+	(void)state;
+	lab_begin(&lab);
+	submit(&lab, "aaaaaaaaaXxy", 5);
+	look(&lab, letters);
+	assert_string_equal(letters, "aaaaaaaaX"); /* ids 2 to 10; X alone in its lane */
+	answer_to(&lab, 10, TOKEN_OP_UNWRAP, ERR_NO_MATCH);
+	assert_true(lab.asked[9].done);
+	look(&lab, letters);
+	assert_string_equal(letters, "yx");
+	answer_to(&lab, 12, TOKEN_OP_UNWRAP, ERR_NO_MATCH);
+	assert_true(lab.asked[10].done && !lab.asked[11].done);
+	helper_dies(&lab);
+	lab.answered = 12;
+	helper_begin(&lab, false);
+	look(&lab, letters);
+	assert_string_equal(letters, "aaaayaaaa"); /* HELLO is work as well */
+	for (size_t i = 0; i < 10; i++)
+		give_answer(&lab, TOKEN_OP_UNWRAP, ERR_NO_MATCH);
+	lab_end(&lab);
+}
+
+/* An answer to nothing that was asked, or to something else: the helper is given up. */
+static void test_senseless_answers(void **state)
+{
+	static const struct {
+		uint32_t id;
+		enum token_op op;
+	} answers[] = { { 3, TOKEN_OP_UNWRAP }, { 1, TOKEN_OP_UNWRAP }, { 2, TOKEN_OP_LOCK } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		struct lab lab;
+
+		lab_begin(&lab);
+		lab.expected = ERR_TOKEN;
+		submit(&lab, "a", 5);
+		answer_to(&lab, answers[i].id, answers[i].op, ERR_NO_MATCH);
+		assert_true(lab.asked[0].done);
 		lab_end(&lab);
 	}
 }
@@ -317,6 +373,8 @@ static void test_end_while_waiting(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_lanes),
+		cmocka_unit_test(test_senseless_answers),
 		cmocka_unit_test(test_turns),
 		cmocka_unit_test(test_call_survives_a_death),
 		cmocka_unit_test(test_call_waits_for_the_next),

@@ -14,6 +14,7 @@
 #define SERVICE "org.varlink.service"
 #define REPLY_MAX (16U << 20)
 #define STANZA_BODY_TEXT_MAX 43U /* 32 bytes in base64 without padding */
+#define RECIPIENT_TEXT_MAX 127U /* age1tag1... has 70 characters */
 #define STANZA_ARGUMENTS_MAX 8U
 
 struct method {
@@ -165,10 +166,21 @@ static enum err read_stanzas(const json_t *list, struct request *request)
 	return err;
 }
 
+/* One of a kind that no token holds is like one of nobody's keys. */
+static enum err read_recipient(const json_t *parameters, struct request *request, const char **ret_parameter)
+{
+	char line[RECIPIENT_TEXT_MAX + 1] = "";
+	enum err err = read_text(parameters, "recipient", line, sizeof(line), ret_parameter);
+
+	return err || !line[0] ? err : request_want_recipient(request, bytes_of_string(line));
+}
+
 static enum err parse_unwrap(const json_t *parameters, struct request *request, const char **ret_parameter)
 {
 	enum err err = parse_key(parameters, request, ret_parameter);
 
+	if (!err)
+		err = read_recipient(parameters, request, ret_parameter);
 	if (err)
 		return err;
 	*ret_parameter = "stanzas";
@@ -316,11 +328,13 @@ static void write_token(struct json_writer *writer, const struct token_fact *fac
 	json_put_boolean(writer, "inLockout", status->in_lockout);
 	if (status->pin_tries_left >= 0)
 		json_put_integer(writer, "pinTriesLeft", status->pin_tries_left);
+	if (status->pin_recovery)
+		json_put_integer(writer, "pinRecoverySeconds", status->pin_recovery);
 	json_put_integer(writer, "commands", status->commands);
 	if (fact->box_key_known)
 		json_put_base64(writer, "boxKey", bytes_of(fact->box_key, TOKEN_BOX_KEY_LEN));
 	json_put_string(writer, "problem", fact->problem);
-	json_put_string(writer, "hint", fact->hint);
+	json_put_string(writer, "hint", fact->hint[0] ? fact->hint : NULL);
 	json_end_object(writer);
 }
 
@@ -385,7 +399,7 @@ static void write_explain(struct json_writer *writer, const struct request *requ
 
 /* clang-format off */
 static const struct method methods[] = {
-	{ "Unwrap", REQUEST_UNWRAP, "age", "key stanzas ", parse_unwrap, write_unwrap },
+	{ "Unwrap", REQUEST_UNWRAP, "age", "key stanzas recipient ", parse_unwrap, write_unwrap },
 	{ "GetKeys", REQUEST_KEYS, "control", "key from ", parse_keys, write_keys },
 	{ "GetTokens", REQUEST_TOKENS, "control", "", NULL, write_tokens },
 	{ "GetStatus", REQUEST_STATUS, "control", "", NULL, write_status },

@@ -170,22 +170,6 @@ static enum err find_stanzas(struct request *request, struct bytes text)
 	return err ? err : ERR_BAD_FILE;
 }
 
-static enum err name_recipient(struct request *request, struct bytes line)
-{
-	CLEANUP(recipient_done) struct recipient recipient = { 0 };
-	struct bytes what;
-	enum err err = recipient_parse(line, &recipient, &what);
-
-	if (err == ERR_USAGE || err == ERR_UNSUPPORTED)
-		return ERR_NO_MATCH;
-	if (err)
-		return err;
-	request->recipient_named = true;
-	request->recipient_kind = recipient.kind;
-	memcpy(request->recipient, recipient.public_key, sizeof(request->recipient));
-	return OK;
-}
-
 static enum err decrypt(struct connection *connection, uint32_t stream,
                         const struct keyservice_request *asked)
 {
@@ -194,7 +178,7 @@ static enum err decrypt(struct connection *connection, uint32_t stream,
 
 	if (err)
 		return err;
-	err = name_recipient(request, asked->recipient);
+	err = request_want_recipient(request, asked->recipient);
 	if (!err)
 		err = find_stanzas(request, asked->data);
 	if (err)

@@ -1,0 +1,470 @@
+#include "cli/git.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/file.h"
+
+#define ARGUMENTS_MAX 16U
+#define ANSWER_MAX 4096U /* the first line of an object */
+#define PIECE_LEN (64U << 10)
+
+extern char **environ;
+
+struct git_objects {
+	pid_t pid;
+	int to, from;
+	struct buf *input; /* what git said and nobody took yet */
+};
+
+/* No monitor, no pager, no lock that a commit which is under way would meet. */
+static const char *const begin[] = { "git", "--no-pager", "--no-optional-locks", "-c",
+	                             "core.fsmonitor=false" };
+#define BEGIN_COUNT (sizeof(begin) / sizeof(begin[0]))
+
+static enum err start(const char *const *arguments, int input, int output, bool quiet, pid_t *ret_pid)
+{
+	const char *words[ARGUMENTS_MAX + BEGIN_COUNT + 1];
+	posix_spawn_file_actions_t actions;
+	size_t count = 0;
+	char *const *arguments_of_git;
+	int result;
+
+	/* A missing object is missing: to fetch it, git would run what the repository's configuration says. */
+	if (setenv("GIT_NO_LAZY_FETCH", "1", 1))
+		return ERR_NOMEM;
+	memcpy(words, begin, sizeof(begin));
+	while (count < ARGUMENTS_MAX && arguments[count]) {
+		words[BEGIN_COUNT + count] = arguments[count];
+		count++;
+	}
+	words[BEGIN_COUNT + count] = NULL;
+	/* Whom it is handed to does not write to it. */
+	memcpy(&arguments_of_git, &(const char **){ words }, sizeof(arguments_of_git));
+	if (posix_spawn_file_actions_init(&actions))
+		return ERR_NOMEM;
+	result = posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
+	if (!result)
+		result = posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+	if (!result && quiet)
+		result = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+	if (!result)
+		result = posix_spawnp(ret_pid, "git", &actions, NULL, arguments_of_git, environ);
+	(void)posix_spawn_file_actions_destroy(&actions);
+	return result == 0 ? OK : result == ENOENT ? ERR_UNSUPPORTED : err_from_errno(result);
+}
+
+static enum err explain_start(enum err err, struct problem *problem)
+{
+	if (err != ERR_UNSUPPORTED)
+		return err;
+	(void)problem_set(problem, err, "there is no git");
+	problem_hint(problem, "sudo apt install git");
+	return err;
+}
+
+static enum err collect(int fd, struct buf *output)
+{
+	size_t len = 1;
+	enum err err = OK;
+
+	while (!err && len > 0)
+		err = buf_read_fd(output, fd, PIECE_LEN, &len);
+	return err;
+}
+
+/* Its exit status; -1 when it did not end by itself. */
+static int wait_for(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* Runs git to its end; what it wrote, and its status. */
+static enum err run_on(int input, const char *const *arguments, bool quiet, struct problem *problem,
+                       struct buf *output, int *ret_status)
+{
+	CLEANUP(close_fdp) int from = -1;
+	int ends[2];
+	pid_t pid;
+	enum err err;
+
+	if (pipe2(ends, O_CLOEXEC))
+		return err_from_errno(errno);
+	from = ends[0];
+	err = start(arguments, input, ends[1], quiet, &pid);
+	(void)close(ends[1]);
+	if (err)
+		return explain_start(err, problem);
+	err = collect(from, output);
+	close_fdp(&from);
+	from = -1;
+	*ret_status = wait_for(pid);
+	return err;
+}
+
+static enum err run(const char *const *arguments, bool quiet, struct problem *problem, struct buf *output,
+                    int *ret_status)
+{
+	CLEANUP(close_fdp) int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	if (nothing < 0)
+		return err_from_errno(errno);
+	return run_on(nothing, arguments, quiet, problem, output, ret_status);
+}
+
+static enum err conclude(enum err err, int status, const char *name, bool quiet, struct problem *problem)
+{
+	if (!err && status != 0)
+		return quiet ? ERR_NO_MATCH : problem_set(problem, ERR_SYSTEM, "git %s failed", name);
+	return err;
+}
+
+enum err git_run(const char *const *arguments, bool quiet, struct problem *problem, struct buf **ret_output)
+{
+	CLEANUP(buf_freep) struct buf *output = NULL;
+	enum err err = buf_new(GIT_LIST_MAX, &output);
+	int status = -1;
+
+	if (!err)
+		err = run(arguments, quiet, problem, output, &status);
+	err = conclude(err, status, arguments[0], quiet, problem);
+	if (!err)
+		*ret_output = TAKE(output);
+	return err;
+}
+
+/* A file, so that neither waits for the other. */
+static enum err input_file(struct bytes input, int *ret_fd)
+{
+	CLEANUP(close_fdp) int fd = memfd_create("tokenctl", MFD_CLOEXEC);
+	enum err err = fd < 0 ? err_from_errno(errno) : file_write_all(fd, input);
+
+	if (!err && lseek(fd, 0, SEEK_SET) < 0)
+		err = err_from_errno(errno);
+	if (!err) {
+		*ret_fd = fd;
+		fd = -1;
+	}
+	return err;
+}
+
+enum err git_run_with(const char *const *arguments, struct bytes input, struct problem *problem,
+                      struct buf **ret_output)
+{
+	CLEANUP(buf_freep) struct buf *output = NULL;
+	CLEANUP(close_fdp) int file = -1;
+	enum err err = buf_new(GIT_LIST_MAX, &output);
+	int status = -1;
+
+	if (!err)
+		err = input_file(input, &file);
+	if (!err)
+		err = run_on(file, arguments, false, problem, output, &status);
+	err = conclude(err, status, arguments[0], false, problem);
+	if (!err)
+		*ret_output = TAKE(output);
+	return err;
+}
+
+/* Its status is the number of conflicts, or 255. */
+enum err git_merge_file(const char *ours, const char *base, const char *theirs, struct problem *problem,
+                        struct buf **ret_text, bool *ret_clean)
+{
+	const char *const arguments[] = { "merge-file", "-p",     "-L", "ours", "-L",   "base",
+		                          "-L",         "theirs", ours, base,   theirs, NULL };
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	enum err err = buf_new(GIT_LIST_MAX, &text);
+	int status = -1;
+
+	if (!err)
+		err = run(arguments, false, problem, text, &status);
+	if (!err && (status < 0 || status > 127))
+		err = problem_set(problem, ERR_SYSTEM, "git merge-file failed");
+	if (err)
+		return err;
+	*ret_clean = status == 0;
+	*ret_text = TAKE(text);
+	return OK;
+}
+
+enum err git_line(const char *const *arguments, bool quiet, struct problem *problem, struct buf **ret_line)
+{
+	CLEANUP(buf_freep) struct buf *output = NULL;
+	CLEANUP(buf_freep) struct buf *line = NULL;
+	enum err err = git_run(arguments, quiet, problem, &output);
+	struct bytes text;
+
+	if (!err)
+		err = buf_new(GIT_LIST_MAX, &line);
+	if (err)
+		return err;
+	text = buf_bytes(output);
+	if (text.len && text.data[text.len - 1] == '\n')
+		text.len--;
+	err = buf_put(line, text);
+	if (!err)
+		*ret_line = TAKE(line);
+	return err;
+}
+
+enum err git_top(struct problem *problem, struct buf **ret_top)
+{
+	static const char *const arguments[] = { "rev-parse", "--show-toplevel", NULL };
+	enum err err = git_line(arguments, true, problem, ret_top);
+
+	if (err != ERR_NO_MATCH)
+		return err;
+	(void)problem_set(problem, ERR_NO_FILE, "this is no working tree of git");
+	problem_hint(problem, "cd REPOSITORY   or git init   which makes one here");
+	return ERR_NO_FILE;
+}
+
+enum err git_is_bare(struct problem *problem, bool *ret_bare)
+{
+	static const char *const arguments[] = { "rev-parse", "--is-bare-repository", NULL };
+	CLEANUP(buf_freep) struct buf *line = NULL;
+	enum err err = git_line(arguments, true, problem, &line);
+
+	*ret_bare = !err && strcmp(buf_string(line), "true") == 0;
+	return err == ERR_NO_MATCH ? OK : err;
+}
+
+/* ---- what changed ---- */
+
+/* Up to the next NUL byte, which is passed over; NULL when there is none. */
+static const char *take_string(struct bytes *rest)
+{
+	const uint8_t *end = rest->len ? memchr(rest->data, '\0', rest->len) : NULL;
+	const char *string = (const char *)rest->data;
+
+	if (!end)
+		return NULL;
+	rest->len -= (size_t)(end - rest->data) + 1;
+	rest->data = end + 1;
+	return string;
+}
+
+/* The next word of a line; false when it is missing or longer than there is room. */
+static bool take_word(const char **line, char word[GIT_NAME_MAX])
+{
+	size_t len = strcspn(*line, " ");
+
+	if (len == 0 || len >= GIT_NAME_MAX)
+		return false;
+	memcpy(word, *line, len);
+	word[len] = '\0';
+	*line += len + ((*line)[len] == ' ');
+	return true;
+}
+
+static bool is_nothing(const char *object)
+{
+	return object[strspn(object, "0")] == '\0';
+}
+
+struct raw_line {
+	char mode[GIT_NAME_MAX], object[GIT_NAME_MAX], old_object[GIT_NAME_MAX], status[GIT_NAME_MAX];
+	size_t parents;
+};
+
+/* ":" for each parent; a mode for each and the new one; an object for each and the new one; a status. */
+static bool parse_line(const char *line, struct raw_line *ret_line)
+{
+	ret_line->parents = strspn(line, ":");
+	line += ret_line->parents;
+	if (ret_line->parents == 0)
+		return false;
+	for (size_t i = 0; i <= ret_line->parents; i++)
+		if (!take_word(&line, ret_line->mode))
+			return false;
+	for (size_t i = 0; i <= ret_line->parents; i++)
+		if (!take_word(&line, i == 0 ? ret_line->old_object : ret_line->object))
+			return false;
+	return take_word(&line, ret_line->status);
+}
+
+enum err git_changes_each(struct bytes raw, git_change_taken take, void *context)
+{
+	enum err err = OK;
+
+	while (!err && raw.len) {
+		const char *text = take_string(&raw);
+		struct git_change change = { .path = NULL };
+		struct raw_line line;
+
+		if (!text || !parse_line(text, &line))
+			return ERR_BAD_MESSAGE;
+		change.path = take_string(&raw);
+		/* A change of name has the old one first. */
+		if (line.parents == 1 && (*line.status == 'R' || *line.status == 'C'))
+			change.path = take_string(&raw);
+		if (!change.path)
+			return ERR_BAD_MESSAGE;
+		change.repository = strcmp(line.mode, "160000") == 0;
+		if ((strncmp(line.mode, "100", 3) != 0 && !change.repository) || is_nothing(line.object))
+			continue; /* gone, or a link */
+		memcpy(change.object, line.object, sizeof(change.object));
+		if (!is_nothing(line.old_object))
+			memcpy(change.old_object, line.old_object, sizeof(change.old_object));
+		err = take(context, &change);
+	}
+	return err;
+}
+
+/* ---- what is in an object ---- */
+
+enum err git_objects_new(struct problem *problem, struct git_objects **ret_objects)
+{
+	static const char *const arguments[] = { "cat-file", "--batch", NULL };
+	CLEANUP(git_objects_freep) struct git_objects *objects = calloc(1, sizeof(*objects));
+	int in[2], out[2];
+	enum err err;
+
+	if (!objects)
+		return ERR_NOMEM;
+	objects->to = objects->from = -1;
+	err = buf_new(ANSWER_MAX + PIECE_LEN, &objects->input);
+	if (err)
+		return err;
+	if (pipe2(in, O_CLOEXEC))
+		return err_from_errno(errno);
+	objects->to = in[1];
+	if (pipe2(out, O_CLOEXEC)) {
+		(void)close(in[0]);
+		return err_from_errno(errno);
+	}
+	objects->from = out[0];
+	err = start(arguments, in[0], out[1], false, &objects->pid);
+	(void)close(in[0]);
+	(void)close(out[1]);
+	if (err)
+		return explain_start(err, problem);
+	*ret_objects = TAKE(objects);
+	return OK;
+}
+
+struct git_objects *git_objects_free(struct git_objects *objects)
+{
+	if (!objects)
+		return NULL;
+	close_fdp(&objects->to);
+	close_fdp(&objects->from);
+	if (objects->pid > 0)
+		(void)wait_for(objects->pid);
+	(void)buf_free(objects->input);
+	free(objects);
+	return NULL;
+}
+
+/* git may write, and end, whenever it likes; a byte more than there is ends the wait. */
+static enum err read_more(struct git_objects *objects)
+{
+	size_t len = 0;
+	enum err err = buf_read_fd(objects->input, objects->from, PIECE_LEN, &len);
+
+	return !err && len == 0 ? ERR_SYSTEM : err;
+}
+
+static enum err read_line(struct git_objects *objects, char line[ANSWER_MAX])
+{
+	for (;;) {
+		struct bytes text = buf_bytes(objects->input);
+		const uint8_t *end = text.len ? memchr(text.data, '\n', text.len) : NULL;
+		size_t len = end ? (size_t)(end - text.data) : text.len;
+		enum err err;
+
+		if (len >= ANSWER_MAX)
+			return ERR_SYSTEM;
+		if (end) {
+			memcpy(line, text.data, len);
+			line[len] = '\0';
+			buf_consume(objects->input, len + 1);
+			return OK;
+		}
+		err = read_more(objects);
+		if (err)
+			return err;
+	}
+}
+
+/* len bytes into content; NULL: nowhere. */
+static enum err read_content(struct git_objects *objects, unsigned long long len, struct buf *content)
+{
+	enum err err = OK;
+
+	while (!err && len) {
+		struct bytes text = buf_bytes(objects->input);
+
+		if (text.len > len)
+			text.len = (size_t)len;
+		if (content)
+			err = buf_put(content, text);
+		len -= text.len;
+		buf_consume(objects->input, text.len);
+		if (!err && len)
+			err = read_more(objects);
+	}
+	return err;
+}
+
+static enum err ask(struct git_objects *objects, const char *name)
+{
+	enum err err = OK;
+
+	if (strchr(name, '\n'))
+		return ERR_USAGE;
+	err = file_write_all(objects->to, bytes_of_string(name));
+	return err ? err : file_write_all(objects->to, bytes_of_string("\n"));
+}
+
+/* "NAME TYPE SIZE", or "NAME missing". */
+static bool parse_answer(const char *line, unsigned long long *ret_len)
+{
+	const char *size = strrchr(line, ' ');
+	char *end;
+
+	if (!size || size[1] < '0' || size[1] > '9')
+		return false;
+	errno = 0;
+	*ret_len = strtoull(size + 1, &end, 10);
+	return errno == 0 && *end == '\0';
+}
+
+enum err git_objects_get(struct git_objects *objects, const char *name, size_t limit,
+                         struct buf **ret_content)
+{
+	CLEANUP(buf_freep) struct buf *content = NULL;
+	char line[ANSWER_MAX];
+	unsigned long long len;
+	bool fits;
+	enum err err = ask(objects, name);
+
+	if (!err)
+		err = read_line(objects, line);
+	if (err)
+		return err;
+	if (!parse_answer(line, &len))
+		return ERR_NO_FILE;
+	fits = len <= limit;
+	err = buf_new(limit, &content);
+	if (!err)
+		err = read_content(objects, len, fits ? content : NULL);
+	if (!err)
+		err = read_content(objects, 1, NULL); /* the line end behind it */
+	if (!err && !fits)
+		return ERR_BUSY;
+	if (!err)
+		*ret_content = TAKE(content);
+	return err;
+}

@@ -1,0 +1,64 @@
+/*
+ * Git
+ *
+ * What guard asks of a repository: which files a commit changes, and what is in an object. It is git itself that answers, as a process; nothing of a repository is run by it (no hooks, no
+ * external diffs, no monitor).
+ */
+#pragma once
+
+#include "cli/problem.h"
+#include "common/buf.h"
+#include "common/cleanup.h"
+#include "common/err.h"
+
+#define GIT_LIST_MAX (64U << 20) /* bytes of a list of changes */
+#define GIT_NAME_MAX 72U /* of an object: SHA-256 in hex, and an end */
+
+/* Runs git with arguments (NULL ends them; without the word git) and gives what it wrote. quiet: a failure is ERR_NO_MATCH, without words of git; else it is ERR_SYSTEM, and git said why
+ * on standard error. ERR_UNSUPPORTED, with a sentence: there is no git; ERR_BUSY: it wrote more than GIT_LIST_MAX. */
+MUST_CHECK enum err git_run(const char *const *arguments, bool quiet, struct problem *problem,
+                            struct buf **ret_output);
+
+/* The same with what git is to read; no failure is quiet. */
+MUST_CHECK enum err git_run_with(const char *const *arguments, struct bytes input, struct problem *problem,
+                                 struct buf **ret_output);
+
+/* What git_run gives, as one line, whose end is taken off. */
+MUST_CHECK enum err git_line(const char *const *arguments, bool quiet, struct problem *problem,
+                             struct buf **ret_line);
+
+/* The top of the working tree. ERR_NO_FILE, with a sentence and the next command, outside of every one (a bare repository has none); else as git_run. */
+MUST_CHECK enum err git_top(struct problem *problem, struct buf **ret_top);
+
+/* Is this a repository without a working tree? */
+MUST_CHECK enum err git_is_bare(struct problem *problem, bool *ret_bare);
+
+/* One changed file, borrowed for the call. */
+struct git_change {
+	const char *path; /* from the top of the repository */
+	char object[GIT_NAME_MAX]; /* what it holds now */
+	char old_object
+	        [GIT_NAME_MAX]; /* before, under its old name if it was renamed; "": it was not there */
+	bool repository; /* a submodule: the object is a commit of another repository */
+};
+
+/* Calls take for every regular file and submodule that is there after the change, from what `git diff-index`, `diff-tree -c` and the like write with --raw -z. ERR_BAD_MESSAGE when that is something
+ * else; what take returned. */
+typedef enum err (*git_change_taken)(void *context, const struct git_change *change);
+MUST_CHECK enum err git_changes_each(struct bytes raw, git_change_taken take, void *context);
+
+/* What `git merge-file` makes of three files, by their paths; *ret_clean is false where both sides changed the same lines, and the text then has git's marks. Files without a name
+ * (memory_file.h) are inherited by it. ERR_SYSTEM with a sentence. */
+MUST_CHECK enum err git_merge_file(const char *ours, const char *base, const char *theirs,
+                                   struct problem *problem, struct buf **ret_text, bool *ret_clean);
+
+struct git_objects; /* a running `git cat-file --batch` */
+
+MUST_CHECK enum err git_objects_new(struct problem *problem, struct git_objects **ret_objects);
+struct git_objects *git_objects_free(struct git_objects *objects);
+DEFINE_CLEANUP(struct git_objects *, git_objects_free);
+
+/* name: an object's, or as in ":path" and "HEAD:path". ERR_NO_FILE: there is none; ERR_BUSY: it is larger than limit, and was passed over; ERR_USAGE: a line end in the name, which git's
+ * protocol does not know; ERR_SYSTEM: git ended. */
+MUST_CHECK enum err git_objects_get(struct git_objects *objects, const char *name, size_t limit,
+                                    struct buf **ret_content);

@@ -1,0 +1,133 @@
+/*
+ * tokenctl git --install
+ *
+ * Tells a repository's git how SOPS files are shown and merged: three lines of its own configuration, which stay on this machine, and for each pattern a line of .gitattributes, which is committed and
+ * so holds for all who have run this. Lines that are there already are left alone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/git.h"
+#include "cli/shown.h"
+#include "cli/sops_store.h"
+#include "cli/verb.h"
+#include "cli/verbs.h"
+
+#define LINE_MAX_LEN 512U
+
+static const struct {
+	const char *name, *value;
+} settings[] = {
+	/* "--", for a file's name may begin with a hyphen. */
+	{ "diff.tokend.textconv", "tokenctl git textconv --" },
+	{ "merge.tokend.name", "SOPS files, merged in memory by tokenctl" },
+	{ "merge.tokend.driver", "tokenctl git merge -- %O %A %B %P" },
+};
+
+static enum err configure(struct problem *problem)
+{
+	enum err err = OK;
+
+	for (size_t i = 0; !err && i < sizeof(settings) / sizeof(settings[0]); i++) {
+		const char *const arguments[] = { "config", "--local", settings[i].name, settings[i].value,
+			                          NULL };
+		CLEANUP(buf_freep) struct buf *nothing = NULL;
+
+		err = git_run(arguments, false, problem, &nothing);
+	}
+	return err;
+}
+
+/* The attributes of the whole working tree. */
+static enum err attributes_path(struct problem *problem, char *out, size_t len)
+{
+	CLEANUP(buf_freep) struct buf *top = NULL;
+	enum err err = git_top(problem, &top);
+
+	if (!err && (size_t)snprintf(out, len, "%s/.gitattributes", buf_string(top)) >= len)
+		err = ERR_UNSUPPORTED;
+	return err;
+}
+
+static bool has_line(struct bytes text, const char *line)
+{
+	size_t len = strlen(line);
+
+	while (text.len) {
+		const uint8_t *end = memchr(text.data, '\n', text.len);
+		size_t here = end ? (size_t)(end - text.data) : text.len;
+
+		if (here == len && memcmp(text.data, line, len) == 0)
+			return true;
+		here += end != NULL;
+		text = bytes_of(text.data + here, text.len - here);
+	}
+	return false;
+}
+
+static enum err append_line(const char *path, struct bytes before, const char *line, struct problem *problem)
+{
+	CLEANUP(close_fdp) int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0666);
+	char text[LINE_MAX_LEN + 2];
+	int len = snprintf(text, sizeof(text), "%s%s\n",
+	                   before.len && before.data[before.len - 1] != '\n' ? "\n" : "", line);
+
+	if (fd < 0 || write(fd, text, (size_t)len) != len)
+		return problem_errno(problem, errno, "cannot write", path);
+	shown_line(stdout, "%s: %s", path, line);
+	return OK;
+}
+
+static enum err add_pattern(const char *path, const char *pattern, struct problem *problem)
+{
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	char line[LINE_MAX_LEN];
+	enum err err = OK;
+
+	if ((size_t)snprintf(line, sizeof(line), "%s diff=tokend merge=tokend", pattern) >= sizeof(line) ||
+	    strpbrk(pattern, " \t\n\""))
+		return problem_set(problem, ERR_USAGE, "'%s' is no pattern for .gitattributes", pattern);
+	if (access(path, F_OK) == 0)
+		err = sops_text_read(path, problem, &text);
+	if (!err && text && has_line(buf_bytes(text), line))
+		return OK;
+	return err ? err : append_line(path, text ? buf_bytes(text) : bytes_of(NULL, 0), line, problem);
+}
+
+static enum err run(struct invocation *invocation)
+{
+	struct problem *problem = &invocation->problem;
+	char path[4096];
+	enum err err = attributes_path(problem, path, sizeof(path));
+
+	if (!err)
+		err = configure(problem);
+	for (size_t i = 0; !err && i < invocation->options.argument_count; i++)
+		err = add_pattern(path, invocation->options.arguments[i], problem);
+	if (!err && invocation->options.argument_count == 0)
+		(void)printf("next: say which files are SOPS': tokenctl git --install '*.enc.yaml'\n");
+	return err;
+}
+
+static const struct option_row rows[] = { OPTIONS_END };
+
+const struct verb git_install_verb = {
+	.name = "git --install",
+	.arguments = "[PATTERN]...",
+	.arguments_max = SIZE_MAX,
+	.summary = "Sets up git diff and git merge for the SOPS files of a repository",
+	.details =
+	        "Writes into the repository's own configuration how they are shown (decrypted, to who may) "
+	        "and merged\n"
+	        "(in memory); with patterns also into .gitattributes, which is to be committed. Everybody "
+	        "who "
+	        "clones\n"
+	        "the repository runs it once.",
+	.example = "  tokenctl git --install '*.enc.yaml' .env.encrypted && git add .gitattributes",
+	.options = rows,
+	.run = run,
+};

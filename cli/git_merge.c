@@ -1,0 +1,265 @@
+/*
+ * tokenctl git merge
+ *
+ * Git's merge driver for SOPS files. Ciphertexts cannot be merged, and the MAC of a merged file would fit neither side; so the three versions are decrypted in memory, git merges the plain texts line by line
+ * (`git merge-file`, over files without a name), and the result is sealed again from the side whose recipients hold. Where both sides changed the same lines the text with git's marks is kept in memory,
+ * for `tokenctl edit --resume` to finish; the file itself then stays as our side has it, encrypted. Nothing is ever in the clear on a disk.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/git.h"
+#include "cli/memory_directory.h"
+#include "cli/memory_file.h"
+#include "cli/output.h"
+#include "cli/shown.h"
+#include "cli/sops_store.h"
+#include "cli/verb.h"
+#include "cli/verbs.h"
+
+enum { BASE, OURS, THEIRS, SIDES };
+
+struct merge {
+	struct invocation *invocation;
+	struct sops_store sides[SIDES];
+	bool base_is_empty; /* both sides have made the file */
+	const char *name; /* in the working tree */
+};
+
+/* ---- who can open the file ---- */
+
+static bool same_entry(const struct sops_entry *a, const struct sops_entry *b)
+{
+	return strcmp(a->kind, b->kind) == 0 && a->group == b->group &&
+	       bytes_equal(a->recipient, b->recipient);
+}
+
+/* The same people, and the same data key. */
+static bool same_keys(const struct sops_store *a, const struct sops_store *b)
+{
+	const struct sops_metadata *of_a = a->metadata, *of_b = b->metadata;
+
+	if (of_a->entry_count != of_b->entry_count || of_a->threshold != of_b->threshold ||
+	    !bytes_equal(secret_reveal(a->data_key), secret_reveal(b->data_key)))
+		return false;
+	for (size_t i = 0; i < of_a->entry_count; i++)
+		if (!same_entry(&of_a->entries[i], &of_b->entries[i]))
+			return false;
+	return true;
+}
+
+/* The side that the result is sealed from: the one that has changed who can open it. NULL with a sentence when both have, and not in the same way. */
+static struct sops_store *find_carrier(struct merge *merge)
+{
+	struct sops_store *base = &merge->sides[BASE], *ours = &merge->sides[OURS],
+	                  *theirs = &merge->sides[THEIRS];
+	char quoted[SHOWN_QUOTED_MAX];
+
+	if (same_keys(ours, theirs))
+		return ours;
+	if (!merge->base_is_empty && same_keys(base, theirs))
+		return ours;
+	if (!merge->base_is_empty && same_keys(base, ours))
+		return theirs;
+	(void)problem_set(&merge->invocation->problem, ERR_UNSUPPORTED, "both sides changed who can open %s",
+	                  merge->name);
+	shown_quote(merge->name, quoted);
+	problem_hint(&merge->invocation->problem,
+	             "git checkout --ours %s, then tokenctl updatekeys %s, and set what the other side has",
+	             quoted, quoted);
+	return NULL;
+}
+
+/* ---- the texts ---- */
+
+/* What git gives for a version that there is none of. */
+static bool is_empty(const char *path)
+{
+	struct stat status;
+
+	return stat(path, &status) == 0 && status.st_size == 0;
+}
+
+static enum err open_sides(struct merge *merge)
+{
+	enum err err = OK;
+
+	for (size_t i = 0; !err && i < SIDES; i++) {
+		const char *path = merge->invocation->options.arguments[i];
+
+		merge->base_is_empty |= i == BASE && is_empty(path);
+		if (i != BASE || !merge->base_is_empty)
+			err = sops_store_open(&merge->sides[i], merge->invocation, path);
+	}
+	return err;
+}
+
+static enum err put_in_memory(struct bytes text, int *ret_fd, char path[static MEMORY_FILE_PATH_MAX])
+{
+	enum err err = memory_file_new(ret_fd);
+
+	if (!err)
+		err = memory_file_write(ret_fd, text);
+	if (!err)
+		memory_file_path(*ret_fd, path);
+	return err;
+}
+
+static enum err merge_texts(struct merge *merge, struct buf **ret_text, bool *ret_clean)
+{
+	char paths[SIDES][MEMORY_FILE_PATH_MAX];
+	int fds[SIDES] = { -1, -1, -1 };
+	enum err err = OK;
+
+	for (size_t i = 0; !err && i < SIDES; i++) {
+		struct buf *plain = merge->sides[i].plain;
+
+		err = put_in_memory(plain ? buf_bytes(plain) : bytes_of(NULL, 0), &fds[i], paths[i]);
+	}
+	if (!err)
+		err = git_merge_file(paths[OURS], paths[BASE], paths[THEIRS], &merge->invocation->problem,
+		                     ret_text, ret_clean);
+	for (size_t i = 0; i < SIDES; i++)
+		close_fdp(&fds[i]);
+	return err;
+}
+
+/* ---- the result ---- */
+
+/* Git takes what stands in our side's file. */
+static enum err copy_to_ours(struct merge *merge, const struct sops_store *carrier)
+{
+	struct problem *problem = &merge->invocation->problem;
+	CLEANUP(output_freep) struct output *output = NULL;
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	enum err err;
+
+	if (carrier == &merge->sides[OURS])
+		return OK;
+	err = sops_text_read(carrier->path, problem, &text);
+	if (!err)
+		err = output_open(merge->sides[OURS].path, 0600, -1, problem, &output);
+	if (!err)
+		err = output_write(output, buf_bytes(text));
+	return err ? err : output_commit(output);
+}
+
+static bool has_entry(const struct sops_metadata *metadata, const struct sops_entry *entry)
+{
+	for (size_t i = 0; i < metadata->entry_count; i++)
+		if (same_entry(&metadata->entries[i], entry))
+			return true;
+	return false;
+}
+
+/* What our side has put into the file is theirs from now on: nothing in a diff of values says so. */
+static void tell_added(struct merge *merge, const struct sops_store *carrier)
+{
+	const struct sops_metadata *ours = merge->sides[OURS].metadata, *now = carrier->metadata;
+
+	for (size_t i = 0; i < now->entry_count; i++) {
+		struct bytes recipient = now->entries[i].recipient;
+
+		if (!has_entry(ours, &now->entries[i]))
+			shown_line(
+			        stderr,
+			        "warning: the other side has added the %s recipient %.*s, who can now read "
+			        "what %s has",
+			        now->entries[i].kind, (int)recipient.len, (const char *)recipient.data,
+			        merge->name);
+	}
+}
+
+static enum err save(struct merge *merge, const struct buf *text)
+{
+	const struct sops_change change = { .plain = buf_bytes(text) };
+	struct sops_store *carrier = find_carrier(merge);
+	bool changed = false;
+	enum err err;
+
+	if (!carrier)
+		return ERR_UNSUPPORTED;
+	err = sops_store_save(carrier, &change, &changed);
+	if (!err)
+		err = copy_to_ours(merge, carrier);
+	if (!err)
+		tell_added(merge, carrier);
+	return err;
+}
+
+static enum err keep_conflict(struct merge *merge, const struct buf *text)
+{
+	struct problem *problem = &merge->invocation->problem;
+	char directory[MEMORY_DIRECTORY_MAX], file[MEMORY_DIRECTORY_FILE_MAX];
+	char quoted_file[SHOWN_QUOTED_MAX], quoted[SHOWN_QUOTED_MAX];
+	enum err err = memory_directory_make(problem, directory);
+
+	if (!err)
+		err = memory_directory_write(directory, merge->name, buf_bytes(text), problem, file);
+	if (err)
+		return err;
+	(void)problem_set(problem, ERR_SYSTEM, "%s: both sides changed the same lines", merge->name);
+	shown_quote(file, quoted_file);
+	shown_quote(merge->name, quoted);
+	problem_hint(problem,
+	             "tokenctl edit --resume %s %s   with git's marks, kept in memory until the next start; "
+	             "then git add %s",
+	             quoted_file, quoted, quoted);
+	return ERR_SYSTEM;
+}
+
+static enum err merge_sides(struct merge *merge)
+{
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	bool clean = false;
+	enum err err = merge_texts(merge, &text, &clean);
+
+	if (err)
+		return err;
+	return clean ? save(merge, text) : keep_conflict(merge, text);
+}
+
+static enum err run(struct invocation *invocation)
+{
+	struct merge *merge = calloc(1, sizeof(*merge));
+	enum err err;
+
+	if (!merge)
+		return ERR_NOMEM;
+	merge->invocation = invocation;
+	merge->name = invocation->options.arguments[SIDES];
+	err = open_sides(merge);
+	if (!err)
+		err = merge_sides(merge);
+	for (size_t i = 0; i < SIDES; i++)
+		sops_store_done(&merge->sides[i]);
+	free(merge);
+	return err;
+}
+
+static const struct option_row rows[] = {
+	FILE_OPENER_IDENTITY,
+	{ 0, "input-type", "yaml|json|dotenv|ini|binary", "of the files, whatever their names", false },
+	OPTIONS_END,
+};
+
+const struct verb git_merge_verb = {
+	.name = "git merge",
+	.arguments = "BASE OURS THEIRS NAME",
+	.arguments_min = 4,
+	.arguments_max = 4,
+	.summary = "Merges SOPS files for git, as a merge driver",
+	.details = "Called by git, after tokenctl git --install. The three versions are decrypted in memory, "
+	           "merged line\n"
+	           "by line and sealed again; what our side did not change keeps its ciphertext. Where both "
+	           "sides changed\n"
+	           "the same lines, the text with git's marks is kept in memory, and the error names the "
+	           "command that\n"
+	           "finishes it; the file stays as our side has it until then.",
+	.example = "  git config merge.tokend.driver 'tokenctl git merge -- %O %A %B %P'",
+	.options = rows,
+	.run = run,
+};

@@ -1,0 +1,160 @@
+/*
+ * tokenctl git textconv
+ *
+ * What git shows in diffs instead of a SOPS file: its plain text, to whoever may open it, and below it what decides who that is, so that no diff hides a new recipient. To everybody else the file as
+ * it is, for a diff that fails would hide the rest of it; and the file as it is where git writes the diff into a file of its own, for that is on a disk.
+ */
+#include <dirent.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/output.h"
+#include "cli/sops_file.h"
+#include "cli/sops_store.h"
+#include "cli/verb.h"
+#include "cli/verbs.h"
+
+static enum err print(struct bytes text, struct problem *problem)
+{
+	CLEANUP(output_freep) struct output *output = NULL;
+	enum err err = output_open(NULL, 0600, -1, problem, &output);
+
+	if (!err)
+		err = output_write(output, text);
+	return err ? err : output_commit(output);
+}
+
+/* Why it is not plain is said beside it. */
+static enum err print_as_it_is(const char *path, struct problem *problem, enum err why)
+{
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	enum err err;
+
+	problem_print(problem, why, "tokenctl");
+	*problem = (struct problem){ 0 };
+	err = sops_text_read(path, problem, &text);
+	return err ? err : print(buf_bytes(text), problem);
+}
+
+/* ---- where it goes ---- */
+
+#define MESSAGE_NAME "/COMMIT_EDITMSG"
+
+DEFINE_CLEANUP(DIR *, closedir);
+
+static bool is_message(const char *path)
+{
+	size_t len = strlen(path), name_len = strlen(MESSAGE_NAME);
+
+	return len > name_len && strcmp(path + len - name_len, MESSAGE_NAME) == 0;
+}
+
+/* `git commit -v` puts the diff into the file of the message, and hands its descriptor on to us, as it does with all that it has open. */
+static bool goes_into_message(void)
+{
+	CLEANUP(closedirp) DIR *directory = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	char path[PATH_MAX];
+
+	while (directory && (entry = readdir(directory))) {
+		ssize_t len = readlinkat(dirfd(directory), entry->d_name, path, sizeof(path) - 1);
+
+		path[len > 0 ? len : 0] = '\0';
+		if (is_message(path))
+			return true;
+	}
+	return false;
+}
+
+static enum err refuse_message(const char *path, struct problem *problem)
+{
+	(void)problem_set(problem, ERR_UNSUPPORTED,
+	                  "%s is not shown in the clear, for git commit -v keeps what it shows on the disk",
+	                  path);
+	problem_hint(problem, "git diff --cached   shows it");
+	return print_as_it_is(path, problem, ERR_UNSUPPORTED);
+}
+
+/* ---- what is shown ---- */
+
+static enum err put_entry(struct buf *out, const struct sops_entry *entry)
+{
+	enum err err = buf_printf(out, "# sops: group %u, %s ", entry->group, entry->kind);
+
+	if (!err)
+		err = buf_put(out, entry->recipient);
+	return err ? err : buf_put_u8(out, '\n');
+}
+
+static enum err put_rule(struct buf *out, const struct sops_metadata *metadata)
+{
+	enum err err = buf_printf(out, "# sops: threshold %u, %s ", metadata->threshold,
+	                          sops_rule_name(metadata->rule));
+
+	if (!err)
+		err = buf_put(out, metadata->pattern);
+	return err ? err
+	           : buf_put_string(out, metadata->mac_only_encrypted ? ", mac_only_encrypted\n" : "\n");
+}
+
+/* Who can read the file from now on, and what of it is encrypted. */
+static enum err put_metadata(struct buf *out, const struct sops_metadata *metadata)
+{
+	struct bytes text = buf_bytes(out);
+	enum err err = text.len && text.data[text.len - 1] != '\n' ? buf_put_u8(out, '\n') : OK;
+
+	for (size_t i = 0; !err && i < metadata->entry_count; i++)
+		err = put_entry(out, &metadata->entries[i]);
+	return err ? err : put_rule(out, metadata);
+}
+
+static enum err print_plain(const struct sops_store *store, struct problem *problem)
+{
+	CLEANUP(buf_freep) struct buf *out = NULL;
+	enum err err = buf_new(3 * SOPS_FILE_MAX, &out);
+
+	if (!err)
+		err = buf_put(out, buf_bytes(store->plain));
+	if (!err)
+		err = put_metadata(out, store->metadata);
+	return err ? err : print(buf_bytes(out), problem);
+}
+
+static enum err run(struct invocation *invocation)
+{
+	const char *path = invocation->options.arguments[0];
+	struct sops_store store;
+	enum err err;
+
+	if (goes_into_message())
+		return refuse_message(path, &invocation->problem);
+	err = sops_store_open(&store, invocation, path);
+	err = err ? print_as_it_is(path, &invocation->problem, err)
+	          : print_plain(&store, &invocation->problem);
+	sops_store_done(&store);
+	return err;
+}
+
+static const struct option_row rows[] = {
+	FILE_OPENER_IDENTITY,
+	SOPS_INPUT_TYPE,
+	OPTIONS_END,
+};
+
+const struct verb git_textconv_verb = {
+	.name = "git textconv",
+	.arguments = "FILE",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.summary = "Prints a SOPS file for git diff: its plain text, or as it is",
+	.details =
+	        "Called by git, after tokenctl git --install. Below the text stand the recipients and the "
+	        "rule. Who may\n"
+	        "not open the file sees it as it is, and so does git commit -v, which keeps it on the disk; "
+	        "and\n"
+	        "is told why. Each file that is shown is a release, with a record in the audit log.",
+	.example = "  git config diff.tokend.textconv 'tokenctl git textconv --'",
+	.options = rows,
+	.run = run,
+};

@@ -1,0 +1,586 @@
+/*
+ * tokenctl guard
+ *
+ * Looks at what is about to be committed, at commits, or at files; cli/guard_look.h says what it looks for. Without a key, and without tokend.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/findings.h"
+#include "cli/guard_hook.h"
+#include "cli/guard_look.h"
+#include "cli/guard_push.h"
+#include "cli/guard_rules.h"
+#include "cli/input.h"
+#include "cli/shown.h"
+#include "cli/verbs.h"
+#include "tokend/text.h"
+
+#define ALLOWED_MAX 64U
+#define COMMIT_SHOWN 10U /* of a commit's name */
+
+struct guard {
+	struct invocation *invocation; /* borrowed */
+	struct buf *top; /* owned: of the repository */
+	struct buf *way_up; /* owned: from here to there, "../" or nothing; NULL: paths are those of files */
+	struct git_objects *objects; /* owned */
+	struct guard_rules *rules; /* owned */
+	const char *allowed[ALLOWED_MAX]; /* borrowed */
+	size_t allowed_count;
+	struct buf *configured; /* owned: those that the repository allows */
+	const char *commit; /* borrowed; NULL: the index, or the disk */
+	bool only_on_disk; /* what is looked at is not in the index */
+	struct findings findings;
+	size_t looked_at; /* files */
+};
+
+static void guard_done(struct guard *guard)
+{
+	(void)guard_rules_free(guard->rules);
+	(void)git_objects_free(guard->objects);
+	(void)buf_free(guard->top);
+	(void)buf_free(guard->way_up);
+	(void)buf_free(guard->configured);
+	findings_done(&guard->findings);
+}
+
+/* As one types it here, and as it is shown: of a commit with its name. */
+static void show(const struct guard *guard, const char *path, char here[PATH_MAX], char place[PATH_MAX])
+{
+	(void)snprintf(here, PATH_MAX, "%s%s", guard->way_up ? buf_string(guard->way_up) : "", path);
+	if (guard->commit)
+		(void)snprintf(place, PATH_MAX, "%.*s:%s", (int)COMMIT_SHOWN, guard->commit, path);
+	else
+		(void)snprintf(place, PATH_MAX, "%s", here);
+}
+
+static enum err look(struct guard *guard, const char *path, struct bytes text, struct bytes old_text)
+{
+	struct problem *problem = &guard->invocation->problem;
+	char here[PATH_MAX], place[PATH_MAX];
+	struct guard_file file = { .path = here,
+		                   .place = place,
+		                   .text = text,
+		                   .old_text = old_text,
+		                   .only_on_disk = guard->only_on_disk,
+		                   .allowed = guard->allowed,
+		                   .allowed_count = guard->allowed_count };
+	enum err err = guard_rules_find(guard->rules, path, problem, &file.rule, &file.rules);
+
+	if (err)
+		return err;
+	show(guard, path, here, place);
+	guard->looked_at++;
+	err = guard_look(&file, &guard->findings);
+	if (err == ERR_UNSUPPORTED)
+		return problem_set(problem, err, "%s: YAML needs libfyaml, and patterns need libpcre2", path);
+	return err;
+}
+
+/* ---- what git has ---- */
+
+static enum err note_size(struct guard *guard, const char *path)
+{
+	findings_begin_file(&guard->findings);
+	return findings_add(&guard->findings, path, 0, "too-large", true,
+	                    "this file is too large to be looked at", "");
+}
+
+/* What is committed in a submodule is committed in a repository of its own, and only a hook of that can look at it; here stands nothing but the name of a commit. One that is not checked out is nobody's to commit in. */
+static enum err note_submodule(struct guard *guard, const char *path)
+{
+	char directory[PATH_MAX], here[PATH_MAX], place[PATH_MAX];
+	char quoted[SHOWN_QUOTED_MAX], next[SHOWN_QUOTED_MAX + 64];
+	bool hook;
+	enum err err;
+
+	if (guard->commit || !guard->top)
+		return OK; /* a range and a push are looked at where that repository is looked at */
+	if ((size_t)snprintf(directory, sizeof(directory), "%s/%s/.git", buf_string(guard->top), path) >=
+	    sizeof(directory))
+		return OK;
+	err = guard_hook_find(directory, &guard->invocation->problem, &hook);
+	if (err || hook)
+		return err == ERR_NO_FILE ? OK : err;
+	show(guard, path, here, place);
+	shown_quote(here, quoted);
+	(void)snprintf(next, sizeof(next), "(cd %s && tokenctl guard --install)", quoted);
+	findings_begin_file(&guard->findings);
+	return findings_add(&guard->findings, place, 0, "submodule", true,
+	                    "is a repository of its own, and no hook there runs tokenctl guard", next);
+}
+
+static enum err take_change(void *context, const struct git_change *change)
+{
+	struct guard *guard = context;
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	CLEANUP(buf_freep) struct buf *old_text = NULL;
+	struct bytes old = { NULL, 0 };
+	enum err err;
+
+	if (change->repository)
+		return note_submodule(guard, change->path);
+	err = git_objects_get(guard->objects, change->object, GUARD_FILE_MAX, &text);
+	if (err == ERR_BUSY)
+		return note_size(guard, change->path);
+	if (!err && change->old_object[0]) {
+		err = git_objects_get(guard->objects, change->old_object, GUARD_FILE_MAX, &old_text);
+		if (!err)
+			old = buf_bytes(old_text);
+		else if (err == ERR_BUSY || err == ERR_NO_FILE) /* a clone without history */
+			err = OK;
+	}
+	if (err)
+		return problem_set(&guard->invocation->problem, ERR_SYSTEM,
+		                   "git does not give what it has of %s", change->path);
+	return look(guard, change->path, buf_bytes(text), old);
+}
+
+static enum err take_changes(struct guard *guard, const char *const *arguments)
+{
+	struct problem *problem = &guard->invocation->problem;
+	CLEANUP(buf_freep) struct buf *raw = NULL;
+	enum err err = git_run(arguments, false, problem, &raw);
+
+	if (!err)
+		err = git_changes_each(buf_bytes(raw), take_change, guard);
+	return err == ERR_BAD_MESSAGE && !problem->message[0]
+	               ? problem_set(problem, ERR_SYSTEM, "git's list of changes is not understood")
+	               : err;
+}
+
+static enum err find_repository(struct guard *guard)
+{
+	static const char *const way_up[] = { "rev-parse", "--show-cdup", NULL };
+	struct problem *problem = &guard->invocation->problem;
+	enum err err = git_top(problem, &guard->top);
+
+	if (err == ERR_UNSUPPORTED)
+		problem_hint(problem, "sudo apt install git   or name the files: tokenctl guard FILE...");
+	if (err == ERR_NO_FILE)
+		problem_hint(problem, "go to one, or name files: tokenctl guard FILE...");
+	if (!err)
+		err = git_line(way_up, false, problem, &guard->way_up);
+	if (!err)
+		err = git_objects_new(problem, &guard->objects);
+	return err ? err : guard_rules_new(guard->objects, buf_string(guard->top), &guard->rules);
+}
+
+/* Commits need no working tree; without one the rules of the disk are nobody's. */
+static enum err find_commits(struct guard *guard)
+{
+	struct problem *problem = &guard->invocation->problem;
+	bool bare;
+	enum err err = git_is_bare(problem, &bare);
+
+	if (err || !bare)
+		return err ? err : find_repository(guard);
+	err = git_objects_new(problem, &guard->objects);
+	return err ? err : guard_rules_new(guard->objects, NULL, &guard->rules);
+}
+
+/* The tree that has nothing. */
+static enum err find_empty(struct problem *problem, struct buf **ret_tree)
+{
+	return git_line((const char *const[]){ "hash-object", "-t", "tree", "/dev/null", NULL }, false,
+	                problem, ret_tree);
+}
+
+/* Before the first commit there is no HEAD; everything is then new to the tree that has nothing. */
+static enum err find_head(struct problem *problem, struct buf **ret_head)
+{
+	static const char *const head[] = { "rev-parse", "--verify", "-q", "HEAD", NULL };
+	enum err err = git_line(head, true, problem, ret_head);
+
+	return err == ERR_NO_MATCH ? find_empty(problem, ret_head) : err;
+}
+
+static enum err guard_staged(struct guard *guard)
+{
+	CLEANUP(buf_freep) struct buf *head = NULL;
+	enum err err = find_repository(guard);
+
+	if (!err)
+		err = guard_rules_in(guard->rules, ":0:");
+	if (!err)
+		err = find_head(&guard->invocation->problem, &head);
+	if (err)
+		return err;
+	return take_changes(guard, (const char *const[]){ "diff-index", "--cached", "--raw", "-z",
+	                                                  "--no-abbrev", "-M", "--ignore-submodules=none",
+	                                                  buf_string(head), "--", NULL });
+}
+
+/* A merge is asked for what neither side had. */
+static enum err guard_commit(struct guard *guard, const char *commit)
+{
+	char tree[GIT_NAME_MAX + 2];
+	enum err err;
+
+	(void)snprintf(tree, sizeof(tree), "%s:", commit);
+	guard->commit = commit;
+	err = guard_rules_in(guard->rules, tree);
+	if (!err)
+		err = take_changes(guard, (const char *const[]){ "diff-tree", "-r", "-c", "--root", "--raw",
+		                                                 "-z", "--no-abbrev", "--no-commit-id", "-M",
+		                                                 commit, "--", NULL });
+	return err;
+}
+
+static enum err read_file(const char *path, struct problem *problem, struct buf **ret_text)
+{
+	CLEANUP(input_closep) int fd = -1;
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	enum err err = input_open(path, problem, &fd);
+
+	if (!err)
+		err = buf_new(GUARD_FILE_MAX + 1, &text);
+	if (!err)
+		err = input_read(fd, path, text, problem);
+	if (!err)
+		*ret_text = TAKE(text);
+	return err;
+}
+
+static bool has_line_of(struct bytes lines, struct bytes text)
+{
+	struct bytes line;
+
+	while (text_next_line(&lines, &line))
+		if (line.len && memmem(text.data, text.len, line.data, line.len))
+			return true;
+	return false;
+}
+
+/* Where a shallow clone ends git knows no parents, and counts nothing beyond: a range that has such a commit may have more of them. */
+static enum err check_whole(struct bytes commits, const char *range, struct problem *problem)
+{
+	CLEANUP(buf_freep) struct buf *shallow = NULL;
+	CLEANUP(buf_freep) struct buf *path = NULL;
+	CLEANUP(buf_freep) struct buf *ends = NULL;
+	enum err err = git_line((const char *const[]){ "rev-parse", "--is-shallow-repository", NULL }, false,
+	                        problem, &shallow);
+
+	if (err || strcmp(buf_string(shallow), "true") != 0)
+		return err;
+	err = git_line((const char *const[]){ "rev-parse", "--git-path", "shallow", NULL }, false, problem,
+	               &path);
+	if (!err)
+		err = read_file(buf_string(path), problem, &ends);
+	if (err || !has_line_of(buf_bytes(ends), commits))
+		return err;
+	(void)problem_set(problem, ERR_SYSTEM,
+	                  "this clone is shallow and ends inside of %s, so commits may be missing", range);
+	problem_hint(problem, "git fetch --unshallow   and the same again");
+	return ERR_SYSTEM;
+}
+
+/* Each commit by itself: what a later one takes away is in the history all the same. */
+static enum err guard_commits(struct guard *guard, struct bytes rest)
+{
+	struct bytes line;
+	enum err err = OK;
+
+	while (!err && text_next_line(&rest, &line)) {
+		char commit[GIT_NAME_MAX];
+
+		if (!text_copy(line, commit, sizeof(commit)))
+			return ERR_SYSTEM;
+		err = guard_commit(guard, commit);
+		guard->commit = NULL;
+	}
+	return err;
+}
+
+static enum err guard_range(struct guard *guard, const char *range)
+{
+	struct problem *problem = &guard->invocation->problem;
+	CLEANUP(buf_freep) struct buf *commits = NULL;
+	enum err err;
+
+	if (*range == '-' || !strstr(range, ".."))
+		return problem_set(problem, ERR_USAGE, "%s is no range of commits: A..B", range);
+	err = find_commits(guard);
+	if (!err)
+		err = git_run((const char *const[]){ "rev-list", "--reverse", range, "--", NULL }, false,
+		              problem, &commits);
+	if (err == ERR_SYSTEM && problem->message[0])
+		problem_hint(problem, "the commits have to be there; in CI: git fetch --unshallow");
+	if (!err)
+		err = check_whole(buf_bytes(commits), range, problem);
+	return err ? err : guard_commits(guard, buf_bytes(commits));
+}
+
+/* ---- a push ---- */
+
+/* A tag may be of a tree or of a file, without a commit: the file is then known by the tag's name. */
+static enum err guard_object(struct guard *guard, const struct guard_push_object *object)
+{
+	CLEANUP(buf_freep) struct buf *empty = NULL;
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	char tree[GIT_NAME_MAX + 2];
+	enum err err;
+
+	(void)snprintf(tree, sizeof(tree), "%s:", object->name);
+	err = guard_rules_in(guard->rules, tree);
+	if (!err && object->tree) {
+		guard->commit = object->name;
+		err = find_empty(&guard->invocation->problem, &empty);
+		return err ? err
+		           : take_changes(guard, (const char *const[]){ "diff-tree", "-r", "--raw", "-z",
+		                                                        "--no-abbrev", buf_string(empty),
+		                                                        object->name, "--", NULL });
+	}
+	if (!err)
+		err = git_objects_get(guard->objects, object->name, GUARD_FILE_MAX, &text);
+	if (err == ERR_BUSY)
+		return note_size(guard, object->ref);
+	return err ? err : look(guard, object->ref, buf_bytes(text), bytes_of(NULL, 0));
+}
+
+/* Whom whoever runs the repository lets in: who pushes cannot say so. */
+static enum err read_configured(struct guard *guard)
+{
+	static const char *const arguments[] = { "config", "--get-all", "-z", "tokend.allowRecipient", NULL };
+	struct problem *problem = &guard->invocation->problem;
+	enum err err = git_run(arguments, true, problem, &guard->configured);
+	struct bytes rest = { NULL, 0 };
+
+	if (!err)
+		rest = buf_bytes(guard->configured);
+	while (!err && rest.len) {
+		const char *recipient = (const char *)rest.data;
+		size_t len = strnlen(recipient, rest.len);
+
+		if (len == rest.len || guard->allowed_count == ALLOWED_MAX)
+			return problem_set(problem, ERR_BAD_CONFIG,
+			                   "tokend.allowRecipient names more than %u recipients",
+			                   ALLOWED_MAX);
+		guard->allowed[guard->allowed_count++] = recipient;
+		rest = bytes_of(rest.data + len + 1, rest.len - len - 1);
+	}
+	return err == ERR_NO_MATCH ? OK : err;
+}
+
+static enum err guard_pushed(struct guard *guard)
+{
+	struct guard_push push = { .object_count = 0 };
+	enum err err = find_commits(guard);
+
+	if (!err)
+		err = read_configured(guard);
+	if (!err)
+		err = guard_push_read(&push, STDIN_FILENO, &guard->invocation->problem);
+	if (!err)
+		err = guard_commits(guard, buf_bytes(push.commits));
+	for (size_t i = 0; !err && i < push.object_count; i++) {
+		err = guard_object(guard, &push.objects[i]);
+		guard->commit = NULL;
+	}
+	guard_push_done(&push);
+	return err;
+}
+
+/* ---- files ---- */
+
+static enum err look_up(struct guard *guard, const char *where, const char *relative, struct buf **ret_text)
+{
+	char name[PATH_MAX + 8];
+	enum err err;
+
+	(void)snprintf(name, sizeof(name), "%s:%s", where, relative);
+	err = git_objects_get(guard->objects, name, GUARD_FILE_MAX, ret_text);
+	return err == ERR_NO_FILE || err == ERR_USAGE ? OK : err;
+}
+
+/* What HEAD has under that name, if there is a repository at all; and whether the index has something. */
+static enum err read_old(struct guard *guard, const char *path, struct buf **ret_old)
+{
+	CLEANUP(freep) char *absolute = NULL;
+	CLEANUP(buf_freep) struct buf *staged = NULL;
+	const char *top = guard->top ? buf_string(guard->top) : "";
+	size_t len = strlen(top);
+	enum err err;
+
+	guard->only_on_disk = true;
+	if (!guard->objects)
+		return OK;
+	err = sops_config_absolute(path, &absolute);
+	if (err || strncmp(absolute, top, len) != 0 || absolute[len] != '/')
+		return err;
+	err = look_up(guard, "", absolute + len + 1, &staged);
+	guard->only_on_disk = !err && !staged;
+	if (!err || err == ERR_BUSY)
+		err = look_up(guard, "HEAD", absolute + len + 1, ret_old);
+	return err == ERR_BUSY ? OK : err;
+}
+
+static enum err guard_file(struct guard *guard, const char *path)
+{
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	CLEANUP(buf_freep) struct buf *old_text = NULL;
+	enum err err = read_file(path, &guard->invocation->problem, &text);
+
+	if (err == ERR_BUSY)
+		return note_size(guard, path);
+	if (!err)
+		err = read_old(guard, path, &old_text);
+	return err ? err
+	           : look(guard, path, buf_bytes(text), old_text ? buf_bytes(old_text) : bytes_of(NULL, 0));
+}
+
+/* Without a repository, or without git, there is nothing to compare with. */
+static enum err find_history(struct guard *guard)
+{
+	struct problem *problem = &guard->invocation->problem;
+	enum err err = git_top(problem, &guard->top);
+
+	if (!err)
+		err = git_objects_new(problem, &guard->objects);
+	if (err != ERR_NO_FILE && err != ERR_UNSUPPORTED)
+		return err;
+	*problem = (struct problem){ 0 };
+	return OK;
+}
+
+static enum err guard_files(struct guard *guard)
+{
+	const struct options *options = &guard->invocation->options;
+	enum err err = find_history(guard);
+
+	if (!err)
+		err = guard_rules_new(NULL, "", &guard->rules);
+	for (size_t i = 0; !err && i < options->argument_count; i++)
+		err = guard_file(guard, options->arguments[i]);
+	return err;
+}
+
+/* ---- the verb ---- */
+
+static enum err read_allowed(struct guard *guard)
+{
+	const char *recipient;
+	size_t cursor = 0;
+
+	while ((recipient = options_next(&guard->invocation->options, "allow-recipient", &cursor))) {
+		if (guard->allowed_count == ALLOWED_MAX)
+			return problem_set(&guard->invocation->problem, ERR_USAGE,
+			                   "more than %u recipients at once are not allowed", ALLOWED_MAX);
+		guard->allowed[guard->allowed_count++] = recipient;
+	}
+	return OK;
+}
+
+static enum err check_usage(struct invocation *invocation)
+{
+	const struct options *options = &invocation->options;
+	bool range = options_given(options, "range"), install = options_given(options, "install");
+	bool pushed = options_given(options, "pushed");
+
+	if (range && options->argument_count)
+		return problem_set(&invocation->problem, ERR_USAGE,
+		                   "--range looks at commits, and not at files");
+	if (pushed && (range || install || options->argument_count))
+		return problem_set(&invocation->problem, ERR_USAGE,
+		                   "--pushed looks at what standard input names, and at nothing else");
+	if (install && (range || options->argument_count))
+		return problem_set(&invocation->problem, ERR_USAGE, "--install stands alone");
+	return OK;
+}
+
+static const char *way_on(const struct options *options)
+{
+	if (options_given(options, "pushed"))
+		return "git rebase -i   takes it out of the commits, then push again; nothing of this push "
+		       "was "
+		       "taken. A recipient that is meant is let in by whoever runs this repository: git "
+		       "config "
+		       "--add tokend.allowRecipient RECIPIENT";
+	if (options_given(options, "range"))
+		return "git rebase -i   takes it out of the commits; what was pushed has to be changed";
+	return "git commit --no-verify   commits all the same";
+}
+
+static enum err conclude(struct guard *guard)
+{
+	struct problem *problem = &guard->invocation->problem;
+	size_t refused = guard->findings.refused;
+
+	if (refused == 0)
+		return OK;
+	(void)problem_set(problem, ERR_DENIED, "refused: %zu %s in %zu %s", refused,
+	                  refused == 1 ? "finding" : "findings", guard->looked_at,
+	                  guard->looked_at == 1 ? "file" : "files");
+	problem_hint(problem, "%s", way_on(&guard->invocation->options));
+	return ERR_DENIED;
+}
+
+static enum err run_guard(struct guard *guard)
+{
+	const struct options *options = &guard->invocation->options;
+	enum err err = read_allowed(guard), printed;
+
+	if (!err && options_given(options, "range"))
+		err = guard_range(guard, options_value(options, "range"));
+	else if (!err && options_given(options, "pushed"))
+		err = guard_pushed(guard);
+	else if (!err && options->argument_count)
+		err = guard_files(guard);
+	else if (!err)
+		err = guard_staged(guard);
+	printed = findings_print(&guard->findings, options_given(options, "json"));
+	if (err)
+		return err;
+	return printed ? printed : conclude(guard);
+}
+
+static enum err run(struct invocation *invocation)
+{
+	struct guard guard = { .invocation = invocation };
+	enum err err = check_usage(invocation);
+
+	if (!err && options_given(&invocation->options, "install"))
+		return guard_hook_install(&invocation->problem);
+	if (!err)
+		err = run_guard(&guard);
+	guard_done(&guard);
+	return err;
+}
+
+static const struct option_row rows[] = {
+	{ 0, "range", "A..B", "looks at each of these commits, as in CI", false },
+	{ 0, "allow-recipient", "RECIPIENT", "who may be added to a SOPS file", true },
+	{ 0, "pushed", NULL, "looks at what a push brings; for a pre-receive hook", false },
+	{ 0, "install", NULL,
+	  "writes a pre-commit hook for this repository, in a bare one a pre-receive hook, unless there is "
+	  "one",
+	  false },
+	{ 0, "json", NULL, "print JSON", false },
+	OPTIONS_END,
+};
+
+const struct verb guard_verb = {
+	.name = "guard",
+	.arguments = "[FILE]...",
+	.arguments_max = SIZE_MAX,
+	.summary = "Refuses secrets in the clear before they are committed",
+	.details = "Looks at what is staged, with FILE at files, with --range at each commit of it. Needs no "
+	           "key and\n"
+	           "no tokend. Refused are: a file that a creation rule with a path_regex covers and that is "
+	           "not\n"
+	           "encrypted; a SOPS file with values in the clear that its own rule would encrypt; a "
+	           "recipient that\n"
+	           "a SOPS file did not have before; private keys of age and in PEM; .env files with values. "
+	           "Samples\n"
+	           "(.env.sample, .env.example) are none. Exit code 3 when something is refused. --install "
+	           "in a bare\n"
+	           "repository refuses pushes: each new commit is looked at, with the rules that are in it.",
+	.example = "  tokenctl guard --install\n"
+	           "  tokenctl guard\n"
+	           "  tokenctl guard --range origin/main..HEAD",
+	.options = rows,
+	.run = run,
+};

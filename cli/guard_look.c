@@ -1,0 +1,333 @@
+#include "cli/guard_look.h"
+#include "cli/shown.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/guard_scan.h"
+#include "cli/sops_examine.h"
+#include "cli/sops_file.h"
+#include "common/buf.h"
+#include "common/cleanup.h"
+#include "formats/age_file.h"
+#include "formats/dotenv.h"
+#include "formats/sops_metadata.h"
+#include "formats/text.h"
+
+#define TEXT_MAX 1200U
+#define RECIPIENT_SHOWN 300
+
+struct look {
+	const struct guard_file *file; /* borrowed, as what follows */
+	struct findings *findings;
+	size_t line, line_at; /* of a position, counted on from the one before */
+	char quoted[SHOWN_QUOTED_MAX]; /* the path as a shell takes it */
+};
+
+static size_t line_of(struct look *look, size_t position)
+{
+	struct bytes text = look->file->text;
+
+	if (position < look->line_at) {
+		look->line = 1;
+		look->line_at = 0;
+	}
+	for (; look->line_at < position && look->line_at < text.len; look->line_at++)
+		look->line += text.data[look->line_at] == '\n';
+	return look->line;
+}
+
+/* The format makes the next command. */
+__attribute__((format(printf, 5, 6))) static enum err say(struct look *look, size_t line, const char *kind,
+                                                          const char *text, const char *format, ...)
+{
+	char command[3 * TEXT_MAX];
+	va_list arguments;
+
+	va_start(arguments, format);
+	(void)vsnprintf(command, sizeof(command), format, arguments);
+	va_end(arguments);
+	return findings_add(look->findings, look->file->place, line, kind, false, text, command);
+}
+
+/* ---- private keys ---- */
+
+static enum err say_key(struct look *look, size_t line, const char *text)
+{
+	if (look->file->only_on_disk)
+		return say(
+		        look, line, "private-key", text,
+		        "tokenctl encrypt --key NAME -o %s.age %s && shred -u %s   or name it in .gitignore",
+		        look->quoted, look->quoted, look->quoted);
+	return say(look, line, "private-key", text,
+	           "git rm --cached %s   and put a new key in its place: this one was written down",
+	           look->quoted);
+}
+
+static enum err look_for_keys(struct look *look)
+{
+	struct guard_key key;
+	char text[TEXT_MAX];
+	struct guard_cursor cursor = { .at = 0 };
+	enum err err;
+
+	while (guard_scan_next(look->file->text, &cursor, &key, &err)) {
+		(void)snprintf(text, sizeof(text), "here is %s in the clear", key.what);
+		err = say_key(look, line_of(look, key.start), text);
+		if (err)
+			return err;
+	}
+	return err;
+}
+
+/* ---- what is encrypted ---- */
+
+/* Of other programs than sops, whose files nobody has to read. */
+static bool is_ciphertext(struct bytes text)
+{
+	static const char *const beginnings[] = { "$ANSIBLE_VAULT;", "-----BEGIN PGP MESSAGE-----" };
+
+	for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); i++)
+		if (bytes_begin_with(text, beginnings[i]))
+			return true;
+	return age_file_looks_like(text) || (text.len >= 9 && memcmp(text.data, "\0GITCRYPT", 9) == 0);
+}
+
+/* A manual may quote such a value; what is to be encrypted, or was a SOPS file, does not. */
+static bool is_remains(const struct guard_file *file)
+{
+	return (file->rule || sops_file_is_likely(file->old_text)) && sops_file_has_value(file->text);
+}
+
+/* Encrypted once more it would be lost for good. */
+static enum err look_at_remains(struct look *look)
+{
+	return say(look, 0, "broken",
+	           "values that SOPS encrypted are in this file, and no sops metadata, without which they "
+	           "cannot be opened",
+	           "git log -p -S lastmodified -- %s   shows the metadata that is missing", look->quoted);
+}
+
+static enum err look_at_coverage(struct look *look)
+{
+	const struct guard_file *file = look->file;
+	char text[TEXT_MAX];
+
+	(void)snprintf(text, sizeof(text),
+	               "the rule in line %zu of %s covers this file, and it is not encrypted",
+	               file->rule->line, file->rules);
+	return say(look, 0, "not-encrypted", text, "tokenctl encrypt --in-place %s && git add %s",
+	           look->quoted, look->quoted);
+}
+
+/* ---- variables ---- */
+
+bool guard_is_dotenv_name(const char *path)
+{
+	static const char *const samples[] = { "sample", "example", "template", "dist", "defaults" };
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++)
+		if (strstr(name, samples[i]))
+			return false;
+	return strncmp(name, ".env", 4) == 0 ? name[4] == '\0' || name[4] == '.'
+	                                     : len > 4 && strcmp(name + len - 4, ".env") == 0;
+}
+
+/* NAME=value, maybe after "export"; an empty value, in quotes or not, gives nothing away. */
+static bool assigns(struct bytes line)
+{
+	struct reader reader = reader_of(line);
+	size_t len = 0;
+
+	while (reader.rest.len && is_white_space(*reader.rest.data))
+		(void)reader_take(&reader, 1);
+	if (bytes_begin_with(reader.rest, "export "))
+		(void)reader_take(&reader, 7);
+	while (len < reader.rest.len && dotenv_is_name_letter(reader.rest.data[len], len == 0))
+		len++;
+	(void)reader_take(&reader, len);
+	if (len == 0 || reader_u8(&reader) != '=')
+		return false;
+	for (size_t i = 0; i < reader.rest.len; i++)
+		if (!is_white_space(reader.rest.data[i]) && reader.rest.data[i] != '"' &&
+		    reader.rest.data[i] != '\'')
+			return reader.rest.data[i] != '#' || i == 0;
+	return false;
+}
+
+static enum err look_at_variables(struct look *look)
+{
+	struct bytes text = look->file->text;
+
+	for (size_t at = 0; at < text.len;) {
+		const uint8_t *end = memchr(text.data + at, '\n', text.len - at);
+		size_t next = end ? (size_t)(end - text.data) : text.len;
+
+		if (assigns(bytes_of(text.data + at, next - at)) && look->file->only_on_disk)
+			return say(look, line_of(look, at), "dotenv",
+			           "variables with their values are in the clear in this file",
+			           "name it in .gitignore, and tokenctl sample %s   gives others the names",
+			           look->quoted);
+		if (assigns(bytes_of(text.data + at, next - at)))
+			return say(look, line_of(look, at), "dotenv",
+			           "variables with their values are in the clear in this file",
+			           "git rm --cached %s   and tokenctl sample %s   gives others the names",
+			           look->quoted, look->quoted);
+		at = next + 1;
+	}
+	return OK;
+}
+
+/* ---- SOPS files ---- */
+
+static enum err take_finding(void *context, enum sops_finding finding, size_t line, const char *what)
+{
+	struct look *look = context;
+
+	if (finding == SOPS_FOUND_COMMENT)
+		return findings_add(look->findings, look->file->place, line, "clear-comment", true, what, "");
+	if (finding == SOPS_FOUND_CLEAR)
+		return say(look, line, "clear-value", what,
+		           "git checkout HEAD -- %s   takes it back; put it in with: tokenctl set %s PATH",
+		           look->quoted, look->quoted);
+	return say(look, line, finding == SOPS_FOUND_METADATA ? "metadata" : "malformed-value", what,
+	           "git diff HEAD -- %s   shows what changed", look->quoted);
+}
+
+static bool is_allowed(const struct guard_file *file, struct bytes recipient)
+{
+	for (size_t i = 0; i < file->allowed_count; i++)
+		if (bytes_equal(recipient, bytes_of_string(file->allowed[i])))
+			return true;
+	return false;
+}
+
+static bool has_recipient(const struct sops_metadata *metadata, const struct sops_entry *entry)
+{
+	for (size_t i = 0; i < metadata->entry_count; i++)
+		if (metadata->entries[i].kind == entry->kind &&
+		    bytes_equal(metadata->entries[i].recipient, entry->recipient))
+			return true;
+	return false;
+}
+
+/* Where a text stands for the first time. */
+static size_t line_with(struct look *look, struct bytes part)
+{
+	struct bytes text = look->file->text;
+	const uint8_t *at = part.len && text.len ? memmem(text.data, text.len, part.data, part.len) : NULL;
+
+	return at ? line_of(look, (size_t)(at - text.data)) : 0;
+}
+
+static enum err say_recipient(struct look *look, const struct sops_entry *entry)
+{
+	int len = entry->recipient.len < RECIPIENT_SHOWN ? (int)entry->recipient.len : RECIPIENT_SHOWN;
+	char recipient[RECIPIENT_SHOWN + 1], quoted[SHOWN_QUOTED_MAX], text[TEXT_MAX];
+
+	(void)snprintf(recipient, sizeof(recipient), "%.*s", len, (const char *)entry->recipient.data);
+	shown_quote(recipient, quoted);
+	(void)snprintf(text, sizeof(text),
+	               "the %s recipient %s was added, who can read this file from now on", entry->kind,
+	               recipient);
+	return say(look, line_with(look, entry->recipient), "recipient", text,
+	           "git add %s && tokenctl guard --allow-recipient %s && git commit --no-verify   if that is "
+	           "meant",
+	           look->quoted, quoted);
+}
+
+/* A SOPS file, read for its metadata. */
+struct side {
+	struct sops_document document;
+	struct sops_metadata *metadata; /* owned */
+};
+
+static void side_done(struct side *side)
+{
+	sops_document_done(&side->document);
+	free(side->metadata);
+}
+
+/* ERR_NO_MATCH, ERR_BAD_FILE and the like: it is no SOPS file, or none that can be read. */
+static enum err side_read(struct side *side, enum sops_format format, struct bytes text)
+{
+	enum err err = sops_document_read(&side->document, format, text);
+
+	side->metadata = calloc(1, sizeof(*side->metadata));
+	if (!side->metadata)
+		return ERR_NOMEM;
+	return err ? err : sops_metadata_read(&side->document, side->metadata);
+}
+
+static enum err compare_recipients(struct look *look, const struct sops_metadata *before,
+                                   const struct sops_metadata *now)
+{
+	enum err err = OK;
+
+	for (size_t i = 0; !err && i < now->entry_count; i++)
+		if (!has_recipient(before, &now->entries[i]) &&
+		    !is_allowed(look->file, now->entries[i].recipient))
+			err = say_recipient(look, &now->entries[i]);
+	return err;
+}
+
+/* A file that was no SOPS file before has no recipients that one could compare with. */
+static enum err look_at_recipients(struct look *look, enum sops_format format)
+{
+	const struct guard_file *file = look->file;
+	struct side before = { .metadata = NULL }, now = { .metadata = NULL };
+	enum err err;
+
+	if (!file->old_text.data)
+		return OK;
+	err = side_read(&before, sops_format_guess(file->path, file->old_text), file->old_text);
+	if (!err)
+		err = side_read(&now, format, file->text);
+	if (!err)
+		err = compare_recipients(look, before.metadata, now.metadata);
+	else if (err != ERR_NOMEM)
+		err = OK;
+	side_done(&before);
+	side_done(&now);
+	return err;
+}
+
+/* ret_encrypted: nothing more has to be said about what is in it. */
+static enum err look_at_sops(struct look *look, bool *ret_encrypted)
+{
+	struct sops_examination examination;
+	enum err err =
+	        sops_examine(look->file->path, NULL, look->file->text, take_finding, look, &examination);
+
+	if (err)
+		return err;
+	*ret_encrypted = examination.verdict != SOPS_IS_NONE;
+	if (examination.verdict == SOPS_IS_BROKEN)
+		return say(look, 0, "broken", examination.reason, "git diff HEAD -- %s   shows what changed",
+		           look->quoted);
+	return examination.verdict == SOPS_IS_NONE ? OK : look_at_recipients(look, examination.format);
+}
+
+enum err guard_look(const struct guard_file *file, struct findings *findings)
+{
+	struct look look = { .file = file, .findings = findings, .line = 1 };
+	bool encrypted = is_ciphertext(file->text);
+	enum err err = OK;
+
+	findings_begin_file(findings);
+	shown_quote(file->path, look.quoted);
+	if (!encrypted)
+		err = look_at_sops(&look, &encrypted);
+	if (!err && !encrypted && is_remains(file))
+		err = look_at_remains(&look);
+	else if (!err && !encrypted && file->rule && file->text.len)
+		err = look_at_coverage(&look);
+	else if (!err && !encrypted && guard_is_dotenv_name(file->path))
+		err = look_at_variables(&look);
+	return err ? err : look_for_keys(&look);
+}

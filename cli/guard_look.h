@@ -1,0 +1,34 @@
+/*
+ * Guard's look
+ *
+ * What guard says of one file's content: secrets in the clear, a SOPS file that is not as its rules say, a recipient that was not there before. A function of bytes: where they come from,
+ * an index, a commit or a disk, is the caller's business, and no key is needed.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "cli/findings.h"
+#include "common/bytes.h"
+#include "common/err.h"
+#include "formats/sops_rules.h"
+
+#define GUARD_FILE_MAX SOPS_FILE_MAX /* what is larger is named, and not looked at */
+
+struct guard_file {
+	const char *path; /* as one would type it */
+	const char *place; /* as it is shown: with its commit before it, where there is one */
+	struct bytes text;
+	struct bytes old_text; /* before the change; data NULL: the file is new, or nobody asked */
+	bool only_on_disk; /* git does not have it: nothing has to be taken out of there */
+	const char *rules; /* the .sops.yaml, as it is shown; with rule only */
+	const struct sops_creation_rule *rule; /* that covers the file; NULL: none */
+	const char *const *allowed; /* recipients that may be added */
+	size_t allowed_count;
+};
+
+/* Adds what is found. ERR_NOMEM; ERR_UNSUPPORTED: a library is missing that SOPS files need. */
+MUST_CHECK enum err guard_look(const struct guard_file *file, struct findings *findings);
+
+/* Does the name say that variables with their values are in it? Samples are none. */
+bool guard_is_dotenv_name(const char *path);

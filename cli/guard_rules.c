@@ -1,0 +1,261 @@
+#include "cli/guard_rules.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TREE_MAX 128U
+
+/* The rules of one directory, or that there are none. */
+struct cached {
+	struct cached *next;
+	char *path; /* owned: of the .sops.yaml; from the top, or absolute on the disk */
+	struct buf *text; /* owned; NULL: there are none */
+	struct sops_rules rules;
+	struct sops_config *config; /* owned: from the disk, instead of the two */
+};
+
+struct guard_rules {
+	struct git_objects *objects; /* borrowed */
+	const char *top; /* borrowed; NULL: there is no disk */
+	char tree[TREE_MAX];
+	struct cached *cached; /* owned */
+	struct sops_creation_rule rule; /* what was found last */
+	bool warned; /* of a setting that is none */
+};
+
+enum err guard_rules_new(struct git_objects *objects, const char *top, struct guard_rules **ret_rules)
+{
+	struct guard_rules *rules = calloc(1, sizeof(*rules));
+
+	if (!rules)
+		return ERR_NOMEM;
+	rules->objects = objects;
+	rules->top = top;
+	*ret_rules = rules;
+	return OK;
+}
+
+static void drop_all(struct guard_rules *rules)
+{
+	while (rules->cached) {
+		struct cached *cached = rules->cached;
+
+		rules->cached = cached->next;
+		sops_rules_done(&cached->rules);
+		(void)buf_free(cached->text);
+		(void)sops_config_free(cached->config);
+		free(cached->path);
+		free(cached);
+	}
+}
+
+struct guard_rules *guard_rules_free(struct guard_rules *rules)
+{
+	if (!rules)
+		return NULL;
+	drop_all(rules);
+	free(rules);
+	return NULL;
+}
+
+enum err guard_rules_in(struct guard_rules *rules, const char *tree)
+{
+	drop_all(rules);
+	if ((size_t)snprintf(rules->tree, sizeof(rules->tree), "%s", tree) >= sizeof(rules->tree))
+		return ERR_USAGE;
+	return OK;
+}
+
+static struct cached *find_cached(struct guard_rules *rules, const char *path)
+{
+	struct cached *cached = rules->cached;
+
+	while (cached && strcmp(cached->path, path) != 0)
+		cached = cached->next;
+	return cached;
+}
+
+static enum err add_cached(struct guard_rules *rules, const char *path, struct cached **ret_cached)
+{
+	struct cached *cached = calloc(1, sizeof(*cached));
+
+	if (cached)
+		cached->path = strdup(path);
+	if (!cached || !cached->path) {
+		free(cached);
+		return ERR_NOMEM;
+	}
+	cached->next = rules->cached;
+	rules->cached = cached;
+	*ret_cached = cached;
+	return OK;
+}
+
+static enum err complain(const struct cached *cached, enum err err, struct problem *problem)
+{
+	if (err == ERR_UNSUPPORTED && !cached->rules.document.reason[0])
+		return problem_set(problem, err, "%s needs libfyaml and libpcre2 to be read", cached->path);
+	return problem_set(problem, err == ERR_BUSY ? ERR_BAD_FILE : err, "%s: %s", cached->path,
+	                   cached->rules.document.reason);
+}
+
+/* What the tree has at path; no text when it has nothing. */
+static enum err look_up(struct guard_rules *rules, const char *path, struct problem *problem,
+                        struct cached **ret_cached)
+{
+	struct cached *cached = find_cached(rules, path);
+	char name[PATH_MAX + TREE_MAX];
+	enum err err;
+
+	*ret_cached = cached;
+	if (cached)
+		return OK;
+	err = add_cached(rules, path, ret_cached);
+	if (err)
+		return err;
+	cached = *ret_cached;
+	(void)snprintf(name, sizeof(name), "%s%s", rules->tree, path);
+	err = git_objects_get(rules->objects, name, SOPS_RULES_FILE_MAX, &cached->text);
+	if (err == ERR_NO_FILE)
+		return OK;
+	if (!err)
+		err = sops_rules_read(&cached->rules, buf_bytes(cached->text));
+	return err ? complain(cached, err, problem) : OK;
+}
+
+static enum err choose(struct guard_rules *rules, struct sops_rules *from, const char *path)
+{
+	enum err err = sops_rules_choose(from, bytes_of_string(path), &rules->rule);
+
+	return !err && rules->rule.path_regex.len == 0 ? ERR_NO_MATCH : err;
+}
+
+/* From the directory of path up to the top. ERR_NO_FILE: no directory has rules. */
+static enum err find_in_tree(struct guard_rules *rules, const char *path, struct problem *problem,
+                             const char **ret_place)
+{
+	char place[PATH_MAX];
+	size_t len = strlen(path);
+
+	if (len + sizeof(SOPS_RULES_NAME) >= sizeof(place))
+		return ERR_NO_FILE;
+	memcpy(place, path, len + 1);
+	do {
+		struct cached *cached;
+		enum err err;
+
+		while (len > 0 && place[len - 1] != '/')
+			len--;
+		memcpy(place + len, SOPS_RULES_NAME, sizeof(SOPS_RULES_NAME));
+		err = look_up(rules, place, problem, &cached);
+		if (err)
+			return err;
+		if (cached->text) {
+			*ret_place = cached->path;
+			err = choose(rules, &cached->rules, path + len);
+			return err && err != ERR_NO_MATCH ? complain(cached, err, problem) : err;
+		}
+	} while (len-- > 0);
+	return ERR_NO_FILE;
+}
+
+/* One .sops.yaml holds for all files of a directory, so it is kept by that. */
+static enum err config_of(struct guard_rules *rules, const char *path, struct problem *problem,
+                          struct sops_config **ret_config)
+{
+	CLEANUP(freep) char *directory = strdup(path);
+	char *slash = directory ? strrchr(directory, '/') : NULL;
+	struct cached *cached;
+	enum err err = directory ? OK : ERR_NOMEM;
+
+	if (slash)
+		slash[1] = '\0';
+	cached = err ? NULL : find_cached(rules, directory);
+	if (!err && !cached) {
+		err = add_cached(rules, directory, &cached);
+		if (!err)
+			err = sops_config_find(path, problem, &cached->config);
+	}
+	if (!err)
+		*ret_config = cached->config;
+	return err;
+}
+
+static enum err find_on_disk(struct guard_rules *rules, const char *path, struct problem *problem,
+                             const char **ret_place)
+{
+	CLEANUP(freep) char *absolute = NULL;
+	char joined[2 * PATH_MAX];
+	struct sops_config *config;
+	enum err err;
+
+	(void)snprintf(joined, sizeof(joined), "%s%s%s", rules->objects ? rules->top : "",
+	               rules->objects ? "/" : "", path);
+	err = sops_config_absolute(joined, &absolute);
+	if (!err)
+		err = config_of(rules, absolute, problem, &config);
+	if (err || !config)
+		return err ? err : ERR_NO_MATCH;
+	*ret_place = config->path;
+	err = choose(rules, &config->rules, sops_config_relative(config->path, absolute));
+	if (err && err != ERR_NO_MATCH)
+		return problem_set(problem, err == ERR_BUSY ? ERR_BAD_FILE : err, "%s: %s", config->path,
+		                   config->rules.document.reason);
+	return err;
+}
+
+static bool is_rules_file(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return strcmp(slash ? slash + 1 : path, SOPS_RULES_NAME) == 0;
+}
+
+/* Nothing covers it; but when it cannot be read, nobody gets any further with a file below it. */
+static enum err check_rules_file(struct guard_rules *rules, const char *path, struct problem *problem)
+{
+	struct cached *cached = NULL;
+	enum err err;
+
+	if (!rules->objects)
+		return OK;
+	err = look_up(rules, path, problem, &cached);
+	if (err || !cached->text)
+		return err;
+	err = choose(rules, &cached->rules, SOPS_RULES_NAME);
+	return err && err != ERR_NO_MATCH ? complain(cached, err, problem) : OK;
+}
+
+/* A rule whose path_regex is misspelt covers nothing here, and hides those behind it. */
+static void warn_once(struct guard_rules *rules, const char *place)
+{
+	if (!rules->rule.unknown.data || rules->warned)
+		return;
+	rules->warned = true;
+	sops_config_warn(place, &rules->rule);
+}
+
+enum err guard_rules_find(struct guard_rules *rules, const char *path, struct problem *problem,
+                          const struct sops_creation_rule **ret_rule, const char **ret_place)
+{
+	const char *named = getenv("SOPS_CONFIG");
+	enum err err = ERR_NO_FILE;
+
+	*ret_rule = NULL;
+	*ret_place = NULL;
+	rules->rule = (struct sops_creation_rule){ .line = 0 };
+	if (is_rules_file(path))
+		return check_rules_file(rules, path, problem);
+	if (rules->objects && !(rules->top && named && *named))
+		err = find_in_tree(rules, path, problem, ret_place);
+	if (err == ERR_NO_FILE && !rules->top)
+		return OK;
+	if (err == ERR_NO_FILE)
+		err = find_on_disk(rules, path, problem, ret_place);
+	if (*ret_place)
+		warn_once(rules, *ret_place);
+	if (!err)
+		*ret_rule = &rules->rule;
+	return err == ERR_NO_MATCH ? OK : err;
+}

@@ -1,0 +1,296 @@
+/*
+ * tokenctl sample
+ *
+ * The names of a dotenv file without their values, for those who have to make their own. Nothing of a value may get through, so lines are understood or the file is refused: a value in quotes
+ * may go on over lines, and what was commented out may be an assignment too.
+ */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/input.h"
+#include "cli/output.h"
+#include "cli/shown.h"
+#include "cli/verbs.h"
+#include "common/buf.h"
+#include "common/secret.h"
+#include "formats/dotenv.h"
+#include "formats/sops_document.h"
+#include "formats/sops_value.h"
+#include "formats/text.h"
+
+#define SAMPLE_NAME ".env.sample"
+
+struct sampling {
+	struct bytes text; /* the file; borrowed */
+	struct bytes kept; /* a sample from before, whose values stay; borrowed */
+	struct buf *out; /* borrowed */
+	size_t line;
+};
+
+/* The next line without its end, which is passed over. */
+static struct bytes take_line(struct bytes *rest)
+{
+	const uint8_t *end = memchr(rest->data, '\n', rest->len);
+	size_t len = end ? (size_t)(end - rest->data) : rest->len;
+	struct bytes line = bytes_of(rest->data, len);
+
+	len += end != NULL;
+	*rest = bytes_of(rest->data + len, rest->len - len);
+	if (line.len && line.data[line.len - 1] == '\r')
+		line.len--;
+	return line;
+}
+
+static size_t white_space(struct bytes text, size_t at)
+{
+	while (at < text.len && is_white_space(text.data[at]))
+		at++;
+	return at;
+}
+
+/* "export NAME =": where the name stands, and where the value begins; false when it is no assignment. */
+static bool parse_assignment(struct bytes line, struct bytes *ret_name, size_t *ret_value)
+{
+	size_t start = white_space(line, 0), end;
+
+	if (bytes_begin_with(bytes_of(line.data + start, line.len - start), "export "))
+		start = white_space(line, start + 7);
+	for (end = start; end < line.len && dotenv_is_name_letter(line.data[end], end == start); end++)
+		;
+	*ret_name = bytes_of(line.data + start, end - start);
+	end = white_space(line, end);
+	if (ret_name->len == 0 || end == line.len || line.data[end] != '=')
+		return false;
+	*ret_value = end + 1;
+	return true;
+}
+
+/* A value that begins with quotes may end lines below; those are its own. ERR_BAD_FILE when it does not end. */
+static enum err pass_value(struct sampling *sampling, struct bytes value, struct bytes *rest)
+{
+	size_t at = white_space(value, 0);
+	uint8_t quote = at < value.len ? value.data[at] : 0;
+	const uint8_t *end = rest->data + rest->len;
+
+	if (quote != '"' && quote != '\'' && quote != '`')
+		return OK;
+	for (const uint8_t *c = value.data + at + 1; c < end; c++) {
+		sampling->line += *c == '\n';
+		if (*c == '\\' && quote == '"') {
+			c++;
+		} else if (*c == quote) {
+			if (c >= rest->data) {
+				*rest = bytes_of(c, (size_t)(end - c));
+				(void)take_line(rest);
+				sampling->line++;
+			}
+			return OK;
+		}
+	}
+	return ERR_BAD_FILE;
+}
+
+/* The line that a sample from before has for a name. */
+static bool find_kept(const struct sampling *sampling, struct bytes name, struct bytes *ret_line)
+{
+	struct bytes rest = sampling->kept, found;
+	size_t value;
+
+	while (rest.len) {
+		*ret_line = take_line(&rest);
+		if (parse_assignment(*ret_line, &found, &value) && bytes_equal(found, name))
+			return true;
+	}
+	return false;
+}
+
+static enum err put_line(struct sampling *sampling, struct bytes line)
+{
+	enum err err = buf_put(sampling->out, line);
+
+	return err ? err : buf_put_u8(sampling->out, '\n');
+}
+
+/* sops' own, of which a sample has no use. */
+static bool is_metadata(struct bytes name)
+{
+	return bytes_begin_with(name, "sops_");
+}
+
+static enum err sample_assignment(struct sampling *sampling, struct bytes line, struct bytes name,
+                                  size_t value, struct bytes *rest)
+{
+	struct bytes kept;
+	enum err err = pass_value(sampling, bytes_of(line.data + value, line.len - value), rest);
+
+	if (err || is_metadata(name))
+		return err;
+	if (find_kept(sampling, name, &kept))
+		return put_line(sampling, kept);
+	return put_line(sampling, bytes_of(line.data, value));
+}
+
+/* A comment stays, but for a value that was commented out and what sops encrypted. */
+static enum err sample_comment(struct sampling *sampling, struct bytes line)
+{
+	size_t mark = white_space(line, 0), value;
+	struct bytes inner, name;
+
+	while (mark < line.len && line.data[mark] == '#')
+		mark++;
+	inner = bytes_of(line.data + mark, line.len - mark);
+	if (sops_value_looks_like(inner))
+		return OK;
+	if (parse_assignment(inner, &name, &value))
+		line.len = mark + value;
+	return put_line(sampling, line);
+}
+
+static enum err sample_line(struct sampling *sampling, struct bytes line, struct bytes *rest)
+{
+	size_t begin = white_space(line, 0), value;
+	struct bytes name;
+
+	if (begin == line.len)
+		return put_line(sampling, bytes_of(NULL, 0));
+	if (line.data[begin] == '#')
+		return sample_comment(sampling, line);
+	if (!parse_assignment(line, &name, &value))
+		return ERR_BAD_FILE;
+	return sample_assignment(sampling, line, name, value, rest);
+}
+
+static enum err sample_all(struct sampling *sampling)
+{
+	struct bytes rest = sampling->text;
+	enum err err = OK;
+
+	while (!err && rest.len) {
+		size_t line = ++sampling->line;
+		struct bytes text = take_line(&rest);
+
+		err = sample_line(sampling, text, &rest);
+		if (err)
+			sampling->line = line;
+	}
+	return err;
+}
+
+static enum err read_whole(int fd, const char *path, struct problem *problem, struct buf **ret_text)
+{
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	enum err err = buf_new(SOPS_FILE_MAX + 1, &text);
+
+	if (!err)
+		err = input_read(fd, path, text, problem);
+	if (!err)
+		*ret_text = TAKE(text);
+	return err == ERR_BUSY ? ERR_BAD_FILE : err;
+}
+
+/* The sample that the output replaces; none is fine. */
+static enum err read_kept(const char *path, struct buf **ret_kept)
+{
+	struct problem problem = { 0 };
+	CLEANUP(input_closep) int fd = -1;
+	enum err err = input_open(path, &problem, &fd);
+
+	return err ? OK : read_whole(fd, path, &problem, ret_kept);
+}
+
+/* Beside the file, unless it is said: .env.sample for .env and what begins so, a.env.sample for a.env, so that two in one directory have two samples. */
+static enum err choose_output(const struct invocation *invocation, const char *path, char out[PATH_MAX])
+{
+	const char *given = options_value(&invocation->options, "output");
+	const char *slash = strrchr(path, '/');
+	const char *ending = strstr(slash ? slash : path, ".env");
+	int len = ending ? (int)(ending - path) : slash ? (int)(slash + 1 - path) : 0;
+
+	if (given || input_name(path) != path)
+		return snprintf(out, PATH_MAX, "%s", given ? given : "-") < PATH_MAX ? OK : ERR_USAGE;
+	return snprintf(out, PATH_MAX, "%.*s" SAMPLE_NAME, len, path) < PATH_MAX ? OK : ERR_USAGE;
+}
+
+static enum err explain(struct invocation *invocation, const char *path, const struct sampling *sampling,
+                        enum err err)
+{
+	if (err != ERR_BAD_FILE)
+		return err;
+	(void)problem_set(&invocation->problem, err,
+	                  "%s, line %zu: this is no NAME=VALUE, so it might be part of a value",
+	                  input_name(path), sampling->line);
+	problem_hint(&invocation->problem,
+	             "tokenctl sample .env   wants NAME=VALUE in each line, and quotes around a value of "
+	             "several lines; nothing was written");
+	return err;
+}
+
+static enum err write_sample(struct invocation *invocation, const char *target, int input,
+                             struct bytes sample)
+{
+	CLEANUP(output_freep) struct output *output = NULL;
+	enum err err = output_open(target, 0644, input, &invocation->problem, &output);
+
+	if (!err)
+		err = output_write(output, sample);
+	if (!err)
+		err = output_commit(output);
+	if (!err && strcmp(target, "-") != 0)
+		shown_line(stderr, "%s has the names, without their values", target);
+	return err;
+}
+
+static enum err run(struct invocation *invocation)
+{
+	const char *path = invocation->options.arguments[0];
+	CLEANUP(input_closep) int input = -1;
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	CLEANUP(buf_freep) struct buf *kept = NULL;
+	CLEANUP(buf_freep) struct buf *out = NULL;
+	struct sampling sampling = { .line = 0 };
+	char target[PATH_MAX];
+	enum err err = choose_output(invocation, path, target);
+
+	if (!err)
+		err = input_open(path, &invocation->problem, &input);
+	if (!err)
+		err = read_whole(input, path, &invocation->problem, &text);
+	if (!err && strcmp(target, "-") != 0)
+		err = read_kept(target, &kept);
+	if (!err)
+		err = buf_new(2 * SOPS_FILE_MAX, &out);
+	if (err)
+		return err;
+	sampling.text = buf_bytes(text);
+	sampling.kept = kept ? buf_bytes(kept) : bytes_of(NULL, 0);
+	sampling.out = out;
+	err = explain(invocation, path, &sampling, sample_all(&sampling));
+	return err ? err : write_sample(invocation, target, input, buf_bytes(out));
+}
+
+static const struct option_row rows[] = {
+	{ 'o', "output", "FILE",
+	  "write here instead of .env.sample (of a.env: a.env.sample) beside FILE; - is standard output",
+	  false },
+	OPTIONS_END,
+};
+
+const struct verb sample_verb = {
+	.name = "sample",
+	.arguments = "FILE",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.summary = "Writes the names of a .env file without their values, for others to fill in",
+	.details = "FILE is a dotenv file, plain or encrypted by SOPS; no key is needed. Comments stay, but "
+	           "for values\n"
+	           "that were commented out and comments that SOPS encrypted. A sample that is there already "
+	           "is\n"
+	           "brought up to date: what it has for a name stays. A line that is not understood is an "
+	           "error, for\n"
+	           "it might be part of a value.",
+	.example = "  tokenctl sample .env && git add .env.sample\n"
+	           "  tokenctl sample -o - .env.encrypted",
+	.options = rows,
+	.run = run,
+};

@@ -1,0 +1,289 @@
+/*
+ * tokenctl set
+ *
+ * One value of a SOPS file. It is read from standard input or a file, for what stands in an argument can be seen by every process of the machine and stays in the shell's history.
+ */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/input.h"
+#include "cli/shown.h"
+#include "cli/sops_file.h"
+#include "cli/sops_recipients.h"
+#include "cli/sops_names.h"
+#include "cli/sops_store.h"
+#include "cli/terminal.h"
+#include "cli/verb.h"
+#include "cli/verbs.h"
+#include "formats/sops_edit.h"
+
+#define VALUE_MAX (1U << 20)
+
+static enum err bad_json(struct problem *problem)
+{
+	(void)problem_set(problem, ERR_USAGE, "the value is no JSON");
+	problem_hint(problem, "a text as JSON has quotes of its own: '\"text\"'");
+	return ERR_USAGE;
+}
+
+/* Text is a string, without the line end that echo and editors put. */
+static enum err value_of(struct bytes text, bool is_json, struct problem *problem, json_t **ret_value)
+{
+	if (is_json) {
+		*ret_value =
+		        json_loadb((const char *)text.data, text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+		return *ret_value ? OK : bad_json(problem);
+	}
+	if (text.len && text.data[text.len - 1] == '\n')
+		text.len -= text.len > 1 && text.data[text.len - 2] == '\r' ? 2 : 1;
+	*ret_value = json_stringn(text.data ? (const char *)text.data : "", text.len);
+	if (*ret_value)
+		return OK;
+	(void)problem_set(problem, ERR_USAGE, "the value is not UTF-8, and these files hold text");
+	problem_hint(problem, "base64 -w0 FILE | tokenctl set ...   stores it as text");
+	return ERR_USAGE;
+}
+
+/* A program before the pipe has failed, or nobody typed anything; an empty value in the place of a good one would be noticed too late. */
+static enum err refuse_nothing(struct invocation *invocation, const char *what)
+{
+	char file[SHOWN_QUOTED_MAX], quoted[SHOWN_QUOTED_MAX];
+
+	shown_quote(invocation->options.arguments[0], file);
+	shown_quote(invocation->options.arguments[1], quoted);
+	(void)problem_set(&invocation->problem, ERR_USAGE, "%s", what);
+	problem_hint(&invocation->problem, "echo | tokenctl set %s %s   sets an empty text", file, quoted);
+	return ERR_USAGE;
+}
+
+static enum err ask_value(struct invocation *invocation, json_t **ret_value)
+{
+	bool is_json = options_given(&invocation->options, "json");
+	struct problem *problem = &invocation->problem;
+	CLEANUP(secret_freep) struct secret *typed = NULL;
+	enum err err = terminal_read_secret(is_json ? "New value, as JSON: " : "New value: ", &typed);
+
+	if (err == ERR_USAGE) {
+		(void)problem_set(problem, err, "the line has more than %u bytes", TERMINAL_SECRET_MAX);
+		problem_hint(problem, "--value-file FILE   reads a longer value");
+		return err;
+	}
+	if (err == ERR_PIN_NEEDED && terminal_available())
+		return refuse_nothing(invocation, "nothing was typed, and no value was changed");
+	if (err)
+		return problem_set(problem, err, "no value was given");
+	return value_of(secret_reveal(typed), is_json, problem, ret_value);
+}
+
+static enum err read_value(struct invocation *invocation, json_t **ret_value)
+{
+	const char *path = options_value(&invocation->options, "value-file");
+	struct problem *problem = &invocation->problem;
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	CLEANUP(input_closep) int input = -1;
+	enum err err = buf_new(VALUE_MAX, &text);
+
+	if (!err)
+		err = input_open(path, problem, &input);
+	if (!err)
+		err = input_read(input, path, text, problem);
+	if (err == ERR_BUSY) {
+		(void)problem_set(problem, ERR_USAGE, "the value has more than %u bytes", VALUE_MAX);
+		problem_hint(problem,
+		             "tokenctl encrypt --key NAME -o FILE.age FILE   makes a file of its own of it");
+		return ERR_USAGE;
+	}
+	if (!err && input_name(path) != path && buf_len(text) == 0)
+		return refuse_nothing(invocation, "nothing came on standard input, and no value was changed");
+	return err ? err
+	           : value_of(buf_bytes(text), options_given(&invocation->options, "json"), problem,
+	                      ret_value);
+}
+
+static enum err find_value(struct invocation *invocation, json_t **ret_value)
+{
+	const struct options *options = &invocation->options;
+	struct problem *problem = &invocation->problem;
+
+	if (options->argument_count > 2 && options_given(options, "value-file"))
+		return problem_set(problem, ERR_USAGE,
+		                   "a value as an argument and --value-file exclude each other");
+	if (options->argument_count > 2) {
+		(void)fputs("tokenctl: a value in an argument can be seen by other processes and stays in "
+		            "the shell's "
+		            "history; standard input or --value-file does not show it\n",
+		            stderr);
+		return value_of(bytes_of_string(options->arguments[2]), true, problem, ret_value);
+	}
+	if (!options_given(options, "value-file") && isatty(STDIN_FILENO))
+		return ask_value(invocation, ret_value);
+	return read_value(invocation, ret_value);
+}
+
+/* The flat formats have no way to write some characters: a line end in a key, the two characters \n in a value. */
+static enum err refuse_value(struct sops_store *store)
+{
+	struct invocation *invocation = store->opener.invocation;
+	const char *const *words = invocation->options.arguments;
+	bool flat = store->document.format == SOPS_DOTENV || store->document.format == SOPS_INI;
+	char file[SHOWN_QUOTED_MAX], quoted[SHOWN_QUOTED_MAX];
+
+	(void)problem_set(&invocation->problem, ERR_UNSUPPORTED,
+	                  "%s was left as it is: %s cannot hold this value, or a key like %s", store->path,
+	                  flat ? "its format, of one line for each value," : "its format", words[1]);
+	shown_quote(words[0], file);
+	shown_quote(words[1], quoted);
+	problem_hint(&invocation->problem,
+	             "base64 -w0 FILE | tokenctl set %s %s   stores any value as one line of text", file,
+	             quoted);
+	return ERR_UNSUPPORTED;
+}
+
+/* A text that is not there as it was given would be there as another. */
+static enum err check(struct sops_store *store, struct bytes plain, const struct sops_path *path,
+                      const json_t *value)
+{
+	struct sops_document document = { .count = 0 };
+	uint32_t index = 0;
+	enum err err = sops_store_read(store, plain, &document);
+
+	if (!err)
+		err = sops_path_find(&document, path, path->count, &index);
+	if (!err && json_is_string(value) &&
+	    !bytes_equal(document.nodes[index].text,
+	                 bytes_of(json_string_value(value), json_string_length(value))))
+		err = ERR_NO_MATCH;
+	sops_document_done(&document);
+	if (!err)
+		return OK;
+	return refuse_value(store);
+}
+
+struct setting {
+	struct invocation *invocation;
+	const struct sops_path *path;
+	json_t *value;
+};
+
+/* All that is in a map or a list would be gone for one text; whoever means that says it in JSON. */
+static enum err check_replaced(const struct setting *setting, const struct sops_document *document)
+{
+	struct invocation *invocation = setting->invocation;
+	const char *const *words = invocation->options.arguments;
+	bool is_json = options_given(&invocation->options, "json") || invocation->options.argument_count > 2;
+	char names[512], place[SHOWN_QUOTED_MAX], file[SHOWN_QUOTED_MAX], quoted[SHOWN_QUOTED_MAX];
+	uint32_t index;
+	bool is_map;
+
+	if (is_json || sops_path_find(document, setting->path, setting->path->count, &index))
+		return OK;
+	is_map = document->nodes[index].kind == SOPS_MAP;
+	if (!is_map && document->nodes[index].kind != SOPS_LIST)
+		return OK;
+	sops_names_list(document, index, names, sizeof(names));
+	(void)problem_set(&invocation->problem, ERR_USAGE,
+	                  "%s is a %s in %s, and a text in its place would replace all that is in it: %s",
+	                  words[1], is_map ? "map" : "list", words[0], names[0] ? names : "nothing");
+	(void)snprintf(place, sizeof(place), "%.1000s%s", words[1], is_map ? ".NAME" : "[0]");
+	shown_quote(words[0], file);
+	shown_quote(place, quoted);
+	problem_hint(&invocation->problem,
+	             "tokenctl set %s %s   sets a value in it; --json takes a map, a list, or a text in "
+	             "quotes in its place",
+	             file, quoted);
+	return ERR_USAGE;
+}
+
+static enum err put_value(void *context, struct sops_document *document, struct buf *out)
+{
+	const struct setting *setting = context;
+	struct invocation *invocation = setting->invocation;
+	const char *const *words = invocation->options.arguments;
+	enum err err = check_replaced(setting, document);
+
+	if (!err)
+		err = sops_edit_put(document, setting->path, setting->value, out);
+	if (err != ERR_NO_MATCH)
+		return err;
+	(void)problem_set(&invocation->problem, ERR_USAGE,
+	                  "%s has no place for %s: what leads to it is a value, or a shorter list", words[0],
+	                  words[1]);
+	sops_names_hint(document, setting->path, words[0], &invocation->problem);
+	return ERR_USAGE;
+}
+
+static enum err put(struct sops_store *store, const struct sops_path *path, json_t *value)
+{
+	CLEANUP(buf_freep) struct buf *plain = NULL;
+	struct setting setting = { store->opener.invocation, path, value };
+	struct sops_change change = { .data_key = NULL };
+	bool changed;
+	enum err err = sops_store_edit(store, put_value, &setting, &plain);
+
+	if (!err)
+		err = check(store, buf_bytes(plain), path, value);
+	if (err)
+		return err;
+	change.plain = buf_bytes(plain);
+	err = sops_store_save(store, &change, &changed);
+	if (!err && !changed)
+		shown_line(stdout, "%s has that value already", store->path);
+	return err;
+}
+
+static enum err run(struct invocation *invocation)
+{
+	const struct options *options = &invocation->options;
+	CLEANUP(json_decrefp) json_t *value = NULL;
+	struct sops_store store = { .path = NULL };
+	struct sops_path path;
+	enum err err = sops_path_argument(invocation, options->arguments[1], &path);
+
+	if (!err)
+		err = find_value(invocation, &value);
+	if (!err)
+		err = sops_store_open(&store, invocation, options->arguments[0]);
+	if (!err)
+		err = sops_store_has_paths(&store);
+	if (!err)
+		err = put(&store, &path, value);
+	if (!err)
+		sops_recipients_warn(store.path, store.metadata);
+	sops_store_done(&store);
+	return err;
+}
+
+static const struct option_row rows[] = {
+	{ 0, "value-file", "FILE", "read the value from this file, not from standard input", false },
+	{ 0, "json", NULL, "the value is JSON: a number, true, null, a list, a map, a text in quotes",
+	  false },
+	FILE_OPENER_IDENTITY,
+	SOPS_INPUT_TYPE,
+	OPTIONS_END,
+};
+
+const struct verb set_verb = {
+	.name = "set",
+	.arguments = "FILE PATH [JSON]",
+	.arguments_min = 2,
+	.arguments_max = 3,
+	.summary = "Sets one value of a SOPS file",
+	.details = "PATH is written as sops does, '[\"db\"][\"hosts\"][0]', or short, db.hosts.0. What leads "
+	           "to it is made\n"
+	           "when it is not there; a list grows by one at its end. The value is read from standard "
+	           "input, without\n"
+	           "the last line end, or asked for on the terminal, and is a text unless --json says "
+	           "otherwise. A\n"
+	           "text does not take the place of a whole map or list: with --json it does. As a\n"
+	           "third argument, as sops has it, it is JSON; other processes can then see it.\n"
+	           "Order, comments and formatting stay, and so does the ciphertext of every other value. "
+	           "The file is\n"
+	           "replaced at once, after what will stand in it was decrypted once more and compared.",
+	.example = "  pwgen 32 1 | tokenctl set secrets.yaml db.pass\n"
+	           "  tokenctl set --value-file key.pem secrets.yaml '[\"tls\"][\"key\"]'\n"
+	           "  echo 5432 | tokenctl set --json secrets.yaml db.port",
+	.options = rows,
+	.run = run,
+};

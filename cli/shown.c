@@ -1,0 +1,93 @@
+#include "cli/shown.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/utf8.h"
+
+/* How many bytes may be shown; 0: the first may not. */
+static size_t showable_len(struct bytes text)
+{
+	uint32_t point = 0;
+	size_t len = utf8_take(text, &point);
+
+	return utf8_is_unprintable(point) ? 0 : len;
+}
+
+void shown_clean(char *text)
+{
+	struct bytes rest = bytes_of_string(text);
+
+	while (rest.len) {
+		size_t len = showable_len(rest);
+
+		if (len == 0)
+			text[0] = '?';
+		len = len ? len : 1;
+		text += len;
+		rest = bytes_of(rest.data + len, rest.len - len);
+	}
+}
+
+void shown_print(FILE *file, const char *text)
+{
+	struct bytes rest = bytes_of_string(text);
+
+	while (rest.len) {
+		size_t len = showable_len(rest);
+
+		if (len)
+			(void)fwrite(rest.data, 1, len, file);
+		else
+			(void)fputc('?', file);
+		len = len ? len : 1;
+		rest = bytes_of(rest.data + len, rest.len - len);
+	}
+}
+
+void shown_line(FILE *file, const char *format, ...)
+{
+	CLEANUP(freep) char *text = NULL;
+	va_list arguments;
+	int len;
+
+	va_start(arguments, format);
+	len = vasprintf(&text, format, arguments);
+	va_end(arguments);
+	if (len < 0)
+		text = NULL;
+	if (text)
+		shown_print(file, text);
+	(void)fputc('\n', file);
+}
+
+/* ---- for a shell ---- */
+
+/* A quote within quotes is '\''; names of ordinary characters need none. */
+void shown_quote(const char *word, char out[static SHOWN_QUOTED_MAX])
+{
+	size_t len = 0;
+
+	if (*word && *word != '-' &&
+	    !word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/+-@,=")]) {
+		(void)snprintf(out, SHOWN_QUOTED_MAX, "%s", word);
+		return;
+	}
+	out[len++] = '\'';
+	if (*word == '-') { /* no option */
+		memcpy(out + len, "./", 2);
+		len += 2;
+	}
+	for (; *word && len + 8 < SHOWN_QUOTED_MAX; word++) {
+		if (*word == '\'') {
+			memcpy(out + len, "'\\''", 4);
+			len += 4;
+		} else {
+			out[len++] = *word;
+		}
+	}
+	out[len++] = '\'';
+	out[len] = '\0';
+}

@@ -1,0 +1,22 @@
+/*
+ * Shown
+ *
+ * Text for people with names in it that somebody else may have chosen: of files, of recipients, of what a daemon says. A terminal is to show it, and not to obey it.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#define SHOWN_QUOTED_MAX 1200U
+
+/* Puts '?' in the place of each byte of a character that a terminal would obey, and of each that is no UTF-8. */
+void shown_clean(char *text);
+
+/* Prints text so. */
+void shown_print(FILE *file, const char *text);
+
+/* Prints a line so; the format has no line end. */
+void shown_line(FILE *file, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The word as a shell takes it, for commands that are to be typed: in quotes where it needs some, and behind "./" where it would be taken for an option. What is too long is cut. */
+void shown_quote(const char *word, char out[static SHOWN_QUOTED_MAX]);

@@ -1,0 +1,232 @@
+#include "cli/sops_config.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/input.h"
+#include "cli/shown.h"
+
+#define LEVELS_MAX 100U /* as sops */
+
+static void drop_last(char *path)
+{
+	char *slash = strrchr(path, '/');
+
+	if (slash)
+		*slash = '\0';
+}
+
+/* Takes the parts of path after len bytes of out, which is absolute and has no slash at its end (nothing is the root). out has room for all. */
+static size_t append(char *out, size_t len, const char *path)
+{
+	while (*path) {
+		size_t part = strcspn(path, "/");
+		bool up = part == 2 && strncmp(path, "..", 2) == 0;
+
+		while (up && len && out[--len] != '/')
+			;
+		if (part && !up && !(part == 1 && *path == '.')) {
+			out[len++] = '/';
+			memcpy(out + len, path, part);
+			len += part;
+		}
+		path += part + (path[part] == '/');
+	}
+	return len;
+}
+
+enum err sops_config_absolute(const char *path, char **ret_path)
+{
+	CLEANUP(freep) char *here = *path == '/' ? strdup("/") : getcwd(NULL, 0);
+	size_t len;
+	char *whole;
+
+	if (!here)
+		return err_from_errno(errno);
+	whole = calloc(1, strlen(here) + strlen(path) + 3);
+	if (!whole)
+		return ERR_NOMEM;
+	len = append(whole, append(whole, 0, here), path);
+	whole[len ? len : 1] = '\0';
+	whole[0] = '/';
+	*ret_path = whole;
+	return OK;
+}
+
+const char *sops_config_relative(const char *config_path, const char *path)
+{
+	const char *slash = strrchr(config_path, '/');
+	size_t len = slash ? (size_t)(slash - config_path) + 1 : 0;
+
+	return strncmp(config_path, path, len) == 0 ? path + len : path;
+}
+
+static enum err explain(struct sops_config *config, enum err err, struct problem *problem)
+{
+	const char *reason = config->rules.document.reason;
+
+	if (!err || err == ERR_NOMEM)
+		return err;
+	if (err == ERR_UNSUPPORTED && !reason[0])
+		return problem_set(problem, err, "%s needs libfyaml and libpcre2 to be read", config->path);
+	(void)problem_set(problem, err == ERR_BUSY ? ERR_BAD_FILE : err, "%s: %s", config->path, reason);
+	if (err == ERR_BAD_FILE && strncmp(reason, "line ", 5) == 0)
+		problem_hint(problem, "mend that line of %s, then the same command", config->path);
+	else if (err == ERR_BAD_FILE)
+		problem_hint(problem, "mend %s, then the same command", config->path);
+	return err == ERR_BUSY ? ERR_BAD_FILE : err;
+}
+
+/*
+ * Whoever writes the rules decides to whom a file is encrypted. So those that were found, and not named, must be ours, root's, or those of whoever has the directory of the file, and not for all to
+ * write. The same holds for a link to them, for whoever has the link chooses among all rules that there are.
+ */
+static bool is_trusted(const struct stat *status, const char *directory)
+{
+	struct stat place;
+
+	if (stat(directory, &place) < 0)
+		place.st_uid = geteuid();
+	return (status->st_uid == geteuid() || status->st_uid == 0 || status->st_uid == place.st_uid) &&
+	       (S_ISLNK(status->st_mode) || !(status->st_mode & S_IWOTH));
+}
+
+static enum err refuse_strangers(const char *path, struct problem *problem)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+
+	(void)problem_set(problem, ERR_BAD_CONFIG,
+	                  "%s is somebody else's, or can be written by all, so it is not used", path);
+	shown_quote(path, quoted);
+	problem_hint(problem, "SOPS_CONFIG=%s   when it is meant all the same", quoted);
+	return ERR_BAD_CONFIG;
+}
+
+/* Before it is opened, for somebody else's pipe would hold us up. */
+static enum err check_found(const char *candidate, const char *directory, struct problem *problem)
+{
+	struct stat rules, named;
+
+	if (stat(candidate, &rules) < 0 || lstat(candidate, &named) < 0)
+		return problem_errno(problem, errno, "cannot look at", candidate);
+	return is_trusted(&rules, directory) && is_trusted(&named, directory)
+	               ? OK
+	               : refuse_strangers(candidate, problem);
+}
+
+/* And what was opened, which may be another file than the one that was looked at. */
+static enum err check_opened(int fd, const char *candidate, const char *directory, struct problem *problem)
+{
+	struct stat rules;
+
+	if (fstat(fd, &rules) < 0)
+		return problem_errno(problem, errno, "cannot look at", candidate);
+	return is_trusted(&rules, directory) ? OK : refuse_strangers(candidate, problem);
+}
+
+/* directory: of the file that rules were looked for; NULL: they were named. */
+static enum err load(const char *path, const char *directory, struct problem *problem,
+                     struct sops_config **ret_config)
+{
+	CLEANUP(sops_config_freep) struct sops_config *config = calloc(1, sizeof(*config));
+	CLEANUP(input_closep) int fd = -1;
+	enum err err;
+
+	if (!config || !(config->path = strdup(path)))
+		return ERR_NOMEM;
+	err = input_open(path, problem, &fd);
+	if (!err && directory)
+		err = check_opened(fd, path, directory, problem);
+	if (!err)
+		err = buf_new(SOPS_RULES_FILE_MAX + 1, &config->text);
+	if (!err)
+		err = input_read(fd, path, config->text, problem);
+	if (err == ERR_BUSY)
+		return problem_set(problem, ERR_BAD_FILE, "%s is too large for creation rules", path);
+	if (err)
+		return err;
+	err = explain(config, sops_rules_read(&config->rules, buf_bytes(config->text)), problem);
+	if (!err)
+		*ret_config = TAKE(config);
+	return err;
+}
+
+static enum err load_named(const char *name, struct problem *problem, struct sops_config **ret_config)
+{
+	CLEANUP(freep) char *path = NULL;
+	enum err err = sops_config_absolute(name, &path);
+
+	return err ? err : load(path, NULL, problem, ret_config);
+}
+
+enum err sops_config_find(const char *file, struct problem *problem, struct sops_config **ret_config)
+{
+	const char *named = getenv("SOPS_CONFIG");
+	CLEANUP(freep) char *path = NULL;
+	char candidate[PATH_MAX], directory[PATH_MAX];
+	enum err err;
+
+	*ret_config = NULL;
+	if (named && *named)
+		return load_named(named, problem, ret_config);
+	err = sops_config_absolute(file, &path);
+	directory[0] = '\0';
+	for (unsigned level = 0; !err && level < LEVELS_MAX && *path; level++) {
+		drop_last(path);
+		if (level == 0)
+			(void)snprintf(directory, sizeof(directory), "%s", *path ? path : "/");
+		if ((size_t)snprintf(candidate, sizeof(candidate), "%s/%s", path, SOPS_RULES_NAME) <
+		            sizeof(candidate) &&
+		    access(candidate, F_OK) == 0) {
+			err = check_found(candidate, directory, problem);
+			return err ? err : load(candidate, directory, problem, ret_config);
+		}
+	}
+	return err;
+}
+
+struct sops_config *sops_config_free(struct sops_config *config)
+{
+	if (!config)
+		return NULL;
+	sops_rules_done(&config->rules);
+	(void)buf_free(config->text);
+	free(config->path);
+	free(config);
+	return NULL;
+}
+
+void sops_config_warn(const char *place, const struct sops_creation_rule *rule)
+{
+	if (!rule->unknown.data)
+		return;
+	shown_line(stderr,
+	           "warning: %s, line %zu: %.*s is no setting of a creation rule and is passed over, so the "
+	           "rule is "
+	           "for %s",
+	           place, rule->unknown_line, (int)(rule->unknown.len < 64 ? rule->unknown.len : 64),
+	           (const char *)rule->unknown.data,
+	           rule->path_regex.len ? "what its path_regex says" : "every file");
+}
+
+enum err sops_config_choose(struct sops_config *config, const char *file, struct problem *problem,
+                            struct sops_creation_rule *ret_rule)
+{
+	CLEANUP(freep) char *path = NULL;
+	enum err err = sops_config_absolute(file, &path);
+
+	if (err)
+		return err;
+	err = sops_rules_choose(&config->rules, bytes_of_string(sops_config_relative(config->path, path)),
+	                        ret_rule);
+	if (err != ERR_NO_MATCH)
+		return explain(config, err, problem);
+	(void)problem_set(problem, err, "%s: %s for %s", config->path, config->rules.document.reason, file);
+	problem_hint(problem, "add a rule with a path_regex for it; tokenctl recipient --comma   prints what "
+	                      "its age: takes");
+	return err;
+}

@@ -1,0 +1,37 @@
+/*
+ * SOPS config
+ *
+ * The `.sops.yaml` that holds for a file: the one that SOPS_CONFIG names, else the nearest in the file's directory or above it. (sops begins at the working directory instead; the two
+ * differ only where directories have rules of their own.) Knows where the rules are; formats/sops_rules.h knows what they say.
+ */
+#pragma once
+
+#include "cli/problem.h"
+#include "common/buf.h"
+#include "common/cleanup.h"
+#include "formats/sops_rules.h"
+
+struct sops_config {
+	char *path; /* owned; absolute */
+	struct buf *text; /* owned */
+	struct sops_rules rules;
+};
+
+/* An absolute path without "." and "..", which are taken away as text, as sops does: no link is followed. Owned. ERR_NOMEM, and what the working directory gives. */
+MUST_CHECK enum err sops_config_absolute(const char *path, char **ret_path);
+
+/* What is left of an absolute path below the directory of config_path, or the whole path when it is not below. Borrowed from path. */
+const char *sops_config_relative(const char *config_path, const char *path);
+
+/* file need not exist. NULL with OK: there is none. Errors, with a sentence: ERR_BAD_FILE, ERR_UNSUPPORTED, ERR_FILE_ACCESS, ERR_NO_FILE (SOPS_CONFIG only), ERR_NOMEM. */
+MUST_CHECK enum err sops_config_find(const char *file, struct problem *problem,
+                                     struct sops_config **ret_config);
+struct sops_config *sops_config_free(struct sops_config *config);
+DEFINE_CLEANUP(struct sops_config *, sops_config_free);
+
+/* Warns, on standard error, of a setting of the rule that sops does not know and passes over. place: its .sops.yaml. */
+void sops_config_warn(const char *place, const struct sops_creation_rule *rule);
+
+/* The rule for a file. ERR_NO_MATCH, with a sentence, when there is none: sops then refuses to encrypt without recipients on the command line. Other errors with a sentence, too. */
+MUST_CHECK enum err sops_config_choose(struct sops_config *config, const char *file, struct problem *problem,
+                                       struct sops_creation_rule *ret_rule);

@@ -1,0 +1,348 @@
+#include "cli/sops_recipients.h"
+
+#include <string.h>
+
+#include "cli/identity_file.h"
+#include "cli/shown.h"
+#include "cli/sops_config.h"
+#include "formats/age_file.h"
+#include "formats/sops_shamir.h"
+#include "formats/sops_value.h"
+
+#define ENTRY_MAX 4096U
+#define RULE_HINT "tokenctl recipient --comma   prints what goes behind age: in .sops.yaml"
+
+static const char *const kinds[] = { "kms", "gcp_kms", "hckms", "azure_kv", "hc_vault", "age", "pgp" };
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+static enum err take_chunk(void *context, struct bytes chunk)
+{
+	return buf_put(context, chunk);
+}
+
+static enum err wrap(const struct recipients *recipients, const struct secret *share, struct buf *out)
+{
+	CLEANUP(age_writer_freep) struct age_writer *writer = NULL;
+	enum err err = age_writer_new(recipients->items, recipients->count, true, take_chunk, out, &writer);
+
+	if (!err)
+		err = age_writer_push(writer, secret_reveal(share));
+	return err ? err : age_writer_finish(writer);
+}
+
+enum err sops_entry_new(const char *recipient, const struct secret *share, struct problem *problem,
+                        json_t **ret_entry)
+{
+	struct recipients recipients = { .count = 0 };
+	CLEANUP(buf_freep) struct buf *enc = NULL;
+	enum err err = recipients_add(recipient, problem, &recipients);
+
+	if (!err)
+		err = buf_new(ENTRY_MAX, &enc);
+	if (!err)
+		err = wrap(&recipients, share, enc);
+	recipients_done(&recipients);
+	if (err)
+		return err;
+	*ret_entry = json_pack("{s:s, s:s}", "recipient", recipient, "enc", buf_string(enc));
+	return *ret_entry ? OK : ERR_NOMEM;
+}
+
+/* The data key itself for one group, shares of it for several. */
+static enum err divide(const struct secret *data_key, size_t groups, unsigned threshold,
+                       struct secret **shares)
+{
+	if (groups > SOPS_GROUPS_MAX)
+		return ERR_USAGE;
+	if (groups > 1)
+		return sops_shamir_split(data_key, groups, threshold ? threshold : groups, shares);
+	return secret_new_from(secret_reveal(data_key), &shares[0]);
+}
+
+static void free_shares(struct secret **shares)
+{
+	for (size_t i = 0; i < SOPS_GROUPS_MAX; i++)
+		shares[i] = secret_free(shares[i]);
+}
+
+static enum err refuse_kind(struct problem *problem, const char *kind, const char *name)
+{
+	(void)problem_set(problem, ERR_UNSUPPORTED,
+	                  "%s is encrypted to %s as well, and tokenctl encrypts to age recipients only", name,
+	                  kind);
+	problem_hint(problem, "sops can do this");
+	return ERR_UNSUPPORTED;
+}
+
+static enum err renew_group(json_t *group, const struct secret *share, const char *name,
+                            struct problem *problem)
+{
+	json_t *list = json_object_get(group, "age");
+	enum err err = OK;
+
+	for (size_t i = 0; i < KINDS; i++)
+		if (strcmp(kinds[i], "age") != 0 && json_array_size(json_object_get(group, kinds[i])))
+			return refuse_kind(problem, kinds[i], name);
+	for (size_t i = 0; !err && i < json_array_size(list); i++) {
+		const char *recipient =
+		        json_string_value(json_object_get(json_array_get(list, i), "recipient"));
+		json_t *entry = NULL;
+
+		if (!recipient)
+			return problem_set(problem, ERR_BAD_FILE, "%s: an entry has no recipient", name);
+		err = sops_entry_new(recipient, share, problem, &entry);
+		if (!err && json_array_set_new(list, i, entry))
+			err = ERR_NOMEM;
+	}
+	return err;
+}
+
+/* Lists that stand alone win over groups, as for who reads them. */
+static json_t *groups_of(json_t *tree)
+{
+	for (size_t i = 0; i < KINDS; i++)
+		if (json_array_size(json_object_get(tree, kinds[i])))
+			return NULL;
+	return json_object_get(tree, "key_groups");
+}
+
+enum err sops_recipients_renew(json_t *tree, unsigned threshold, const struct secret *data_key,
+                               const char *name, struct problem *problem)
+{
+	struct secret *shares[SOPS_GROUPS_MAX] = { NULL };
+	json_t *groups = groups_of(tree);
+	size_t count = groups ? json_array_size(groups) : 1;
+	enum err err = divide(data_key, count, threshold, shares);
+
+	for (size_t i = 0; !err && i < count; i++)
+		err = renew_group(groups ? json_array_get(groups, i) : tree, shares[i], name, problem);
+	free_shares(shares);
+	return err;
+}
+
+/* What names the recipient of an entry. */
+static const char *member_of(const char *kind)
+{
+	static const char *const members[] = { "arn",           "resource_id", "key_id", "vault_url",
+		                               "vault_address", "recipient",   "fp" };
+	size_t i = 0;
+
+	while (i < KINDS && strcmp(kinds[i], kind) != 0)
+		i++;
+	return i < KINDS ? members[i] : "recipient";
+}
+
+static json_t *entry_for(json_t *list, const struct sops_rule_recipient *recipient)
+{
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *name = json_string_value(
+		        json_object_get(json_array_get(list, i), member_of(recipient->kind)));
+
+		if (name && bytes_equal(bytes_of_string(name), recipient->name))
+			return json_array_get(list, i);
+	}
+	return NULL;
+}
+
+static enum err refuse_new(struct problem *problem, const char *kind, const char *name)
+{
+	(void)problem_set(problem, ERR_UNSUPPORTED,
+	                  "the rule for %s names a recipient of the kind %s, and tokenctl encrypts to age "
+	                  "recipients only",
+	                  name, kind);
+	problem_hint(problem, "sops can do this; or give the rule age: alone (tokenctl recipient --comma)");
+	return ERR_UNSUPPORTED;
+}
+
+/* One of the rule's recipients: its old entry, or a new one. */
+static enum err add_entry(json_t *group, json_t *old, const struct sops_rule_recipient *recipient,
+                          const struct secret *share, const char *name, struct problem *problem)
+{
+	char text[256];
+	json_t *list = json_object_get(group, recipient->kind);
+	json_t *entry = json_incref(entry_for(json_object_get(old, recipient->kind), recipient));
+	enum err err = OK;
+
+	if (!list) {
+		list = json_array();
+		if (json_object_set_new(group, recipient->kind, list))
+			err = ERR_NOMEM;
+	}
+	(void)snprintf(text, sizeof(text), "%.*s",
+	               (int)(recipient->name.len < 255 ? recipient->name.len : 255),
+	               (const char *)recipient->name.data);
+	if (!err && !entry && strcmp(recipient->kind, "age") != 0)
+		err = refuse_new(problem, recipient->kind, name);
+	if (!err && !entry)
+		err = sops_entry_new(text, share, problem, &entry);
+	if (!err && entry_for(list, recipient)) {
+		json_decref(entry); /* named twice */
+		return OK;
+	}
+	if (!err && json_array_append(list, entry))
+		err = ERR_NOMEM;
+	json_decref(entry);
+	return err;
+}
+
+static enum err add_entries(json_t *groups, json_t *old, const struct sops_creation_rule *rule,
+                            struct secret *const *shares, const char *name, struct problem *problem)
+{
+	enum err err = OK;
+
+	for (size_t i = 0; !err && i < rule->recipient_count; i++) {
+		const struct sops_rule_recipient *recipient = &rule->recipients[i];
+
+		err = add_entry(json_array_get(groups, recipient->group), old, recipient,
+		                shares[recipient->group], name, problem);
+	}
+	return err;
+}
+
+enum err sops_tree_put(json_t *tree, const char *name, json_t *value)
+{
+	json_t *sorted = json_object(), *member;
+	const char *key;
+	bool put = false;
+	int failed = !sorted;
+
+	json_object_foreach(tree, key, member)
+	{
+		if (!put && strcmp(name, key) < 0) {
+			failed |= json_object_set(sorted, name, value);
+			put = true;
+		}
+		if (strcmp(key, name) != 0)
+			failed |= json_object_set(sorted, key, member);
+	}
+	if (!put)
+		failed |= json_object_set(sorted, name, value);
+	failed |= json_object_clear(tree) || json_object_update(tree, sorted);
+	json_decref(sorted);
+	json_decref(value);
+	return failed ? ERR_NOMEM : OK;
+}
+
+static enum err replace_entries(json_t *tree, json_t *groups, unsigned threshold)
+{
+	json_t *group = json_array_get(groups, 0), *list;
+	const char *kind;
+	enum err err = OK;
+
+	for (size_t i = 0; i < KINDS; i++)
+		(void)json_object_del(tree, kinds[i]);
+	(void)json_object_del(tree, "key_groups");
+	(void)json_object_del(tree, "shamir_threshold");
+	if (json_array_size(groups) > 1) {
+		err = sops_tree_put(tree, "key_groups", json_incref(groups));
+		return !err && threshold ? sops_tree_put(tree, "shamir_threshold", json_integer(threshold))
+		                         : err;
+	}
+	json_object_foreach(group, kind, list)
+	{
+		if (!err)
+			err = sops_tree_put(tree, kind, json_incref(list));
+	}
+	return err;
+}
+
+static enum err new_groups(unsigned count, json_t **ret_groups)
+{
+	json_t *groups = json_array();
+
+	for (unsigned i = 0; i < count; i++)
+		if (!groups || json_array_append_new(groups, json_object()))
+			return ERR_NOMEM;
+	*ret_groups = groups;
+	return OK;
+}
+
+/* A file that nobody can open would be lost. */
+static enum err check_rule(const struct sops_creation_rule *rule, const char *name, struct problem *problem)
+{
+	return rule->recipient_count ? OK
+	                             : problem_set(problem, ERR_USAGE,
+	                                           "the rule of .sops.yaml for %s names no recipient", name);
+}
+
+enum err sops_recipients_follow(json_t *tree, const struct sops_creation_rule *rule,
+                                const struct secret *data_key, const char *name, struct problem *problem,
+                                bool *ret_changed)
+{
+	struct secret *shares[SOPS_GROUPS_MAX] = { NULL };
+	CLEANUP(json_decrefp) json_t *before = json_copy(tree);
+	CLEANUP(json_decrefp) json_t *groups = NULL;
+	bool divided = rule->group_count > 1 || groups_of(tree);
+	enum err err = before ? check_rule(rule, name, problem) : ERR_NOMEM;
+
+	if (!err)
+		err = new_groups(rule->group_count, &groups);
+	if (!err)
+		err = divide(data_key, rule->group_count, rule->threshold, shares);
+	if (!err)
+		err = add_entries(groups, divided ? NULL : tree, rule, shares, name, problem);
+	if (!err)
+		err = replace_entries(tree, groups, rule->threshold);
+	free_shares(shares);
+	if (err == ERR_USAGE && !problem->hint[0])
+		problem_hint(problem, RULE_HINT);
+	if (!err)
+		*ret_changed = divided || !json_equal(before, tree);
+	return err;
+}
+
+/* How a rule writes what is not age's is not how a file has it. */
+static bool is_recipient(const char *kind, struct bytes name, const char *wanted_kind, struct bytes wanted)
+{
+	return strcmp(kind, wanted_kind) == 0 && (strcmp(kind, "age") != 0 || bytes_equal(name, wanted));
+}
+
+static bool file_has(const struct sops_metadata *metadata, const struct sops_rule_recipient *recipient)
+{
+	for (size_t i = 0; i < metadata->entry_count; i++)
+		if (is_recipient(metadata->entries[i].kind, metadata->entries[i].recipient, recipient->kind,
+		                 recipient->name))
+			return true;
+	return false;
+}
+
+static bool rule_has(const struct sops_creation_rule *rule, const struct sops_entry *entry)
+{
+	for (size_t i = 0; i < rule->recipient_count; i++)
+		if (is_recipient(rule->recipients[i].kind, rule->recipients[i].name, entry->kind,
+		                 entry->recipient))
+			return true;
+	return false;
+}
+
+bool sops_recipients_differ(const struct sops_metadata *metadata, const struct sops_creation_rule *rule)
+{
+	unsigned here = metadata->group_count > 1 ? metadata->group_count : 1;
+	unsigned there = rule->group_count > 1 ? rule->group_count : 1;
+	bool differ = here != there;
+
+	for (size_t i = 0; i < metadata->entry_count; i++)
+		differ |= !rule_has(rule, &metadata->entries[i]);
+	for (size_t i = 0; i < rule->recipient_count; i++)
+		differ |= !file_has(metadata, &rule->recipients[i]);
+	return differ;
+}
+
+/* A rule that cannot be read, or names nobody, says nothing about this file. */
+void sops_recipients_warn(const char *path, const struct sops_metadata *metadata)
+{
+	CLEANUP(sops_config_freep) struct sops_config *config = NULL;
+	struct sops_creation_rule rule;
+	struct problem unsaid = { 0 };
+	char quoted[SHOWN_QUOTED_MAX];
+
+	if (sops_config_find(path, &unsaid, &config) || !config ||
+	    sops_config_choose(config, path, &unsaid, &rule) || rule.recipient_count == 0 ||
+	    !sops_recipients_differ(metadata, &rule))
+		return;
+	shown_quote(path, quoted);
+	shown_line(stderr,
+	           "warning: the rule in line %zu of %s names other recipients than %s has; type: tokenctl "
+	           "updatekeys %s",
+	           rule.line, config->path, path, quoted);
+}

@@ -1,0 +1,334 @@
+#include "cli/sops_store.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/input.h"
+#include "cli/output.h"
+#include "cli/shown.h"
+#include "cli/sops_file.h"
+#include "formats/sops_block.h"
+#include "formats/sops_compare.h"
+#include "formats/sops_decrypt.h"
+#include "formats/sops_seal.h"
+
+static struct problem *problem_of(struct sops_store *store)
+{
+	return &store->opener.invocation->problem;
+}
+
+/* The limit is one more than a file may have, so that one that is too large is refused by its reader. */
+enum err sops_text_read(const char *path, struct problem *problem, struct buf **ret_text)
+{
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	CLEANUP(input_closep) int input = -1;
+	enum err err = buf_new(SOPS_FILE_MAX + 1, &text);
+
+	if (!err)
+		err = input_open(path, problem, &input);
+	if (!err)
+		err = input_read(input, path, text, problem);
+	if (err == ERR_BUSY)
+		return problem_set(problem, ERR_BAD_FILE, "%s is too large for a SOPS file",
+		                   input_name(path));
+	if (!err)
+		*ret_text = TAKE(text);
+	return err;
+}
+
+enum err sops_store_explain(struct sops_store *store, const struct sops_document *document, enum err err)
+{
+	struct sops_request request = { .name = store->path, .problem = problem_of(store) };
+
+	return sops_file_explain(&request, document, err);
+}
+
+static enum err decrypt(struct sops_store *store, const struct sops_request *request)
+{
+	enum err err;
+
+	store->metadata = malloc(sizeof(*store->metadata));
+	err = store->metadata ? sops_metadata_read(&store->document, store->metadata) : ERR_NOMEM;
+	if (!err)
+		err = sops_file_open_key(request, store->metadata, &store->data_key);
+	if (!err)
+		err = sops_memory_new(&store->memory);
+	if (!err)
+		err = buf_new(2 * SOPS_FILE_MAX, &store->plain);
+	return err ? err
+	           : sops_decrypt_remember(&store->document, store->metadata, store->data_key, store->memory,
+	                                   store->plain);
+}
+
+static enum err open_text(struct sops_store *store)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+	struct invocation *invocation = store->opener.invocation;
+	struct sops_request request = { .name = store->path,
+		                        .path = store->path,
+		                        .input_type = options_value(&invocation->options, "input-type"),
+		                        .opener = &store->opener,
+		                        .problem = &invocation->problem };
+	enum sops_format format = SOPS_YAML;
+	enum err err = sops_file_check(&request, buf_bytes(store->text));
+
+	if (!err)
+		err = sops_file_format(&request, buf_bytes(store->text), &format);
+	if (!err)
+		err = sops_document_read(&store->document, format, buf_bytes(store->text));
+	if (!err)
+		err = decrypt(store, &request);
+	err = sops_store_explain(store, &store->document, err);
+	shown_quote(store->path, quoted);
+	if ((err == ERR_BAD_FILE || err == ERR_BAD_CIPHERTEXT) && !invocation->problem.hint[0])
+		problem_hint(
+		        &invocation->problem,
+		        "git diff HEAD -- %s   shows what changed; git checkout HEAD -- %s takes it back",
+		        quoted, quoted);
+	return err;
+}
+
+static enum err refuse_stdin(struct invocation *invocation)
+{
+	(void)problem_set(&invocation->problem, ERR_USAGE,
+	                  "%s changes a file in its place, and standard input has none",
+	                  invocation->verb->name);
+	problem_hint(&invocation->problem, "tokenctl %s %s   takes a file's name", invocation->verb->name,
+	             invocation->verb->arguments);
+	return ERR_USAGE;
+}
+
+/* Whoever sets or edits what is not there may want to make it. */
+static bool may_be_new(const struct invocation *invocation, const char *path)
+{
+	const char *name = invocation->verb->name;
+
+	return access(path, F_OK) < 0 && (strcmp(name, "set") == 0 || strcmp(name, "edit") == 0);
+}
+
+enum err sops_store_open(struct sops_store *store, struct invocation *invocation, const char *path)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+	enum err err;
+
+	*store = (struct sops_store){ .path = path };
+	if (strcmp(path, "-") == 0)
+		return refuse_stdin(invocation);
+	err = file_opener_init(&store->opener, invocation);
+	store->opener.name = path;
+	if (!err)
+		err = sops_text_read(path, &invocation->problem, &store->text);
+	if (err == ERR_NO_FILE && may_be_new(invocation, path)) {
+		shown_quote(path, quoted);
+		problem_hint(
+		        &invocation->problem,
+		        "tokenctl encrypt --sops --key NAME -o %s PLAINFILE   makes one (ls -l shows what is "
+		        "there)",
+		        quoted);
+	}
+	return err ? err : open_text(store);
+}
+
+void sops_store_done(struct sops_store *store)
+{
+	file_opener_done(&store->opener);
+	sops_document_done(&store->document);
+	free(store->metadata);
+	(void)secret_free(store->data_key);
+	(void)sops_memory_free(store->memory);
+	(void)buf_free(store->plain);
+	(void)buf_free(store->text);
+}
+
+static enum err read_plain(enum sops_format format, struct bytes plain, struct sops_document *ret_document)
+{
+	return format == SOPS_BINARY ? sops_seal_read_binary(ret_document, plain)
+	                             : sops_document_read(ret_document, format, plain);
+}
+
+enum err sops_store_read(struct sops_store *store, struct bytes plain, struct sops_document *ret_document)
+{
+	return sops_store_explain(store, ret_document,
+	                          read_plain(store->document.format, plain, ret_document));
+}
+
+enum err sops_store_edit(struct sops_store *store, sops_text_edit edit, void *context, struct buf **ret_plain)
+{
+	CLEANUP(buf_freep) struct buf *plain = NULL;
+	struct sops_document document = { .count = 0 };
+	enum err err = sops_store_read(store, buf_bytes(store->plain), &document);
+
+	if (!err)
+		err = buf_new(2 * SOPS_FILE_MAX, &plain);
+	if (!err)
+		err = sops_store_explain(store, &document, edit(context, &document, plain));
+	sops_document_done(&document);
+	if (!err)
+		*ret_plain = TAKE(plain);
+	return err;
+}
+
+/* What is opened for a change is written without doubt: hence the memory, which nobody asks. */
+static enum err open_again(struct sops_document *document, const struct secret *data_key, struct buf *opened)
+{
+	CLEANUP(freep) struct sops_metadata *metadata = malloc(sizeof(*metadata));
+	CLEANUP(sops_memory_freep) struct sops_memory *memory = NULL;
+	enum err err = metadata ? sops_metadata_read(document, metadata) : ERR_NOMEM;
+
+	if (!err)
+		err = sops_memory_new(&memory);
+	return err ? err : sops_decrypt_remember(document, metadata, data_key, memory, opened);
+}
+
+enum err sops_verify(struct bytes sealed, const struct secret *data_key, const struct sops_document *meant,
+                     const char *name, struct problem *problem)
+{
+	struct sops_document document, plain = { .count = 0 };
+	CLEANUP(buf_freep) struct buf *opened = NULL;
+	enum err err = sops_document_read(&document, meant->format, sealed);
+
+	if (!err)
+		err = buf_new(2 * SOPS_FILE_MAX, &opened);
+	if (!err)
+		err = open_again(&document, data_key, opened);
+	if (!err)
+		err = read_plain(meant->format, buf_bytes(opened), &plain);
+	if (!err && !sops_documents_are_same(&plain, meant))
+		err = ERR_BAD_FILE;
+	if (err && err != ERR_NOMEM && err != ERR_BUSY)
+		err = problem_set(
+		        problem, ERR_UNSUPPORTED,
+		        "%s was left as it is: this cannot be written in its format without becoming "
+		        "something else",
+		        name);
+	sops_document_done(&plain);
+	sops_document_done(&document);
+	return err;
+}
+
+static enum err seal(struct sops_store *store, const struct sops_change *change, struct sops_document *plain,
+                     struct buf *out)
+{
+	char now[SOPS_TIME_LEN + 1];
+	struct sops_block block = { .format = store->document.format,
+		                    .flow = sops_block_is_flow(&store->document),
+		                    .tree = change->metadata,
+		                    .old = &store->document,
+		                    .metadata = store->metadata };
+	const struct sops_seal sealing = { .plain = plain,
+		                           .metadata = store->metadata,
+		                           .data_key = change->data_key ? change->data_key : store->data_key,
+		                           .memory = change->data_key ? NULL : store->memory,
+		                           .now = now };
+	enum err err;
+
+	sops_seal_time(now);
+	err = sops_seal(&sealing, sops_block_put, &block, out);
+	if (!err)
+		err = sops_verify(buf_bytes(out), sealing.data_key, plain, store->path, problem_of(store));
+	return sops_store_explain(store, plain, err);
+}
+
+/* Somebody else may have been faster. */
+static enum err check_unchanged(struct sops_store *store)
+{
+	CLEANUP(buf_freep) struct buf *now = NULL;
+	enum err err = sops_text_read(store->path, problem_of(store), &now);
+
+	if (err || bytes_equal(buf_bytes(now), buf_bytes(store->text)))
+		return err;
+	(void)problem_set(problem_of(store), ERR_BUSY,
+	                  "%s was changed by somebody else meanwhile, and was left as it is", store->path);
+	problem_hint(problem_of(store), "do it again");
+	return ERR_BUSY;
+}
+
+static enum err write_back(struct sops_store *store, struct bytes text)
+{
+	CLEANUP(output_freep) struct output *output = NULL;
+	enum err err = check_unchanged(store);
+
+	if (!err)
+		err = output_open(store->path, 0600, -1, problem_of(store), &output);
+	if (!err)
+		err = output_write(output, text);
+	return err ? err : output_commit(output);
+}
+
+enum err sops_plain_tell(const struct sops_plain *plain, enum sops_rule rule, const char *name,
+                         struct problem *problem)
+{
+	if (plain->aliases == 0)
+		return OK;
+	if (rule == SOPS_ENCRYPTED_COMMENT_REGEX || rule == SOPS_UNENCRYPTED_COMMENT_REGEX) {
+		(void)problem_set(problem, ERR_UNSUPPORTED,
+		                  "%s has aliases, and under a rule about comments they are not written out",
+		                  name);
+		problem_hint(problem, "write them out by hand, with the comments that their values need");
+		return ERR_UNSUPPORTED;
+	}
+	shown_line(stderr,
+	           "tokenctl: %s: %zu %s written out, for a SOPS file has none; from now on each copy is "
+	           "changed by "
+	           "itself",
+	           name, plain->aliases, plain->aliases == 1 ? "alias was" : "aliases were");
+	return OK;
+}
+
+/* What is new in it may be what a person typed: with aliases. */
+static enum err read_change(struct sops_store *store, struct bytes text, struct sops_plain *plain)
+{
+	enum err err;
+
+	*plain = (struct sops_plain){ .aliases = 0 };
+	if (store->document.format == SOPS_BINARY)
+		return sops_store_read(store, text, &plain->document);
+	err = sops_plain_read(plain, store->document.format, text);
+	if (!err)
+		err = sops_plain_tell(plain, store->metadata->rule, store->path, problem_of(store));
+	return sops_store_explain(store, &plain->document, err);
+}
+
+enum err sops_store_save(struct sops_store *store, const struct sops_change *change, bool *ret_changed)
+{
+	CLEANUP(buf_freep) struct buf *sealed = NULL;
+	struct sops_plain plain;
+	enum err err;
+
+	*ret_changed =
+	        change->data_key || change->metadata || !bytes_equal(change->plain, buf_bytes(store->plain));
+	if (!*ret_changed)
+		return OK;
+	err = read_change(store, change->plain, &plain);
+	if (!err)
+		err = buf_new(2 * SOPS_FILE_MAX, &sealed);
+	if (!err)
+		err = seal(store, change, &plain.document, sealed);
+	if (!err)
+		err = write_back(store, buf_bytes(sealed));
+	sops_plain_done(&plain);
+	return err;
+}
+
+enum err sops_path_argument(struct invocation *invocation, const char *word, struct sops_path *ret_path)
+{
+	if (sops_path_parse(bytes_of_string(word), ret_path) == OK)
+		return OK;
+	(void)problem_set(&invocation->problem, ERR_USAGE, "%s is no path", word);
+	problem_hint(&invocation->problem, "a path is written '[\"db\"][\"hosts\"][0]' or db.hosts.0");
+	return ERR_USAGE;
+}
+
+enum err sops_store_has_paths(struct sops_store *store)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+
+	if (store->document.format != SOPS_BINARY)
+		return OK;
+	(void)problem_set(problem_of(store), ERR_UNSUPPORTED, "%s is a binary file, which is one value",
+	                  store->path);
+	shown_quote(store->path, quoted);
+	problem_hint(problem_of(store), "tokenctl edit %s", quoted);
+	return ERR_UNSUPPORTED;
+}

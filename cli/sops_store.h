@@ -1,0 +1,71 @@
+/*
+ * SOPS store
+ *
+ * A SOPS file that is opened, changed and written back: what set, unset, edit, rotate and updatekeys have in common. It is decrypted as a whole, its MAC verified, before anything is changed. What is written was
+ * decrypted once more from what will stand in the file and compared with what was meant; it takes the old file's place at once, or not at all, and not when somebody else changed that meanwhile.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "cli/file_opener.h"
+#include "common/buf.h"
+#include "formats/sops_document.h"
+#include "formats/sops_expand.h"
+#include "formats/sops_memory.h"
+#include "formats/sops_metadata.h"
+#include "formats/sops_path.h"
+
+struct sops_store {
+	struct file_opener opener;
+	const char *path; /* borrowed */
+	struct buf *text; /* the file */
+	struct sops_document document; /* of the text */
+	struct sops_metadata *metadata;
+	struct secret *data_key;
+	struct sops_memory *memory;
+	struct buf *plain; /* decrypted; of a binary file its bytes */
+};
+
+/* Reads and decrypts the file. The invocation's options may have input-type and identity. To be done with in any case; the invocation's problem has the sentence. */
+MUST_CHECK enum err sops_store_open(struct sops_store *store, struct invocation *invocation,
+                                    const char *path);
+void sops_store_done(struct sops_store *store);
+
+/* What a document is read for: the plain text of a file of this format. To be done with in any case. Its reason, after an error, is a sentence of the problem. */
+MUST_CHECK enum err sops_store_read(struct sops_store *store, struct bytes plain,
+                                    struct sops_document *ret_document);
+
+/* The plain text after an edit of it (sops_edit.h), which appends it to out. To be freed by the caller. */
+typedef enum err (*sops_text_edit)(void *context, struct sops_document *document, struct buf *out);
+MUST_CHECK enum err sops_store_edit(struct sops_store *store, sops_text_edit edit, void *context,
+                                    struct buf **ret_plain);
+
+/* The sentence for an error with a document's reason. Returns err. */
+enum err sops_store_explain(struct sops_store *store, const struct sops_document *document, enum err err);
+
+struct sops_change {
+	struct bytes plain; /* the new plain text */
+	const struct secret *data_key; /* NULL: as it was, and what did not change keeps its ciphertext */
+	json_t *metadata; /* NULL: as it stands in the file; borrowed */
+};
+
+/* Seals, verifies and writes. Where nothing changed, the file is left alone and *ret_changed is false. */
+MUST_CHECK enum err sops_store_save(struct sops_store *store, const struct sops_change *change,
+                                    bool *ret_changed);
+
+/* What takes a path: the path that a word of the command line is, borrowed from it (ERR_USAGE with a sentence); and only a file that has paths (ERR_UNSUPPORTED for a binary one). */
+MUST_CHECK enum err sops_path_argument(struct invocation *invocation, const char *word,
+                                       struct sops_path *ret_path);
+MUST_CHECK enum err sops_store_has_paths(struct sops_store *store);
+
+/* Parts of it, for what makes such files. A whole file (NULL: standard input), at most SOPS_FILE_MAX; owned by the caller. */
+MUST_CHECK enum err sops_text_read(const char *path, struct problem *problem, struct buf **ret_text);
+
+/* Says, once, that aliases were written out; under a rule about comments they are refused (ERR_UNSUPPORTED with a sentence), for a copy has none. */
+MUST_CHECK enum err sops_plain_tell(const struct sops_plain *plain, enum sops_rule rule, const char *name,
+                                    struct problem *problem);
+
+/* Opens what was sealed as if it came from the disk, and compares. ERR_UNSUPPORTED with a sentence when it says something else than was meant. */
+MUST_CHECK enum err sops_verify(struct bytes sealed, const struct secret *data_key,
+                                const struct sops_document *meant, const char *name, struct problem *problem);

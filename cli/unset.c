@@ -1,0 +1,80 @@
+/* tokenctl unset: takes one entry out of a SOPS file. */
+#include "cli/sops_file.h"
+#include "cli/sops_recipients.h"
+#include "cli/sops_names.h"
+#include "cli/sops_store.h"
+#include "cli/verb.h"
+#include "cli/verbs.h"
+#include "formats/sops_edit.h"
+
+struct removal {
+	struct sops_store *store;
+	const struct sops_path *path;
+};
+
+static enum err remove_entry(void *context, struct sops_document *document, struct buf *out)
+{
+	const struct removal *removal = context;
+	struct invocation *invocation = removal->store->opener.invocation;
+	enum err err = sops_edit_remove(document, removal->path, out);
+
+	if (err != ERR_NO_MATCH)
+		return err;
+	(void)problem_set(&invocation->problem, ERR_USAGE, "there is no %s in %s",
+	                  invocation->options.arguments[1], removal->store->path);
+	sops_names_hint(document, removal->path, removal->store->path, &invocation->problem);
+	return ERR_USAGE;
+}
+
+static enum err take_out(struct sops_store *store, const struct sops_path *path)
+{
+	struct removal removal = { store, path };
+	CLEANUP(buf_freep) struct buf *plain = NULL;
+	struct sops_change change = { .data_key = NULL };
+	bool changed;
+	enum err err = sops_store_edit(store, remove_entry, &removal, &plain);
+
+	if (err)
+		return err;
+	change.plain = buf_bytes(plain);
+	return sops_store_save(store, &change, &changed);
+}
+
+static enum err run(struct invocation *invocation)
+{
+	const struct options *options = &invocation->options;
+	struct sops_store store = { .path = NULL };
+	struct sops_path path;
+	enum err err = sops_path_argument(invocation, options->arguments[1], &path);
+
+	if (!err)
+		err = sops_store_open(&store, invocation, options->arguments[0]);
+	if (!err)
+		err = sops_store_has_paths(&store);
+	if (!err)
+		err = take_out(&store, &path);
+	if (!err)
+		sops_recipients_warn(store.path, store.metadata);
+	sops_store_done(&store);
+	return err;
+}
+
+static const struct option_row rows[] = {
+	FILE_OPENER_IDENTITY,
+	SOPS_INPUT_TYPE,
+	OPTIONS_END,
+};
+
+const struct verb unset_verb = {
+	.name = "unset",
+	.arguments = "FILE PATH",
+	.arguments_min = 2,
+	.arguments_max = 2,
+	.summary = "Takes one value, or a whole map or list, out of a SOPS file",
+	.details =
+	        "PATH is written as for set. The last value of a file stays. Comments stay where they are.",
+	.example = "  tokenctl unset secrets.yaml db.old_pass\n"
+	           "  tokenctl unset secrets.yaml '[\"db\"][\"hosts\"][0]'",
+	.options = rows,
+	.run = run,
+};

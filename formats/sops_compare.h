@@ -1,0 +1,11 @@
+/*
+ * SOPS compare
+ *
+ * Do two documents of one format say the same? Keys, order, kinds and values count; comments, quotes and white space do not. What was written is compared with what was meant this way.
+ */
+#pragma once
+
+#include "formats/sops_document.h"
+
+/* A float without a fraction and an integer of the same digits are the same, for their text does not tell them apart. */
+bool sops_documents_are_same(const struct sops_document *a, const struct sops_document *b);

@@ -1,0 +1,145 @@
+#!/bin/bash
+# SOPS files in a repository of git: what a diff shows, and merges: of both sides' values, of both sides' recipients, of the same line, of files that both sides made. Nothing is in the clear in the repository.
+set -euo pipefail
+. "${TOKEND_SOURCE_DIR:?}/tests/lab/lab.sh"
+lab_need git
+work=$(lab_directory)
+trap 'lab_remove "$work"' EXIT
+lab_start "$work"
+cd "$work"
+said=$work/said
+PATH=$LAB_BIN:$PATH
+export HOME=$work GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.org
+tokenctl enroll --name host --kind x25519 >/dev/null 2>&1
+tokenctl enroll --name other --kind x25519 >/dev/null 2>&1
+
+tokenctl git --install 2>"$said" && lab_fail "it was installed where there is no repository"
+grep -q 'no working tree' "$said" || lab_fail "no repository: $(<"$said")"
+
+rules() { # KEY...: who can open the files
+	local key list=
+	for key; do list=$list${list:+,}$(tokenctl recipient "$key"); done
+	printf 'creation_rules:\n  - path_regex: \\.enc\\.yaml$\n    age: %s\n' "$list" >.sops.yaml
+}
+commit() { git add -A && git commit -qm "$1"; }
+value() { printf '%s' "$2" | tokenctl set s.enc.yaml "$1" >/dev/null; }
+of() { tokenctl get --verify s.enc.yaml "$1" 2>/dev/null; }
+# branches: "left" and "right" from main.
+branch() { git checkout -q main && git checkout -qB "$1"; }
+
+git init -q -b main repository
+cd repository
+rules host
+printf 'db:\n    user: canary-user # who\n    pass: canary-1\na: 1\nb: 2\nc: 3\nd: 4\nport: 5432\n' >s.enc.yaml
+tokenctl encrypt --in-place s.enc.yaml
+tokenctl git --install '*.enc.yaml' >/dev/null
+tokenctl git --install '*.enc.yaml' >/dev/null
+[ "$(<.gitattributes)" = '*.enc.yaml diff=tokend merge=tokend' ] || lab_fail "attributes: $(<.gitattributes)"
+tokenctl git --install 'a b' 2>"$said" && lab_fail "a pattern with a blank was taken"
+commit first
+
+# ---- a diff ----
+
+value db.pass canary-2
+git diff | grep -q '^+    pass: canary-2$' || lab_fail "the diff does not show the value: $(git diff)"
+TOKEND_RUNTIME_DIR=/nonexistent git diff 2>"$said" | grep -q '^+.*pass: ENC\[' || lab_fail "without tokend the diff does not show the file as it is"
+grep -q hint "$said" || lab_fail "why it is not plain is not said: $(<"$said")"
+# The message that git commit -v leaves in the repository has the diff, and not in the clear.
+branch verbose
+git -c core.editor='sed -i 1iverbose' commit -qav 2>"$said" || lab_fail "git commit -v: $(<"$said")"
+grep -q '^+ *pass: ENC\[' .git/COMMIT_EDITMSG || lab_fail "control: the message has no diff: $(<.git/COMMIT_EDITMSG)"
+if grep -q canary .git/COMMIT_EDITMSG; then lab_fail "the message has a value in the clear: $(<.git/COMMIT_EDITMSG)"; fi
+grep -q 'git diff --cached' "$said" || lab_fail "why it is not plain is not said: $(<"$said")"
+# A name that looks like an option.
+cp s.enc.yaml ./--name.enc.yaml
+commit named
+printf canary-3 | tokenctl set ./--name.enc.yaml db.pass >/dev/null
+git diff 2>"$said" | grep -q '^+    pass: canary-3$' || lab_fail "a name with hyphens: $(<"$said")"
+git checkout -q -f main
+
+# ---- both sides changed something ----
+
+branch left
+value db.pass canary-left
+commit left
+branch right
+echo 5433 | tokenctl set --json s.enc.yaml port >/dev/null
+commit right
+ours=$(grep '^b:' s.enc.yaml)
+# Control: without the driver git has a conflict, in the MAC at least.
+git -c merge.tokend.driver=false merge -q left >/dev/null 2>&1 && lab_fail "control: it was merged without the driver"
+git merge --abort
+git merge -m both left >"$said" 2>&1 || lab_fail "no merge: $(<"$said")"
+[ "$(of db.pass) $(of port)" = 'canary-left 5433' ] || lab_fail "the merge has $(of db.pass) and $(of port)"
+[ "$(grep '^b:' s.enc.yaml)" = "$ours" ] || lab_fail "a value that nobody changed has another ciphertext"
+tokenctl verify --decrypt s.enc.yaml >/dev/null || lab_fail "the merged file is not whole"
+
+# ---- the same line ----
+
+branch again
+value db.pass canary-again
+commit again
+before=$(<s.enc.yaml)
+git merge left >"$said" 2>&1 && lab_fail "two values for one name were merged"
+kept=$(sed -n 's/^hint: tokenctl edit --resume \([^ ]*\) .*/\1/p' "$said")
+if [ ! -f "$kept" ]; then lab_fail "the text with the marks is not there: $(<"$said")"; fi
+[ "$(<s.enc.yaml)" = "$before" ] || lab_fail "the file is not our side's"
+grep -q '^<<<<<<< ours' "$kept" || lab_fail "no marks: $(<"$kept")"
+EDITOR=true tokenctl edit --resume "$kept" s.enc.yaml 2>"$said" </dev/null && lab_fail "a text with marks was sealed"
+resumed=$(sed -n 's/^hint: .*--resume \([^ ]*\) .*/\1/p' "$said")
+EDITOR="sed -i -e '/^<<<<<<</d; /^=======/,/^>>>>>>>/d'" tokenctl edit --resume "${resumed:-$kept}" s.enc.yaml >"$said" 2>&1 || lab_fail "the conflict cannot be finished: $(<"$said")"
+[ "$(of db.pass)" = canary-again ] || lab_fail "it was finished with $(of db.pass)"
+git add s.enc.yaml
+git commit -qm finished
+rm -rf "$(dirname "$kept")"
+
+# ---- recipients ----
+
+branch people
+rules host other
+tokenctl updatekeys s.enc.yaml >/dev/null
+commit people
+branch values
+value db.user canary-values
+commit values
+git merge -m people people >"$said" 2>&1 || lab_fail "no merge with another recipient: $(<"$said")"
+[ "$(of db.user)" = canary-values ] || lab_fail "our value is gone: $(of db.user)"
+[ "$(grep -c 'recipient: age1' s.enc.yaml)" = 2 ] || lab_fail "the new recipient is gone"
+# Who can read our side's values from now on is said, and stands in the diff of values.
+grep -q "^warning: the other side has added the age recipient $(tokenctl recipient other), " "$said" || lab_fail "the merge does not say who was added: $(<"$said")"
+[ "$(grep -c warning "$said")" = 1 ] || lab_fail "it warns of others, too: $(<"$said")"
+git diff main | grep -q "^+# sops: .*$(tokenctl recipient other)$" || lab_fail "the diff does not show the new recipient: $(git diff main)"
+if git diff main | grep -q "^[+-]# sops: .*$(tokenctl recipient host)$"; then lab_fail "the diff shows one that was there"; fi
+branch alone
+rules other
+tokenctl updatekeys s.enc.yaml >/dev/null
+commit alone
+git merge people >"$said" 2>&1 && lab_fail "two changes of the recipients were merged"
+grep -q 'both sides changed who can open s.enc.yaml' "$said" || lab_fail "two changes of the recipients: $(<"$said")"
+git merge --abort
+
+# ---- both made it ----
+
+branch made-here
+printf 'x: canary-x\n' >new.enc.yaml
+tokenctl encrypt --in-place new.enc.yaml
+commit made-here
+branch made-there
+printf 'x: canary-y\n' >new.enc.yaml
+tokenctl encrypt --in-place new.enc.yaml
+commit made-there
+git merge made-here >"$said" 2>&1 && lab_fail "two files of one name were merged"
+grep -q 'both sides changed' "$said" || lab_fail "two files of one name: $(<"$said")"
+kept=$(sed -n 's/^hint: tokenctl edit --resume \([^ ]*\) .*/\1/p' "$said")
+[ -z "$kept" ] || rm -rf "$(dirname "$kept")"
+git merge --abort
+
+# ---- nothing in the clear ----
+
+in_repository() { git cat-file --batch-all-objects --batch | grep -ac "$1" || true; }
+[ "$(in_repository canary)" = 0 ] || lab_fail "a value is in the repository in the clear"
+if grep -rqa canary . --exclude-dir=objects; then lab_fail "a value is in the working tree in the clear: $(grep -rla canary . --exclude-dir=objects)"; fi
+printf 'a bird' >control.txt
+commit control
+[ "$(in_repository 'a bird')" != 0 ] || lab_fail "control: what is in the clear is not found"
+lab_tokend_stop "$work"

@@ -1,0 +1,14 @@
+#!/bin/bash
+# For the tests of guard: an empty directory that is left when they end, git in it as nobody has set it up, neither a key nor tokend.
+set -euo pipefail
+. "${TOKEND_SOURCE_DIR:?}/tests/lab/lab.sh"
+lab_need git openssl age-keygen
+directory=$(lab_directory)
+trap 'lab_remove "$directory"' EXIT
+cd "$directory"
+PATH=$LAB_BIN:$PATH
+export TOKEND_RUNTIME_DIR=$directory/none HOME=$directory GIT_CONFIG_NOSYSTEM=1
+unset SOPS_CONFIG GIT_DIR GIT_INDEX_FILE
+git config --global user.email nobody@example.org
+git config --global user.name nobody
+git config --global init.defaultBranch main
