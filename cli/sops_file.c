@@ -37,9 +37,12 @@ bool sops_file_has_value(struct bytes text)
 {
 	static const char name[] = "ENC";
 	const size_t name_len = sizeof(name) - 1;
-	const uint8_t *at = text.data, *end = at + text.len, *closes;
+	const uint8_t *at = text.data, *end, *closes;
 	struct sops_value value;
 
+	if (text.len == 0)
+		return false; /* and there may be no address */
+	end = at + text.len;
 	for (; at < end && (closes = memchr(at, ']', (size_t)(end - at))); at = closes + 1) {
 		const uint8_t *opens = memrchr(at, '[', (size_t)(closes - at));
 
