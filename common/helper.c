@@ -139,8 +139,9 @@ static enum err shut(struct helper *helper, const struct helper_options *options
 	err = ops->prepare(options->uri, &sandbox);
 	if (!err && sandbox.inet_sockets && !options->allow_inet)
 		err = ERR_USAGE;
-	if (!err)
-		err = helper_sandbox_close(&sandbox, options->socket);
+	if (err)
+		return err;
+	err = helper_sandbox_close(&sandbox, options->socket);
 	if (err)
 		log_error("the sandbox could not be closed (%s), so nothing is served", strerror(errno));
 	return err;

@@ -106,8 +106,9 @@ struct token_meanwhile {
 struct token_ops {
 	const char *scheme; /* "tpm", "pkcs11": the first part of a token URI */
 
-	/* Called once, before the sandbox shuts: loads the driver library that uri (without the scheme, e.g. "swtpm:path=/run/x.sock") needs
-	 * and says what the sandbox must leave open. Does not touch the device. ERR_USAGE when the URI is not of the right form. */
+	/* Called once, before the sandbox shuts: loads the driver library that uri (without the scheme, e.g. "swtpm:path=/run/x.sock") needs, makes
+	 * ready what else is made only once, and says what the sandbox must leave open. Does not touch the device. ERR_USAGE when the URI is not of
+	 * the right form; ERR_NOMEM. */
 	MUST_CHECK enum err (*prepare)(const char *uri, struct token_sandbox *ret_sandbox);
 
 	/* Opens the device. Cheap: what can wait is done at first use. ERR_NO_TOKEN. */

@@ -14,19 +14,23 @@ static TSS2_RC start(struct token *token, void *context)
 		.mode.aes = TPM2_ALG_CFB,
 	};
 	struct start *request = context;
-	uint32_t before = shim_commands(token->shim);
+	uint32_t before = shim_commands(token->shim), sent;
+	TPM2_HANDLE handle;
 	TSS2_RC rc = Esys_StartAuthSession(token->esys, request->salt_key, ESYS_TR_NONE, ESYS_TR_NONE,
 	                                   ESYS_TR_NONE, ESYS_TR_NONE, NULL, TPM2_SE_HMAC, &aes_128_cfb,
 	                                   TPM2_ALG_SHA256, &request->session);
 
-	token->sweep.sessions_sent += shim_commands(token->shim) - before;
+	sent = shim_commands(token->shim) - before;
+	token->sweep.sessions_sent += sent;
+	/* Also where ESYS had no memory for it: the session stands all the same. */
+	if (sent && shim_session_arrived(token->shim, &handle))
+		tpm_sweep_session_arrived(token, handle);
 	return rc;
 }
 
 static enum err session_start(struct token *token, struct tpm_parent *parent)
 {
 	struct start request = { parent->object.tr, ESYS_TR_NONE };
-	TPM2_HANDLE handle;
 	enum err err = tpm_sweep_before_session(token);
 
 	if (err)
@@ -36,10 +40,7 @@ static enum err session_start(struct token *token, struct tpm_parent *parent)
 		return err;
 	token->session = request.session;
 	token->session_doubtful = false;
-	err = tpm_check(token, Esys_TR_GetTpmHandle(token->esys, request.session, &handle));
-	if (!err)
-		tpm_sweep_session_arrived(token, handle);
-	return err;
+	return OK;
 }
 
 /*

@@ -1,7 +1,6 @@
 #include "tpm/shim.h"
 
 #include <time.h>
-#include <tss2/tss2_tpm2_types.h>
 
 #include "common/log.h"
 #include "tpm/bus.h"
@@ -23,7 +22,7 @@ struct shim {
 	bool bus_failed;
 	bool received;
 	bool keeps_next;
-	size_t response_len;
+	size_t response_len; /* 0: the last command has no answer yet */
 	uint8_t response[SHIM_RESPONSE_MAX];
 };
 
@@ -264,6 +263,7 @@ static TSS2_RC shim_transmit(TSS2_TCTI_CONTEXT *tcti, size_t len, const uint8_t 
 	shim->command = command;
 	shim->commands++;
 	shim->received = false;
+	shim->response_len = 0;
 	return Tss2_Tcti_Transmit(shim->inner, len, data);
 }
 
@@ -418,4 +418,14 @@ void shim_keep_next(struct shim *shim)
 uint32_t shim_last_command(const struct shim *shim)
 {
 	return shim->command.code;
+}
+
+bool shim_session_arrived(const struct shim *shim, TPM2_HANDLE *ret_handle)
+{
+	struct reader reader = reader_of(bytes_of(shim->response, shim->response_len));
+
+	/* An error has no handle; the rest was checked when it came. */
+	(void)reader_take(&reader, HEADER_LEN);
+	*ret_handle = reader_u32(&reader);
+	return !reader.failed && shim->command.code == TPM2_CC_StartAuthSession;
 }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <tss2/tss2_tcti.h>
+#include <tss2/tss2_tpm2_types.h>
 
 #include "common/bytes.h"
 #include "common/cleanup.h"
@@ -32,6 +33,9 @@ TSS2_TCTI_CONTEXT *shim_tcti(struct shim *shim);
 /* Commands sent since shim_new, those that ESYS sent again included; and the code of the last one. */
 uint32_t shim_commands(const struct shim *shim);
 uint32_t shim_last_command(const struct shim *shim);
+
+/* Did the last command start a session, and has its answer arrived? Then its handle, also when ESYS could do nothing with the answer. */
+bool shim_session_arrived(const struct shim *shim, TPM2_HANDLE *ret_handle);
 
 /* From now on meanwhile (borrowed) is looked after while the device is at work, which takes a thread (bus.h). NULL: nothing is. */
 void shim_meanwhile(struct shim *shim, const struct token_meanwhile *meanwhile);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "common/encoding.h"
+#include "tpm/crypto_ready.h"
 #include "tpm/error.h"
 
 static enum err token_prepare(const char *uri, struct token_sandbox *ret_sandbox)
@@ -18,8 +19,8 @@ static enum err token_prepare(const char *uri, struct token_sandbox *ret_sandbox
 		err = tcti_load(driver);
 	/* No configuration file decides what cryptography this process uses, and none has to be read in the sandbox. */
 	if (!err && OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
-		err = ERR_SYSTEM;
-	return err;
+		err = ERR_NOMEM;
+	return err ? err : tpm_crypto_ready();
 }
 
 static void token_free(struct token *token)

@@ -5,7 +5,7 @@ First an operation's calls are counted, then it is done as often as it has them,
 deadline; the process of the daemon goes on and has no more descriptors than before; nothing is half written; and the same operation works when nothing fails. How many points there were is printed.
 
 Of the helper, the supervisor and the start there are so many points that only some are tried, which a seed chooses (printed; TOKEND_TEST_SEED=NUMBER for the same again; TOKEND_TEST_POINTS=NUMBER for as many of each kind). TOKEND_TEST_POINTS=all tries each.
-TOKEND_TEST_OPERATION=NAME tries one operation only.
+TOKEND_TEST_OPERATION=NAME tries one operation only, TOKEND_TEST_CALLS=FIRST-LAST of each kind those calls, each of them.
 """
 import base64
 import mmap
@@ -30,6 +30,7 @@ PLAN = struct.Struct("=IiII16s32s")
 KINDS = {"memory": 1, "files": 2, "sockets": 4, "pages": 8, "processes": 16, "events": 32, "channel": 64, "device": 128}
 OWN = ("memory", "files", "sockets")  # what every process does in every operation
 POINTS = os.environ.get("TOKEND_TEST_POINTS", "")
+CALLS = os.environ.get("TOKEND_TEST_CALLS", "")
 SEED = int(os.environ.get("TOKEND_TEST_SEED") or secrets.randbelow(1 << 32))
 CHANCE = random.Random(SEED)
 DOCUMENTED = set(re.findall(r"^error (\w+)", (broker.SOURCE / "tokend/io.tokend.varlink").read_text(), re.MULTILINE))
@@ -39,6 +40,9 @@ LEAK_KIB = 256
 
 def chosen(calls, most):
     """Which of so many are tried."""
+    if CALLS:
+        first, last = map(int, CALLS.split("-"))
+        return range(first, min(last, calls) + 1)
     most = calls if POINTS == "all" else int(POINTS or most)
     if calls <= most:
         return range(1, calls + 1)
@@ -330,7 +334,8 @@ STARTING = {
     "supervisor": ("memory", "files", "sockets", "pages", "processes", "channel"),
     "broker": ("memory", "files", "sockets", "pages", "processes", "events", "channel"),
     "child": ("files", "processes"),
-}  # not yet a helper that starts: docs/ASSURANCE.md, "Not proven yet"
+    "helper": ("memory", "files", "sockets", "pages", "processes", "channel"),
+}
 MOST_STARTS = 8
 
 
@@ -338,7 +343,7 @@ class Start:
     """A daemon with two keys that is started again and again."""
 
     def __init__(self, plan, daemon):
-        self.plan, self.daemon, self.failing, self.refused = plan, daemon, {}, 0
+        self.plan, self.daemon, self.failing, self.refused, self.answer = plan, daemon, {}, 0, ""
         self.files = {name: broker.stanzas(seal(daemon.enroll(name, kind)["recipient"])) for name, kind, seal in (("quick", "x25519", broker.seal), ("device", "p256", broker.seal_p256))}
         self.right = {name: daemon.result("Unwrap", {"key": name, "stanzas": stanzas})["fileKey"] for name, stanzas in self.files.items()}
         check(daemon.stop() == 0, "exit status")
@@ -367,7 +372,7 @@ class Start:
             reply = self.daemon.call("Unwrap", {"key": name, "stanzas": self.files[name]})
         except (OSError, Failed):
             return False
-        error = error_of(reply)
+        error = self.answer = error_of(reply)
         check(not error or error in DOCUMENTED, f"{name}: {reply}")
         check(error or reply["parameters"]["fileKey"] == self.right[name], f"{name}: another file key")
         return not error
@@ -397,7 +402,7 @@ class Start:
         except Failed as problem:
             self.daemon.process.kill()  # it may hang
             self.daemon.process.wait()
-            raise Failed(f"{role}, {self.plan.end()[1]} as call {target}: {problem}; it said {self.daemon.log_text()[self.before:]!r}") from None
+            raise Failed(f"{role}, {self.plan.end()[1]} as call {target}: {problem}, the last answer was {self.answer}; it said {self.daemon.log_text()[self.before:]!r}") from None
         finally:
             count, failed = self.plan.end()
         try:

@@ -337,6 +337,46 @@ static void test_tcti(void **state)
 	assert_int_equal(finalized, 1);
 }
 
+/* What started is known from the answer itself, whatever ESYS makes of it; neither an error, nor the answer of before, nor another command's says that something started. */
+static void test_session(void **state)
+{
+	static const uint8_t start[] = { 0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x76 };
+	static const uint8_t read_clock[] = { 0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x81 };
+	static const uint8_t started[] = { 0x80, 1, 0, 0, 0, 18, 0, 0, 0, 0, 2, 0, 0, 7, 0, 2, 0xaa, 0xbb };
+	static const uint8_t full[] = { 0x80, 1, 0, 0, 0, 10, 0, 0, 9, 0x05 };
+	const struct {
+		struct bytes command, answer;
+		bool arrived;
+	} steps[] = {
+		{ bytes_of(start, sizeof(start)), bytes_of(full, sizeof(full)), false },
+		{ bytes_of(start, sizeof(start)), bytes_of(started, sizeof(started)), true },
+		{ bytes_of(start, sizeof(start)), bytes_of(NULL, 0), false },
+		{ bytes_of(start, sizeof(start)), bytes_of(started, sizeof(started)), true },
+		{ bytes_of(read_clock, sizeof(read_clock)), bytes_of(full, sizeof(full)), false },
+	};
+	struct inner *inner = inner_new();
+	struct shim *shim = NULL;
+
+	(void)state;
+	assert_int_equal(shim_new((TSS2_TCTI_CONTEXT *)(void *)inner, &shim), OK);
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		TPM2_HANDLE handle = 0;
+		uint8_t out[64];
+		size_t len = sizeof(out);
+
+		inner->answer = steps[i].answer;
+		assert_int_equal(
+		        Tss2_Tcti_Transmit(shim_tcti(shim), steps[i].command.len, steps[i].command.data), 0);
+		assert_false(shim_session_arrived(shim, &handle));
+		assert_int_equal(Tss2_Tcti_Receive(shim_tcti(shim), &len, out, -1) == 0,
+		                 inner->answer.data != NULL);
+		assert_int_equal(shim_session_arrived(shim, &handle), steps[i].arrived);
+		if (steps[i].arrived)
+			assert_int_equal(handle, 0x02000007);
+	}
+	shim_free(shim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -344,7 +384,7 @@ int main(void)
 		cmocka_unit_test(test_longer),        cmocka_unit_test(test_header),
 		cmocka_unit_test(test_other_command), cmocka_unit_test(test_handle),
 		cmocka_unit_test(test_every_byte),    cmocka_unit_test(test_commands),
-		cmocka_unit_test(test_tcti),
+		cmocka_unit_test(test_tcti),          cmocka_unit_test(test_session),
 	};
 
 	return cmocka_run_group_tests_name("tpm_shim", tests, NULL, NULL);
