@@ -623,22 +623,38 @@ static bool opens_too_much(struct bytes text)
 	return open > UNCLOSED_MAX;
 }
 
+static size_t find_line_end(struct bytes text, size_t from)
+{
+	const uint8_t *at = text.data + from,
+	              *feed = from < text.len ? memchr(at, '\n', text.len - from) : NULL;
+	size_t end = feed ? (size_t)(feed - text.data) : text.len;
+	const uint8_t *carriage = from < end ? memchr(at, '\r', end - from) : NULL;
+
+	return carriage ? (size_t)(carriage - text.data) : end;
+}
+
+/* The white space from at on: where it ends, and how many line ends are in it. */
+static size_t pass_white_space(struct bytes text, size_t at, size_t *ret_lines)
+{
+	*ret_lines = 0;
+	for (; at < text.len && is_white_space(text.data[at]); at++)
+		*ret_lines += text.data[at] == '\n' || text.data[at] == '\r';
+	return at;
+}
+
 /* libfyaml 0.7.12 looks at all of a gap between two words for each line end in it, which a hundred thousand empty lines in one value made minutes. Counted is what that costs, over the whole file; few
  * lines are nobody's attack, however often. SIZE_MAX: it is little, else where it became too much. */
 static size_t find_too_empty(struct bytes text)
 {
-	size_t lines = 0, start = 0, cost = 0;
+	size_t lines, end = 0, cost = 0;
 
-	for (size_t at = 0; at <= text.len; at++) {
-		if (at < text.len && is_white_space(text.data[at])) {
-			lines += text.data[at] == '\n' || text.data[at] == '\r';
-			continue;
-		}
-		cost += lines > EMPTY_LINES_FEW ? lines * (at - start) : 0;
+	for (size_t at; (at = find_line_end(text, end)) < text.len;) {
+		while (at > end && is_white_space(text.data[at - 1]))
+			at--;
+		end = pass_white_space(text, at, &lines);
+		cost += lines > EMPTY_LINES_FEW ? lines * (end - at) : 0;
 		if (cost > EMPTY_LINES_COST_MAX)
-			return at;
-		lines = 0;
-		start = at + 1;
+			return end;
 	}
 	return SIZE_MAX;
 }

@@ -12,6 +12,7 @@
  *	pin.c		from PIN to authorisation value, and the budget of tries
  *	tcti.c shim.c	the wire, and the check of what comes from it
  *	bus.c		waiting for it, while the helper does something else
+ *	crypto_ready.c	what OpenSSL makes only once, made before all else
  *	error.c		TSS2_RC to enum err
  */
 #pragma once
