@@ -625,11 +625,15 @@ static bool opens_too_much(struct bytes text)
 
 static size_t find_line_end(struct bytes text, size_t from)
 {
-	const uint8_t *at = text.data + from,
-	              *feed = from < text.len ? memchr(at, '\n', text.len - from) : NULL;
-	size_t end = feed ? (size_t)(feed - text.data) : text.len;
-	const uint8_t *carriage = from < end ? memchr(at, '\r', end - from) : NULL;
+	const uint8_t *at, *feed, *carriage;
+	size_t end;
 
+	if (from >= text.len)
+		return text.len; /* of nothing there may be no address */
+	at = text.data + from;
+	feed = memchr(at, '\n', text.len - from);
+	end = feed ? (size_t)(feed - text.data) : text.len;
+	carriage = memchr(at, '\r', end - from);
 	return carriage ? (size_t)(carriage - text.data) : end;
 }
 
