@@ -322,6 +322,43 @@ enum err git_changes_each(struct bytes raw, git_change_taken take, void *context
 	return err;
 }
 
+/* ---- what was in conflict ---- */
+
+/* "MODE OBJECT STAGE\tPATH": 1 is what both began with, 2 is ours and 3 theirs. */
+static bool parse_stage(const char *line, char object[GIT_NAME_MAX], char *ret_stage, const char **ret_path)
+{
+	char mode[GIT_NAME_MAX];
+
+	if (!take_word(&line, mode) || !take_word(&line, object) || *line < '1' || *line > '3' ||
+	    line[1] != '\t')
+		return false;
+	*ret_stage = *line;
+	*ret_path = line + 2;
+	return true;
+}
+
+enum err git_resolved_each(struct bytes record, git_resolved_taken take, void *context)
+{
+	struct git_resolved resolved = { .path = NULL };
+	enum err err = OK;
+
+	while (!err && record.len) {
+		const char *line = take_string(&record), *path;
+		char object[GIT_NAME_MAX], stage;
+
+		if (!line || !parse_stage(line, object, &stage, &path))
+			return ERR_BAD_MESSAGE;
+		if (!resolved.path || strcmp(resolved.path, path) != 0)
+			resolved = (struct git_resolved){ .path = path };
+		if (stage != '1')
+			memcpy(stage == '2' ? resolved.ours : resolved.theirs, object, sizeof(object));
+		/* Theirs comes last. */
+		if (stage == '3' && resolved.ours[0])
+			err = take(context, &resolved);
+	}
+	return err;
+}
+
 /* ---- what is in an object ---- */
 
 enum err git_objects_new(struct problem *problem, struct git_objects **ret_objects)

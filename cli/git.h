@@ -47,6 +47,17 @@ struct git_change {
 typedef enum err (*git_change_taken)(void *context, const struct git_change *change);
 MUST_CHECK enum err git_changes_each(struct bytes raw, git_change_taken take, void *context);
 
+/* One file that was in conflict, and that both sides have; borrowed for the call. */
+struct git_resolved {
+	const char *path; /* from the top of the repository */
+	char ours[GIT_NAME_MAX]; /* the object that each side had */
+	char theirs[GIT_NAME_MAX];
+};
+
+/* Calls take for each of those, from what `git ls-files --resolve-undo -z` writes. ERR_BAD_MESSAGE when that is something else; what take returned. */
+typedef enum err (*git_resolved_taken)(void *context, const struct git_resolved *resolved);
+MUST_CHECK enum err git_resolved_each(struct bytes record, git_resolved_taken take, void *context);
+
 /* What `git merge-file` makes of three files, by their paths; *ret_clean is false where both sides changed the same lines, and the text then has git's marks. Files without a name
  * (memory_file.h) are inherited by it. ERR_SYSTEM with a sentence. */
 MUST_CHECK enum err git_merge_file(const char *ours, const char *base, const char *theirs,

@@ -14,6 +14,7 @@
 #include "cli/guard_look.h"
 #include "cli/guard_push.h"
 #include "cli/guard_rules.h"
+#include "cli/guard_sides.h"
 #include "cli/input.h"
 #include "cli/shown.h"
 #include "cli/verbs.h"
@@ -198,6 +199,51 @@ static enum err find_head(struct problem *problem, struct buf **ret_head)
 	return err == ERR_NO_MATCH ? find_empty(problem, ret_head) : err;
 }
 
+/* Is the file one of those that --allow-one-side names? As they are typed here. */
+static enum err is_allowed_side(const struct guard *guard, const char *path, bool *ret_allowed)
+{
+	const char *top = buf_string(guard->top), *given;
+	size_t cursor = 0, len = strlen(top);
+
+	*ret_allowed = false;
+	while ((given = options_next(&guard->invocation->options, "allow-one-side", &cursor))) {
+		CLEANUP(freep) char *absolute = NULL;
+		enum err err = sops_config_absolute(given, &absolute);
+
+		if (err)
+			return err;
+		*ret_allowed |= strncmp(absolute, top, len) == 0 && absolute[len] == '/' &&
+		                strcmp(absolute + len + 1, path) == 0;
+	}
+	return OK;
+}
+
+static enum err take_side(void *context, const struct guard_side *side)
+{
+	struct guard *guard = context;
+	char here[PATH_MAX], place[PATH_MAX], quoted[SHOWN_QUOTED_MAX], next[3 * SHOWN_QUOTED_MAX];
+	bool allowed;
+	enum err err = is_allowed_side(guard, side->path, &allowed);
+
+	if (err || allowed)
+		return err;
+	show(guard, side->path, here, place);
+	shown_quote(here, quoted);
+	(void)snprintf(
+	        next, sizeof(next),
+	        "git checkout -m %s   makes the conflict again, and says how to finish it; if one side "
+	        "is meant: tokenctl guard --allow-one-side %s && git commit --no-verify",
+	        quoted, quoted);
+	guard->looked_at += !side->theirs; /* as HEAD has it, it is no change */
+	findings_begin_file(&guard->findings);
+	return findings_add(&guard->findings, place, 0, "one-side", false,
+	                    side->theirs ? "was in conflict and is staged as the other side has it, so what "
+	                                   "HEAD changed in it would be lost"
+	                                 : "was in conflict and is staged as HEAD has it, so what the other "
+	                                   "side changed in it would be lost",
+	                    next);
+}
+
 static enum err guard_staged(struct guard *guard)
 {
 	CLEANUP(buf_freep) struct buf *head = NULL;
@@ -209,9 +255,12 @@ static enum err guard_staged(struct guard *guard)
 		err = find_head(&guard->invocation->problem, &head);
 	if (err)
 		return err;
-	return take_changes(guard, (const char *const[]){ "diff-index", "--cached", "--raw", "-z",
-	                                                  "--no-abbrev", "-M", "--ignore-submodules=none",
-	                                                  buf_string(head), "--", NULL });
+	err = take_changes(guard, (const char *const[]){ "diff-index", "--cached", "--raw", "-z",
+	                                                 "--no-abbrev", "-M", "--ignore-submodules=none",
+	                                                 buf_string(head), "--", NULL });
+	return err ? err
+	           : guard_sides_each(buf_string(guard->top), guard->objects, &guard->invocation->problem,
+	                              take_side, guard);
 }
 
 /* A merge is asked for what neither side had. */
@@ -486,6 +535,10 @@ static enum err check_usage(struct invocation *invocation)
 	if (pushed && (range || install || options->argument_count))
 		return problem_set(&invocation->problem, ERR_USAGE,
 		                   "--pushed looks at what standard input names, and at nothing else");
+	if (options_given(options, "allow-one-side") &&
+	    (range || pushed || install || options->argument_count))
+		return problem_set(&invocation->problem, ERR_USAGE,
+		                   "--allow-one-side is for what is staged during a merge");
 	if (install && (range || options->argument_count))
 		return problem_set(&invocation->problem, ERR_USAGE, "--install stands alone");
 	return OK;
@@ -553,6 +606,8 @@ static enum err run(struct invocation *invocation)
 static const struct option_row rows[] = {
 	{ 0, "range", "A..B", "looks at each of these commits, as in CI", false },
 	{ 0, "allow-recipient", "RECIPIENT", "who may be added to a SOPS file", true },
+	{ 0, "allow-one-side", "FILE",
+	  "a SOPS file that was in conflict and is meant to be as one side has it", true },
 	{ 0, "pushed", NULL, "looks at what a push brings; for a pre-receive hook", false },
 	{ 0, "install", NULL,
 	  "writes a pre-commit hook for this repository, in a bare one a pre-receive hook, unless there is "
@@ -567,17 +622,20 @@ const struct verb guard_verb = {
 	.arguments = "[FILE]...",
 	.arguments_max = SIZE_MAX,
 	.summary = "Refuses secrets in the clear before they are committed",
-	.details = "Looks at what is staged, with FILE at files, with --range at each commit of it. Needs no "
-	           "key and\n"
-	           "no tokend. Refused are: a file that a creation rule with a path_regex covers and that is "
-	           "not\n"
-	           "encrypted; a SOPS file with values in the clear that its own rule would encrypt; a "
-	           "recipient that\n"
-	           "a SOPS file did not have before; private keys of age and in PEM; .env files with values. "
-	           "Samples\n"
-	           "(.env.sample, .env.example) are none. Exit code 3 when something is refused. --install "
-	           "in a bare\n"
-	           "repository refuses pushes: each new commit is looked at, with the rules that are in it.",
+	.details =
+	        "Looks at what is staged, with FILE at files, with --range at each commit of it. Needs no "
+	        "key and\n"
+	        "no tokend. Refused are: a file that a creation rule with a path_regex covers and that is "
+	        "not\n"
+	        "encrypted; a SOPS file with values in the clear that its own rule would encrypt; a "
+	        "recipient that\n"
+	        "a SOPS file did not have before; one that was in conflict and is staged as one side has it; "
+	        "private\n"
+	        "keys of age and in PEM; .env files with values. Samples (.env.sample, .env.example) are "
+	        "none. Exit\n"
+	        "code 3 when something is refused. --install in a bare repository refuses pushes: each new "
+	        "commit\n"
+	        "is looked at, with the rules that are in it.",
 	.example = "  tokenctl guard --install\n"
 	           "  tokenctl guard\n"
 	           "  tokenctl guard --range origin/main..HEAD",

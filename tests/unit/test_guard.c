@@ -266,6 +266,44 @@ static void test_changes(void **state)
 	}
 }
 
+static enum err take_resolved(void *context, const struct git_resolved *resolved)
+{
+	char *out = context;
+	size_t len = strlen(out);
+
+	(void)snprintf(out + len, 512 - len, "%s=%s|%s;", resolved->path, resolved->ours, resolved->theirs);
+	return OK;
+}
+
+static void test_resolved(void **state)
+{
+	static const struct {
+		const char *record;
+		size_t len;
+		enum err err;
+		const char *expected;
+	} rows[] = {
+		{ RAW(""), OK, "" },
+		{ RAW("m aa 1\tx y\nz\0m bb 2\tx y\nz\0m cc 3\tx y\nz\0"), OK, "x y\nz=bb|cc;" },
+		{ RAW("m bb 2\tmade\0m cc 3\tmade\0"), OK, "made=bb|cc;" },
+		{ RAW("m aa 1\tx\0m bb 2\tx\0m aa 1\ty\0m cc 3\ty\0"), OK, "" },
+		{ RAW("m bb 2\tx\0m cc 3\tx2\0"), OK, "" },
+		{ RAW("m bb 2 x\0"), ERR_BAD_MESSAGE, "" },
+		{ RAW("m bb 4\tx\0"), ERR_BAD_MESSAGE, "" },
+		{ RAW("m bb 2\tx"), ERR_BAD_MESSAGE, "" },
+		{ RAW("m\0"), ERR_BAD_MESSAGE, "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char out[512] = "";
+
+		assert_int_equal(git_resolved_each(bytes_of(rows[i].record, rows[i].len), take_resolved, out),
+		                 rows[i].err);
+		assert_string_equal(out, rows[i].expected);
+	}
+}
+
 static void test_paths(void **state)
 {
 	static const struct {
@@ -288,8 +326,8 @@ static void test_paths(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_keys),    cmocka_unit_test(test_look),  cmocka_unit_test(test_many),
-		cmocka_unit_test(test_changes), cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_keys),    cmocka_unit_test(test_look),     cmocka_unit_test(test_many),
+		cmocka_unit_test(test_changes), cmocka_unit_test(test_resolved), cmocka_unit_test(test_paths),
 	};
 
 	if (secret_client_init())

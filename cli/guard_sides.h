@@ -1,0 +1,21 @@
+/*
+ * Guard's sides
+ *
+ * SOPS files that were in conflict and are about to be committed as one side has them, so that what the other side changed would be lost without a word. What was in conflict is what git has noted beside the index (its record for
+ * `git checkout -m`), so a merge that went well is none, whatever came out of it. Knows neither what is in the files nor whether that was meant.
+ */
+#pragma once
+
+#include "cli/git.h"
+
+/* One such file; borrowed for the call. */
+struct guard_side {
+	const char *path; /* from the top of the repository */
+	bool theirs; /* as the other side has it; else as HEAD has it */
+};
+
+typedef enum err (*guard_side_taken)(void *context, const struct guard_side *side);
+
+/* Calls take for each of them while a merge, a cherry-pick, a revert or a rebase is under way in the working tree whose top is named. Errors of git_run and git_objects_get, and what take returned. */
+MUST_CHECK enum err guard_sides_each(const char *top, struct git_objects *objects, struct problem *problem,
+                                     guard_side_taken take, void *context);

@@ -1,0 +1,154 @@
+#!/bin/bash
+# Guard's hook while git merges SOPS files: a conflict that was "solved" by one side alone is refused, in a merge, a cherry-pick, a revert and a rebase, and what it says to type ends it; what is meant is let through, and so is a
+# merge that went well, whatever came out of it. What is said of a conflict names the file as it is typed where one stands.
+set -euo pipefail
+. "${TOKEND_SOURCE_DIR:?}/tests/lab/lab.sh"
+lab_need git
+work=$(lab_directory)
+trap 'lab_remove "$work"' EXIT
+lab_start "$work"
+cd "$work"
+said=$work/said
+PATH=$LAB_BIN:$PATH
+export HOME=$work GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.org GIT_EDITOR=true
+unset SOPS_CONFIG GIT_DIR GIT_INDEX_FILE
+tokenctl enroll --name host --kind x25519 >/dev/null 2>&1
+tokenctl enroll --name other --kind x25519 >/dev/null 2>&1
+
+rules() { # KEY...: who can open the files
+	local key list=
+	for key; do list=$list${list:+,}$(tokenctl recipient "$key"); done
+	printf 'creation_rules:\n  - path_regex: \\.enc\\.yaml$\n    age: %s\n' "$list" >.sops.yaml
+}
+commit() { git add -A && git commit -qm "$1"; }
+value() { printf '%s' "$2" | tokenctl set "$file" "$1" >/dev/null; }
+of() { tokenctl get --verify "$file" "$1" 2>/dev/null; }
+# branches: "left" and "right" from main.
+branch() { git checkout -q main && git checkout -qB "$1"; }
+# refused WORDS COMMAND...: ends with an error that says so.
+refused() {
+	local words=$1
+	shift
+	if "$@" >"$said" 2>&1; then lab_fail "'$*' was not refused: $(<"$said")"; fi
+	grep -qF -- "$words" "$said" || lab_fail "'$*' does not say '$words': $(<"$said")"
+}
+taken() {
+	"$@" >"$said" 2>&1 || lab_fail "'$*' was refused: $(<"$said")"
+	if grep -q 'was in conflict' "$said"; then lab_fail "'$*' has a finding: $(<"$said")"; fi
+}
+# What the last command said to type: the text with the marks.
+kept() { sed -n 's/^hint: tokenctl edit --resume \([^ ]*\) .*/\1/p' "$said"; }
+forget() { rm -rf "$(dirname "$(kept)")"; }
+
+file=deploy/s.enc.yaml
+git init -q -b main repository
+cd repository
+rules host
+mkdir deploy
+printf 'user: someone\npass: first\nport: 1\n' >$file
+tokenctl encrypt --in-place $file
+tokenctl git --install '*.enc.yaml' >/dev/null
+commit first
+branch left
+value pass left
+value port 2
+commit left
+branch right
+value pass right
+commit right
+tokenctl guard --install >/dev/null
+
+# ---- a merge ----
+
+lost='was in conflict and is staged as HEAD has it, so what the other side changed in it would be lost'
+conflict() { # COMMAND...: of git's, that leaves the file in conflict; what was kept of it is not needed
+	if git "$@" >"$said" 2>&1; then lab_fail "git $*: no conflict"; fi
+	forget
+}
+git checkout -qB again right
+conflict merge left
+git add $file
+refused "$file: $lost" git commit -m lost
+grep -qF "next: git checkout -m $file " "$said" || lab_fail "what to type is not said: $(<"$said")"
+refused "$file: $lost" git commit -am lost
+# In a directory below the name is one that can be typed there, and what is said to type makes the conflict again and finishes it.
+cd deploy
+refused 's.enc.yaml: was in conflict' tokenctl guard
+grep -qF "next: git checkout -m ../deploy/s.enc.yaml " "$said" || lab_fail "below, what to type is not said: $(<"$said")"
+refused '"kind": "one-side"' tokenctl guard --json
+taken tokenctl guard --allow-one-side s.enc.yaml
+refused 's.enc.yaml: was in conflict' tokenctl guard --allow-one-side deploy/s.enc.yaml
+git checkout -m ../deploy/s.enc.yaml >"$said" 2>&1 || true
+if [ ! -f "$(kept)" ]; then lab_fail "the conflict is not made again: $(<"$said")"; fi
+cd ..
+EDITOR="sed -i -e '/^<<<<<<</,/^=======/d; /^>>>>>>>/d'" tokenctl edit --resume "$(kept)" $file >"$said" 2>&1 || lab_fail "the conflict cannot be finished: $(<"$said")"
+git add $file
+taken git commit -qm finished
+[ "$(of pass) $(of port)" = 'left 2' ] || lab_fail "it was finished with $(of pass) and $(of port)"
+# What is over says nothing more.
+git checkout -qB again right
+conflict merge left
+git add $file
+refused "$lost" git commit -qm lost
+refused 'is for what is staged' tokenctl guard --allow-one-side $file --range main..HEAD
+taken tokenctl guard --allow-one-side $file
+git commit -qm meant --no-verify
+taken tokenctl guard
+# The other side, whole.
+git checkout -qB again right
+conflict merge left
+git checkout -q --theirs $file
+git add $file
+refused 'is staged as the other side has it, so what HEAD changed in it would be lost' git commit -qm lost
+# Control: without the hook it is committed, and the other side's value is gone.
+git checkout -q HEAD -- $file
+git add $file
+git -c core.hooksPath=/nonexistent commit -qm lost
+[ "$(of pass) $(of port)" = 'right 1' ] || lab_fail 'control: nothing was lost'
+
+# ---- others ----
+
+git checkout -qB again right
+conflict cherry-pick left
+git add $file
+refused "$lost" git cherry-pick --continue
+refused "$lost" git commit -qm lost
+git cherry-pick --abort
+value pass later
+commit later
+conflict revert --no-edit HEAD~1
+git add $file
+refused "$lost" git revert --continue
+git revert --abort
+conflict rebase left
+git add $file
+refused "$lost" git commit -qm lost
+git rebase --abort
+
+# ---- merges that went well ----
+
+# Both sides let the same one in: there is nothing to merge, and the file is ours byte for byte.
+branch here
+rules host other
+tokenctl updatekeys $file >/dev/null
+git add -A
+git commit -qm here --no-verify
+branch there
+rules host other
+tokenctl updatekeys $file >/dev/null
+value port 3
+git add -A
+git commit -qm there --no-verify
+branch same
+rules host other
+tokenctl updatekeys $file >/dev/null
+git add -A
+git commit -qm same --no-verify
+ours=$(<$file)
+taken git merge --no-commit here
+[ "$(<$file)" = "$ours" ] || lab_fail 'control: the merge made another file'
+taken tokenctl guard
+taken git commit -qm here
+taken git merge -m there there
+[ "$(of port)" = 3 ] || lab_fail "the merge has $(of port)"
+lab_tokend_stop "$work"
