@@ -33,6 +33,7 @@ struct guard {
 	size_t allowed_count;
 	struct buf *configured; /* owned: those that the repository allows */
 	const char *commit; /* borrowed; NULL: the index, or the disk */
+	char merged[GIT_NAME_MAX]; /* the commit that is being merged; "": none */
 	bool only_on_disk; /* what is looked at is not in the index */
 	struct findings findings;
 	size_t looked_at; /* files */
@@ -58,8 +59,22 @@ static void show(const struct guard *guard, const char *path, char here[PATH_MAX
 		(void)snprintf(place, PATH_MAX, "%s", here);
 }
 
+/* What the commit that is being merged has under that name, if one is. */
+static enum err read_merged(struct guard *guard, const char *path, struct buf **ret_text)
+{
+	char name[PATH_MAX + GIT_NAME_MAX];
+	enum err err;
+
+	if (!guard->merged[0])
+		return OK;
+	(void)snprintf(name, sizeof(name), "%s:%s", guard->merged, path);
+	err = git_objects_get(guard->objects, name, GUARD_FILE_MAX, ret_text);
+	return err == ERR_BUSY || err == ERR_NO_FILE || err == ERR_USAGE ? OK : err;
+}
+
 static enum err look(struct guard *guard, const char *path, struct bytes text, struct bytes old_text)
 {
+	CLEANUP(buf_freep) struct buf *merged = NULL;
 	struct problem *problem = &guard->invocation->problem;
 	char here[PATH_MAX], place[PATH_MAX];
 	struct guard_file file = { .path = here,
@@ -71,8 +86,12 @@ static enum err look(struct guard *guard, const char *path, struct bytes text, s
 		                   .allowed_count = guard->allowed_count };
 	enum err err = guard_rules_find(guard->rules, path, problem, &file.rule, &file.rules);
 
+	if (!err)
+		err = read_merged(guard, path, &merged);
 	if (err)
 		return err;
+	if (merged)
+		file.merged_text = buf_bytes(merged);
 	show(guard, path, here, place);
 	guard->looked_at++;
 	err = guard_look(&file, &guard->findings);
@@ -253,6 +272,8 @@ static enum err guard_staged(struct guard *guard)
 		err = guard_rules_in(guard->rules, ":0:");
 	if (!err)
 		err = find_head(&guard->invocation->problem, &head);
+	if (!err)
+		err = guard_sides_merged(&guard->invocation->problem, guard->merged);
 	if (err)
 		return err;
 	err = take_changes(guard, (const char *const[]){ "diff-index", "--cached", "--raw", "-z",
@@ -610,7 +631,8 @@ static const struct option_row rows[] = {
 	  "a SOPS file that was in conflict and is meant to be as one side has it", true },
 	{ 0, "pushed", NULL, "looks at what a push brings; for a pre-receive hook", false },
 	{ 0, "install", NULL,
-	  "writes a pre-commit hook for this repository, in a bare one a pre-receive hook, unless there is "
+	  "writes the hooks pre-commit and pre-merge-commit for this repository, in a bare one a pre-receive "
+	  "hook, unless there is "
 	  "one",
 	  false },
 	{ 0, "json", NULL, "print JSON", false },

@@ -37,6 +37,15 @@ static const struct hook commit_hook = {
 	.line = "tokenctl guard || exit 1",
 };
 
+/* A merge without a conflict makes its commit by itself, and asks this one alone (git 2.24 and newer). */
+static const struct hook merge_hook = {
+	.name = "pre-merge-commit",
+	.when = "before each commit that git merge makes by itself",
+	.text = HOOK_BEGIN "# To merge all the same: git merge --no-verify\n" HOOK_CHECK
+	                   "exec tokenctl guard\n",
+	.line = "tokenctl guard || exit 1",
+};
+
 /* Where there is no working tree nobody commits; what comes there is pushed. */
 static const struct hook push_hook = {
 	.name = "pre-receive",
@@ -49,13 +58,16 @@ static const struct hook push_hook = {
 	        "else reads standard input",
 };
 
-static enum err choose_hook(struct problem *problem, const struct hook **ret_hook)
+/* Those of the repository; NULL ends them. */
+static enum err choose_hooks(struct problem *problem, const struct hook *const **ret_hooks)
 {
+	static const struct hook *const of_commits[] = { &commit_hook, &merge_hook, NULL };
+	static const struct hook *const of_pushes[] = { &push_hook, NULL };
 	CLEANUP(buf_freep) struct buf *top = NULL;
 	bool bare;
 	enum err err = git_is_bare(problem, &bare);
 
-	*ret_hook = bare ? &push_hook : &commit_hook;
+	*ret_hooks = bare ? of_pushes : of_commits;
 	return err || bare ? err : git_top(problem, &top);
 }
 
@@ -113,16 +125,36 @@ static enum err write_hook(int directory, const char *path, const struct hook *h
 	return err;
 }
 
+/* One that is in the way is said, and the others are written. */
+static enum err write_hooks(int directory, const char *path, const struct hook *const *hooks,
+                            struct problem *problem)
+{
+	enum err first = OK;
+
+	for (; *hooks; hooks++) {
+		struct problem here = { 0 };
+		enum err err = write_hook(directory, path, *hooks, &here);
+
+		if (err && first) {
+			problem_print(&here, err, "tokenctl");
+		} else if (err) {
+			*problem = here;
+			first = err;
+		}
+	}
+	return first;
+}
+
 enum err guard_hook_install(struct problem *problem)
 {
 	CLEANUP(buf_freep) struct buf *path = NULL;
 	CLEANUP(close_fdp) int directory = -1;
-	const struct hook *hook;
-	enum err err = choose_hook(problem, &hook);
+	const struct hook *const *hooks;
+	enum err err = choose_hooks(problem, &hooks);
 
 	if (!err)
 		err = open_directory(problem, &path, &directory);
-	return err ? err : write_hook(directory, buf_string(path), hook, problem);
+	return err ? err : write_hooks(directory, buf_string(path), hooks, problem);
 }
 
 enum err guard_hook_find(const char *git_directory, struct problem *problem, bool *ret_there)

@@ -265,34 +265,51 @@ static enum err side_read(struct side *side, enum sops_format format, struct byt
 }
 
 static enum err compare_recipients(struct look *look, const struct sops_metadata *before,
-                                   const struct sops_metadata *now)
+                                   const struct sops_metadata *merged, const struct sops_metadata *now)
 {
 	enum err err = OK;
 
 	for (size_t i = 0; !err && i < now->entry_count; i++)
 		if (!has_recipient(before, &now->entries[i]) &&
+		    !(merged && has_recipient(merged, &now->entries[i])) &&
 		    !is_allowed(look->file, now->entries[i].recipient))
 			err = say_recipient(look, &now->entries[i]);
 	return err;
+}
+
+/* Whom the other side of a merge has let in was looked at when it was committed there. */
+static enum err read_merged(struct side *side, const struct guard_file *file)
+{
+	enum err err;
+
+	if (!file->merged_text.len)
+		return OK;
+	err = side_read(side, sops_format_guess(file->path, file->merged_text), file->merged_text);
+	if (err && err != ERR_NOMEM) /* it has nothing to say, and the metadata may be half of one */
+		side->metadata->entry_count = 0;
+	return err == ERR_NOMEM ? err : OK;
 }
 
 /* A file that was no SOPS file before has no recipients that one could compare with. */
 static enum err look_at_recipients(struct look *look, enum sops_format format)
 {
 	const struct guard_file *file = look->file;
-	struct side before = { .metadata = NULL }, now = { .metadata = NULL };
+	struct side before = { .metadata = NULL }, merged = { .metadata = NULL }, now = { .metadata = NULL };
 	enum err err;
 
 	if (!file->old_text.data)
 		return OK;
 	err = side_read(&before, sops_format_guess(file->path, file->old_text), file->old_text);
 	if (!err)
+		err = read_merged(&merged, file);
+	if (!err)
 		err = side_read(&now, format, file->text);
 	if (!err)
-		err = compare_recipients(look, before.metadata, now.metadata);
+		err = compare_recipients(look, before.metadata, merged.metadata, now.metadata);
 	else if (err != ERR_NOMEM)
 		err = OK;
 	side_done(&before);
+	side_done(&merged);
 	side_done(&now);
 	return err;
 }

@@ -20,6 +20,7 @@ struct guard_file {
 	const char *place; /* as it is shown: with its commit before it, where there is one */
 	struct bytes text;
 	struct bytes old_text; /* before the change; data NULL: the file is new, or nobody asked */
+	struct bytes merged_text; /* in the commit that is being merged; data NULL: none is, or has it */
 	bool only_on_disk; /* git does not have it: nothing has to be taken out of there */
 	const char *rules; /* the .sops.yaml, as it is shown; with rule only */
 	const struct sops_creation_rule *rule; /* that covers the file; NULL: none */

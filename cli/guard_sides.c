@@ -9,6 +9,10 @@
 #include "cli/sops_file.h"
 #include "tokend/text.h"
 
+#define HEAD_VARIABLE "GITHEAD_" /* and the commit */
+
+extern char **environ;
+
 struct sides {
 	struct git_objects *objects; /* borrowed */
 	guard_side_taken take;
@@ -92,4 +96,37 @@ enum err guard_sides_each(const char *top, struct git_objects *objects, struct p
 	               ? problem_set(problem, ERR_SYSTEM,
 	                             "git's list of what was in conflict is not understood")
 	               : err;
+}
+
+/* Before git merge makes its commit by itself there is no MERGE_HEAD yet, but a variable for the hook. */
+static bool find_in_environment(char commit[static GIT_NAME_MAX])
+{
+	for (char **variable = environ; *variable; variable++) {
+		const char *name = *variable + strlen(HEAD_VARIABLE);
+		size_t len;
+
+		if (strncmp(*variable, HEAD_VARIABLE, strlen(HEAD_VARIABLE)) != 0)
+			continue;
+		len = strspn(name, "0123456789abcdef");
+		if (len > 0 && len < GIT_NAME_MAX && name[len] == '=') {
+			(void)snprintf(commit, GIT_NAME_MAX, "%.*s", (int)len, name);
+			return true;
+		}
+	}
+	return false;
+}
+
+enum err guard_sides_merged(struct problem *problem, char commit[static GIT_NAME_MAX])
+{
+	static const char *const arguments[] = { "rev-parse", "--verify", "-q", "MERGE_HEAD", NULL };
+	CLEANUP(buf_freep) struct buf *line = NULL;
+	enum err err;
+
+	commit[0] = '\0';
+	if (find_in_environment(commit))
+		return OK;
+	err = git_line(arguments, true, problem, &line);
+	if (!err && !text_copy(buf_bytes(line), commit, GIT_NAME_MAX))
+		commit[0] = '\0';
+	return err == ERR_NO_MATCH ? OK : err;
 }

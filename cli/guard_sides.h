@@ -19,3 +19,6 @@ typedef enum err (*guard_side_taken)(void *context, const struct guard_side *sid
 /* Calls take for each of them while a merge, a cherry-pick, a revert or a rebase is under way in the working tree whose top is named. Errors of git_run and git_objects_get, and what take returned. */
 MUST_CHECK enum err guard_sides_each(const char *top, struct git_objects *objects, struct problem *problem,
                                      guard_side_taken take, void *context);
+
+/* The commit that is being merged into HEAD; "" when none is, and of several the first. Errors of git_run. */
+MUST_CHECK enum err guard_sides_merged(struct problem *problem, char commit[static GIT_NAME_MAX]);

@@ -1,9 +1,9 @@
 #!/bin/bash
-# Guard's hook while git merges SOPS files: a conflict that was "solved" by one side alone is refused, in a merge, a cherry-pick, a revert and a rebase, and what it says to type ends it; what is meant is let through, and so is a
+# Guard's hooks while git merges SOPS files: what a merge brings that makes its commit by itself is looked at, a conflict that was "solved" by one side alone is refused, in a merge, a cherry-pick, a revert and a rebase, and what it says to type ends it; what is meant is let through, and so is a
 # merge that went well, whatever came out of it. What is said of a conflict names the file as it is typed where one stands.
 set -euo pipefail
 . "${TOKEND_SOURCE_DIR:?}/tests/lab/lab.sh"
-lab_need git
+lab_need git openssl
 work=$(lab_directory)
 trap 'lab_remove "$work"' EXIT
 lab_start "$work"
@@ -56,7 +56,38 @@ commit left
 branch right
 value pass right
 commit right
-tokenctl guard --install >/dev/null
+# ---- the hooks ----
+
+# One of somebody's own stays, and the other is written; with both in the way both are said.
+printf '#!/bin/sh\nexit 0\n' | tee .git/hooks/pre-merge-commit >own
+chmod +x .git/hooks/pre-merge-commit
+refused 'pre-merge-commit is there already, and is left as it is' tokenctl guard --install
+cmp own .git/hooks/pre-merge-commit || lab_fail "somebody's hook was changed"
+grep -q 'tokenctl guard' .git/hooks/pre-commit || lab_fail 'the other hook was not written'
+cp own .git/hooks/pre-commit
+refused 'pre-merge-commit is there already, and is left as it is' tokenctl guard --install
+grep -q 'pre-commit is there already, and is left as it is' "$said" || lab_fail "the second is not said: $(<"$said")"
+rm own .git/hooks/pre-commit .git/hooks/pre-merge-commit
+tokenctl guard --install >"$said"
+[ "$(grep -c 'runs tokenctl guard before each commit' "$said")" = 2 ] || lab_fail "what was written is not said: $(<"$said")"
+if [ ! -x .git/hooks/pre-merge-commit ]; then lab_fail 'the hook cannot be run'; fi
+[ "$(tokenctl guard --install | grep -c already)" = 2 ] || lab_fail 'it is written again'
+
+# A merge makes its commit by itself, and the hook looks at what it brings.
+git checkout -qB secret main
+openssl genpkey -algorithm ed25519 -out key.pem 2>/dev/null
+git add key.pem
+git commit -qm secret --no-verify
+git checkout -qB again right
+refused 'key.pem:1: here is a private key in the clear' git merge -m secret secret
+git rev-parse -q --verify MERGE_HEAD >/dev/null || lab_fail 'the merge is not there to be finished'
+refused 'key.pem:1: here is a private key in the clear' git commit -qm secret
+git merge --abort
+# Control: without the hook it is committed. So it is by a cherry-pick, which runs none: the range has it.
+taken git -c core.hooksPath=/nonexistent merge -m secret secret
+git checkout -qB again right
+taken git cherry-pick secret
+refused 'key.pem:1: here is a private key in the clear' tokenctl guard --range HEAD~1..HEAD
 
 # ---- a merge ----
 
@@ -151,4 +182,18 @@ taken tokenctl guard
 taken git commit -qm here
 taken git merge -m there there
 [ "$(of port)" = 3 ] || lab_fail "the merge has $(of port)"
+# A recipient that the other side let in was looked at there; one that neither side has is found, in the commit that git makes and in that which a person makes.
+branch ours
+value pass ours
+commit ours
+taken git merge -m here here
+grep -q 'the other side has added the age recipient' "$said" || lab_fail "control: nobody was added: $(<"$said")"
+git checkout -qB ours ours~1
+taken git merge --no-commit here
+taken tokenctl guard
+tokenctl enroll --name third --kind x25519 >/dev/null 2>&1
+rules host other third
+tokenctl updatekeys $file >/dev/null
+git add -A
+refused "the age recipient $(tokenctl recipient third) was added" git commit -qm third
 lab_tokend_stop "$work"
