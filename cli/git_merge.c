@@ -6,6 +6,7 @@
  * for `tokenctl edit --resume` to finish; the file itself then stays as our side has it, encrypted. Nothing is ever in the clear on a disk.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,8 +27,11 @@ struct merge {
 	struct invocation *invocation;
 	struct sops_store sides[SIDES];
 	bool base_is_empty; /* both sides have made the file */
-	const char *name; /* in the working tree */
+	bool explained; /* the problem has the whole way on */
+	char name[PATH_MAX]; /* in the working tree, as one types it where git was started */
 };
+
+#define GIT_TEMPORARY ".merge_file_" /* how git calls the files that it hands over */
 
 /* ---- who can open the file ---- */
 
@@ -64,12 +68,15 @@ static struct sops_store *find_carrier(struct merge *merge)
 		return ours;
 	if (!merge->base_is_empty && same_keys(base, ours))
 		return theirs;
-	(void)problem_set(&merge->invocation->problem, ERR_UNSUPPORTED, "both sides changed who can open %s",
-	                  merge->name);
+	(void)problem_set(&merge->invocation->problem, ERR_UNSUPPORTED,
+	                  "both sides changed who can open %s, and it is as our side has it", merge->name);
 	shown_quote(merge->name, quoted);
-	problem_hint(&merge->invocation->problem,
-	             "git checkout --ours %s, then tokenctl updatekeys %s, and set what the other side has",
-	             quoted, quoted);
+	problem_hint(
+	        &merge->invocation->problem,
+	        "git diff --theirs %s   shows what the other side has (-), to be put in with tokenctl set "
+	        "%s PATH; then tokenctl updatekeys %s && git add %s",
+	        quoted, quoted, quoted, quoted);
+	merge->explained = true;
 	return NULL;
 }
 
@@ -201,13 +208,17 @@ static enum err keep_conflict(struct merge *merge, const struct buf *text)
 		err = memory_directory_write(directory, merge->name, buf_bytes(text), problem, file);
 	if (err)
 		return err;
-	(void)problem_set(problem, ERR_SYSTEM, "%s: both sides changed the same lines", merge->name);
+	(void)problem_set(problem, ERR_SYSTEM,
+	                  "%s: both sides changed the same lines, and the file is as our side has it",
+	                  merge->name);
 	shown_quote(file, quoted_file);
 	shown_quote(merge->name, quoted);
-	problem_hint(problem,
-	             "tokenctl edit --resume %s %s   with git's marks, kept in memory until the next start; "
-	             "then git add %s",
-	             quoted_file, quoted, quoted);
+	problem_hint(
+	        problem,
+	        "tokenctl edit --resume %s %s && git add %s   opens it with git's marks; it is in memory "
+	        "until the next start (git checkout -m %s   makes it again)",
+	        quoted_file, quoted, quoted, quoted);
+	merge->explained = true;
 	return ERR_SYSTEM;
 }
 
@@ -222,6 +233,88 @@ static enum err merge_sides(struct merge *merge)
 	return clean ? save(merge, text) : keep_conflict(merge, text);
 }
 
+/* ---- how it is called, and what is said of it ---- */
+
+/* git gives the path from the top of the repository, and in the environment where below the top it was started. */
+static void name_from_here(const char *path, char name[PATH_MAX])
+{
+	const char *here = getenv("GIT_PREFIX");
+	size_t same = 0, len = 0;
+
+	for (size_t i = 0; here && here[i] && here[i] == path[i]; i++)
+		same = here[i] == '/' ? i + 1 : same;
+	for (const char *rest = here ? here + same : ""; (rest = strchr(rest, '/')) && len + 3 < PATH_MAX;
+	     rest++) {
+		memcpy(name + len, "../", 3);
+		len += 3;
+	}
+	(void)snprintf(name + len, PATH_MAX - len, "%s", path + same);
+}
+
+static void replace_all(char text[static PROBLEM_TEXT_MAX], const char *from, const char *to)
+{
+	char before[PROBLEM_TEXT_MAX];
+	const char *rest = before, *at;
+	size_t len = 0;
+
+	memcpy(before, text, sizeof(before));
+	while ((at = strstr(rest, from)) && len < PROBLEM_TEXT_MAX) {
+		len += (size_t)snprintf(text + len, PROBLEM_TEXT_MAX - len, "%.*s%s", (int)(at - rest), rest,
+		                        to);
+		rest = at + strlen(from);
+	}
+	if (len < PROBLEM_TEXT_MAX)
+		(void)snprintf(text + len, PROBLEM_TEXT_MAX - len, "%s", rest);
+}
+
+/* The names that git gave to the versions are gone when somebody reads of them. Returns the version that the sentence is about, as git counts them from 1; 0: none of them. */
+static unsigned name_sides(struct merge *merge)
+{
+	static const char *const words[SIDES] = { "what both sides began with", "our side",
+		                                  "the other side" };
+	struct problem *problem = &merge->invocation->problem;
+	unsigned found = 0;
+
+	for (unsigned i = 0; i < SIDES; i++) {
+		const char *path = merge->invocation->options.arguments[i];
+		char name[PATH_MAX + 64];
+
+		if (strncmp(path, GIT_TEMPORARY, strlen(GIT_TEMPORARY)) != 0 ||
+		    !strstr(problem->message, path))
+			continue;
+		(void)snprintf(name, sizeof(name), "%s (%s)", merge->name, words[i]);
+		replace_all(problem->message, path, name);
+		found = i + 1;
+	}
+	return found;
+}
+
+/* A version is mended where it was committed. What else was in the way has its own hint; that nothing is merged yet, and how it is then, is not said in it. */
+static void explain(struct merge *merge, enum err err)
+{
+	struct problem *problem = &merge->invocation->problem;
+	const char *path = merge->invocation->options.arguments[SIDES];
+	char quoted[SHOWN_QUOTED_MAX], quoted_path[SHOWN_QUOTED_MAX], hint[PROBLEM_TEXT_MAX];
+	unsigned side = name_sides(merge);
+
+	shown_quote(merge->name, quoted);
+	shown_quote(path, quoted_path);
+	memcpy(hint, problem->hint, sizeof(hint));
+	if (!problem->message[0])
+		(void)problem_set(problem, err, "%s is not merged: %s", merge->name,
+		                  problem_text(problem, err));
+	if (side)
+		problem_hint(
+		        problem,
+		        "git show :%u:%s   shows it, to be mended where it was committed; %s is as our side "
+		        "has it, and git checkout -m %s   merges it again",
+		        side, quoted_path, quoted, quoted);
+	else
+		problem_hint(problem,
+		             "%s%s%s is as our side has it, and git checkout -m %s   merges it again", hint,
+		             hint[0] ? "; until then " : "", quoted, quoted);
+}
+
 static enum err run(struct invocation *invocation)
 {
 	struct merge *merge = calloc(1, sizeof(*merge));
@@ -230,10 +323,12 @@ static enum err run(struct invocation *invocation)
 	if (!merge)
 		return ERR_NOMEM;
 	merge->invocation = invocation;
-	merge->name = invocation->options.arguments[SIDES];
+	name_from_here(invocation->options.arguments[SIDES], merge->name);
 	err = open_sides(merge);
 	if (!err)
 		err = merge_sides(merge);
+	if (err && !merge->explained)
+		explain(merge, err);
 	for (size_t i = 0; i < SIDES; i++)
 		sops_store_done(&merge->sides[i]);
 	free(merge);

@@ -156,6 +156,35 @@ git add $file
 refused "$lost" git commit -qm lost
 git rebase --abort
 
+# ---- what is said of a file that is not merged ----
+
+# Where the command was typed, with names that can be typed there: never those that git gave to the versions.
+says() { # WORDS... are all said
+	local words
+	for words; do grep -qF -- "$words" "$said" || lab_fail "it does not say '$words': $(<"$said")"; done
+	if grep -q 'merge_file' "$said"; then lab_fail "a file is named that is not there any more: $(<"$said")"; fi
+}
+git checkout -qB again right
+cd deploy
+TOKEND_RUNTIME_DIR=/nonexistent refused 'tokend is not running' git merge left
+says 'until then s.enc.yaml is as our side has it, and git checkout -m s.enc.yaml   merges it again'
+git checkout -m s.enc.yaml >"$said" 2>&1 || true
+says 's.enc.yaml: both sides changed the same lines, and the file is as our side has it' ' s.enc.yaml && git add s.enc.yaml '
+[ "$(grep -c 'git checkout -m' "$said")" = 1 ] && ! grep -q 'until then' "$said" || lab_fail "it says it twice: $(<"$said")"
+forget
+git merge --abort
+sed -i 's/^    lastmodified: .*/    lastmodified: "2020-01-01T00:00:00Z"/' s.enc.yaml
+git commit -qam changed
+refused 's.enc.yaml (our side): its MAC is wrong' git merge left
+says "git show :2:$file   shows it" 'git checkout -m s.enc.yaml '
+git show ":2:$file" >/dev/null || lab_fail 'what it says to type does not work'
+git merge --abort
+git checkout -q left
+refused 's.enc.yaml (the other side): its MAC is wrong' git merge again
+says "git show :3:$file   shows it" 'git checkout -m s.enc.yaml '
+git merge --abort
+cd ..
+
 # ---- merges that went well ----
 
 # Both sides let the same one in: there is nothing to merge, and the file is ours byte for byte.
