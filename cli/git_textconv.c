@@ -3,9 +3,13 @@
  *
  * What git shows in diffs instead of a SOPS file: its plain text, to whoever may open it, and below it what decides who that is, so that no diff hides a new recipient. To everybody else the file as
  * it is, for a diff that fails would hide the rest of it; and the file as it is where git writes the diff into a file of its own, for that is on a disk.
+ *
+ * What a terminal would obey does not reach it: in a text '?' stands for it, and of a binary file that is no text its length is shown. So that no change is hidden by that, a fingerprint stands below. It is keyed with the file's data
+ * key: a plain hash of a short secret gives that away to whoever sees the diff, in a log or over a shoulder, and can try what it might be.
  */
 #include <dirent.h>
 #include <limits.h>
+#include <sodium.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,6 +18,8 @@
 #include "cli/sops_store.h"
 #include "cli/verb.h"
 #include "cli/verbs.h"
+#include "common/utf8.h"
+#include "formats/text.h"
 
 static enum err print(struct bytes text, struct problem *problem)
 {
@@ -109,16 +115,102 @@ static enum err put_metadata(struct buf *out, const struct sops_metadata *metada
 	return err ? err : put_rule(out, metadata);
 }
 
+/* ---- what a terminal does not show ---- */
+
+#define FINGERPRINT_LEN 16U
+#define FINGERPRINT_OF "tokenctl git textconv 1" /* so that it is no other program's */
+
+/* How many bytes may be shown; 0: the first may not. */
+static size_t showable_len(struct bytes text)
+{
+	uint32_t point = 0;
+	size_t len;
+
+	if (text.data[0] == '\n' || text.data[0] == '\t' || bytes_begin_with(text, "\r\n"))
+		return 1;
+	len = utf8_take(text, &point);
+	return utf8_is_unprintable(point) ? 0 : len;
+}
+
+/* As many as may be shown. */
+static size_t run_len(struct bytes text)
+{
+	size_t len = 0, more = 1;
+
+	while (more && len < text.len) {
+		more = showable_len(bytes_of(text.data + len, text.len - len));
+		len += more;
+	}
+	return len;
+}
+
+/* As a terminal shows it; NULL: nowhere. ret_whole: nothing was left out. */
+static enum err put_shown(struct buf *out, struct bytes text, bool *ret_whole)
+{
+	enum err err = OK;
+
+	*ret_whole = true;
+	while (!err && text.len) {
+		size_t len = run_len(text);
+		bool hidden = len == 0;
+
+		*ret_whole &= !hidden;
+		if (out)
+			err = hidden ? buf_put_u8(out, '?') : buf_put(out, bytes_of(text.data, len));
+		len += hidden;
+		text = bytes_of(text.data + len, text.len - len);
+	}
+	return err;
+}
+
+/* Two versions under one data key have the same one if they are the same. */
+static enum err put_fingerprint(struct buf *out, struct bytes plain, const struct secret *data_key)
+{
+	struct bytes text = buf_bytes(out), key = secret_reveal(data_key);
+	crypto_auth_hmacsha256_state state;
+	uint8_t mac[crypto_auth_hmacsha256_BYTES];
+	char hex[2 * FINGERPRINT_LEN + 1];
+	enum err err = text.len && text.data[text.len - 1] != '\n' ? buf_put_u8(out, '\n') : OK;
+
+	(void)crypto_auth_hmacsha256_init(&state, key.data, key.len);
+	(void)crypto_auth_hmacsha256_update(&state, (const uint8_t *)FINGERPRINT_OF, sizeof(FINGERPRINT_OF));
+	if (plain.len)
+		(void)crypto_auth_hmacsha256_update(&state, plain.data, plain.len);
+	(void)crypto_auth_hmacsha256_final(&state, mac);
+	sodium_memzero(&state, sizeof(state));
+	(void)sodium_bin2hex(hex, sizeof(hex), mac, FINGERPRINT_LEN);
+	return err ? err
+	           : buf_printf(out, "# not shown as it is: %zu bytes, fingerprint under the data key %s\n",
+	                        plain.len, hex);
+}
+
+static enum err put_all(struct buf *out, const struct sops_store *store)
+{
+	struct bytes plain = buf_bytes(store->plain);
+	bool whole;
+	enum err err = put_shown(NULL, plain, &whole);
+
+	if (!err && (whole || store->document.format != SOPS_BINARY))
+		err = buf_put(out, plain);
+	if (!err && !whole)
+		err = put_fingerprint(out, plain, store->data_key);
+	return err ? err : put_metadata(out, store->metadata);
+}
+
 static enum err print_plain(const struct sops_store *store, struct problem *problem)
 {
 	CLEANUP(buf_freep) struct buf *out = NULL;
+	CLEANUP(buf_freep) struct buf *shown = NULL;
+	bool whole;
 	enum err err = buf_new(3 * SOPS_FILE_MAX, &out);
 
 	if (!err)
-		err = buf_put(out, buf_bytes(store->plain));
+		err = buf_new(3 * SOPS_FILE_MAX, &shown);
 	if (!err)
-		err = put_metadata(out, store->metadata);
-	return err ? err : print(buf_bytes(out), problem);
+		err = put_all(out, store);
+	if (!err)
+		err = put_shown(shown, buf_bytes(out), &whole);
+	return err ? err : print(buf_bytes(shown), problem);
 }
 
 static enum err run(struct invocation *invocation)
@@ -153,7 +245,13 @@ const struct verb git_textconv_verb = {
 	        "rule. Who may\n"
 	        "not open the file sees it as it is, and so does git commit -v, which keeps it on the disk; "
 	        "and\n"
-	        "is told why. Each file that is shown is a release, with a record in the audit log.",
+	        "is told why. Of a binary file that is no text its length is shown, with a fingerprint that "
+	        "is "
+	        "keyed with\n"
+	        "its data key; in a text '?' stands for what a terminal would obey. Each file that is shown "
+	        "is "
+	        "a release,\n"
+	        "with a record in the audit log.",
 	.example = "  git config diff.tokend.textconv 'tokenctl git textconv --'",
 	.options = rows,
 	.run = run,
