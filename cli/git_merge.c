@@ -3,7 +3,7 @@
  *
  * Git's merge driver for SOPS files. Ciphertexts cannot be merged, and the MAC of a merged file would fit neither side; so the three versions are decrypted in memory, git merges the plain texts line by line
  * (`git merge-file`, over files without a name), and the result is sealed again from the side whose recipients hold. Where both sides changed the same lines the text with git's marks is kept in memory,
- * for `tokenctl edit --resume` to finish; the file itself then stays as our side has it, encrypted. Nothing is ever in the clear on a disk.
+ * for `tokenctl edit --resume` to finish; the file itself then stays as our side has it, encrypted. A binary file, which has no lines, is taken from the side that has changed it, if only one has. Nothing is ever in the clear on a disk.
  */
 #include <errno.h>
 #include <limits.h>
@@ -222,12 +222,63 @@ static enum err keep_conflict(struct merge *merge, const struct buf *text)
 	return ERR_SYSTEM;
 }
 
+/* ---- what has no lines ---- */
+
+#define BINARY_WITHIN 8000U /* where a NUL byte makes a file one that git does not merge by lines */
+
+static struct bytes plain_of(const struct merge *merge, size_t side)
+{
+	return merge->sides[side].plain ? buf_bytes(merge->sides[side].plain) : bytes_of(NULL, 0);
+}
+
+static bool has_no_lines(const struct merge *merge)
+{
+	for (size_t i = 0; i < SIDES; i++) {
+		struct bytes plain = plain_of(merge, i);
+
+		if (plain.len &&
+		    memchr(plain.data, '\0', plain.len < BINARY_WITHIN ? plain.len : BINARY_WITHIN))
+			return true;
+	}
+	return false;
+}
+
+/* The side that has changed it, if only one has. */
+static enum err merge_whole(struct merge *merge)
+{
+	struct problem *problem = &merge->invocation->problem;
+	struct bytes ours = plain_of(merge, OURS), theirs = plain_of(merge, THEIRS),
+	             base = plain_of(merge, BASE);
+	char quoted[SHOWN_QUOTED_MAX];
+
+	if (bytes_equal(ours, theirs) || (!merge->base_is_empty && bytes_equal(theirs, base)))
+		return save(merge, merge->sides[OURS].plain);
+	if (!merge->base_is_empty && bytes_equal(ours, base))
+		return save(merge, merge->sides[THEIRS].plain);
+	(void)problem_set(
+	        problem, ERR_UNSUPPORTED,
+	        "%s: both sides changed it, it is binary and has no lines to be merged, and it is as our "
+	        "side has it",
+	        merge->name);
+	shown_quote(merge->name, quoted);
+	problem_hint(
+	        problem,
+	        "git checkout --theirs %s   takes the other side's whole; then git add %s && tokenctl guard "
+	        "--allow-one-side %s && git commit --no-verify",
+	        quoted, quoted, quoted);
+	merge->explained = true;
+	return ERR_UNSUPPORTED;
+}
+
 static enum err merge_sides(struct merge *merge)
 {
 	CLEANUP(buf_freep) struct buf *text = NULL;
 	bool clean = false;
-	enum err err = merge_texts(merge, &text, &clean);
+	enum err err;
 
+	if (has_no_lines(merge))
+		return merge_whole(merge);
+	err = merge_texts(merge, &text, &clean);
 	if (err)
 		return err;
 	return clean ? save(merge, text) : keep_conflict(merge, text);

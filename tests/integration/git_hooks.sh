@@ -185,6 +185,41 @@ says "git show :3:$file   shows it" 'git checkout -m s.enc.yaml '
 git merge --abort
 cd ..
 
+# ---- binary files ----
+
+# They have no lines: what one side alone changed is taken, in the content and in who can read it, and else it is for a person to say which side holds.
+content() { # BYTE: the file with it
+	printf '#!/bin/sh\nprintf "a\\000%s" >"$1"\n' "$1" >"$work/editor"
+	chmod +x "$work/editor"
+	EDITOR=$work/editor tokenctl edit key.enc >/dev/null 2>&1 || lab_fail 'the binary file was not changed'
+}
+branch binary
+printf '*.enc merge=tokend\n' >>.gitattributes
+printf 'creation_rules:\n  - path_regex: \\.enc$\n    age: %s,%s\n' "$(tokenctl recipient host)" "$(tokenctl recipient other)" >.sops.yaml
+printf 'a\0001' | tokenctl encrypt --sops --key host --input-type binary -o key.enc -
+git add -A
+git commit -qm binary
+git checkout -qb binary-readers
+tokenctl updatekeys key.enc >/dev/null
+git commit -qam readers --no-verify
+git checkout -q binary
+content 2
+git commit -qam 2
+taken git merge -m readers binary-readers
+[ "$(tokenctl decrypt -o - key.enc | tail -c 1) $(grep -o '"recipient"' key.enc | wc -l)" = '2 2' ] || lab_fail 'the merge of a binary file has not both changes'
+git checkout -qb binary-other
+content 3
+git commit -qam 3
+git checkout -q binary
+content 4
+git commit -qam 4
+refused 'key.enc: both sides changed it, it is binary' git merge binary-other
+git checkout -q --theirs key.enc
+git add key.enc
+refused 'is staged as the other side has it' git commit -qm other
+taken tokenctl guard --allow-one-side key.enc
+git merge --abort
+
 # ---- merges that went well ----
 
 # Both sides let the same one in: there is nothing to merge, and the file is ours byte for byte.
