@@ -42,7 +42,7 @@ static enum err decrypt_one(struct file_opener *opener, const char *path)
 	if (err == ERR_USAGE)
 		hint_directory(opener->invocation, path);
 	if (!err && !check)
-		err = output_open(options_value(options, "output"), 0600, input, problem, &output);
+		err = output_open_plain(options_value(options, "output"), input, problem, &output);
 	decryption.sink_context = output;
 	if (!err)
 		err = file_decrypt(&decryption, input);

@@ -31,7 +31,9 @@ struct output {
 	char name[TEMPORARY_NAME_MAX]; /* of the file inside directory */
 	char temporary[TEMPORARY_NAME_MAX]; /* "": the file has no name yet */
 	bool replaces; /* a file of that name is there */
-	bool among_anybodys; /* the directory that was named is one where anybody can put things, as /tmp is */
+	mode_t strangers; /* whose writing into a directory makes it one where strangers lie in wait */
+	bool among_strangers; /* the directory that was named is such a one, as /tmp is */
+	bool takes_over; /* that file is somebody else's, who gets nothing of this one */
 	bool careful; /* a terminal: text only */
 	struct reading text; /* how far into a character the last chunk went; when careful */
 };
@@ -105,21 +107,21 @@ static enum err open_nameless(struct output *output, const char *directory_path,
 }
 
 /* The directory of path as it was named, whatever is a link there. */
-static bool stands_among_anybodys(const char *path)
+static bool stands_among_strangers(const struct output *output)
 {
-	const char *slash = strrchr(path, '/');
+	const char *path = output->path, *slash = strrchr(path, '/');
 	char directory[PATH_MAX];
 	struct stat status;
 
 	(void)snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash - path) + 1 : 1,
 	               slash ? path : ".");
-	return stat(directory, &status) < 0 || (status.st_mode & S_IWOTH);
+	return stat(directory, &status) < 0 || (status.st_mode & output->strangers);
 }
 
-/* A pipe, a socket or a link of somebody else's, where anybody can put one, waits for what is written to it. */
+/* A pipe, a socket or a link of somebody else's, where strangers can put one, waits for what is written to it. */
 static bool is_trap(const struct output *output, const struct stat *status)
 {
-	return output->among_anybodys && !S_ISREG(status->st_mode) && status->st_uid != geteuid() &&
+	return output->among_strangers && !S_ISREG(status->st_mode) && status->st_uid != geteuid() &&
 	       status->st_uid != 0;
 }
 
@@ -128,7 +130,7 @@ static enum err refuse_trap(struct output *output)
 	char quoted[SHOWN_QUOTED_MAX];
 
 	(void)problem_set(output->problem, ERR_FILE_ACCESS,
-	                  "%s is somebody else's link or pipe, in a directory where anybody can put one, so "
+	                  "%s is somebody else's link or pipe, in a directory where others can put one, so "
 	                  "nothing is written to it",
 	                  output->path);
 	shown_quote(output->path, quoted);
@@ -136,15 +138,23 @@ static enum err refuse_trap(struct output *output)
 	return ERR_FILE_ACCESS;
 }
 
+/* Is the file one that waits for what is written to it? Also when it has become a link meanwhile. */
+static bool lies_in_wait(const struct output *output, const struct stat *file)
+{
+	struct stat directory;
+
+	return file->st_uid != geteuid() &&
+	       (output->among_strangers || fstat(output->directory, &directory) < 0 ||
+	        (directory.st_mode & output->strangers));
+}
+
 /* The file that is replaced gives the new one its mode and, where we may, its owner. What we may not give away is ours then, as after cp. */
 static enum err keep_mode(struct output *output, const struct stat *old)
 {
-	struct stat directory;
 	bool kept;
 
-	/* In a directory where anybody can put a file, one of somebody else's waits for what is written to it; also when it has become a link meanwhile. */
-	if (old->st_uid != geteuid() && (output->among_anybodys || fstat(output->directory, &directory) < 0 ||
-	                                 (directory.st_mode & S_IWOTH)))
+	output->takes_over = lies_in_wait(output, old);
+	if (output->takes_over)
 		return OK;
 	kept = fchown(output->fd, old->st_uid, old->st_gid) == 0 ||
 	       fchown(output->fd, (uid_t)-1, old->st_gid) == 0;
@@ -190,7 +200,7 @@ static enum err open_existing(struct output *output, const struct stat *old, int
 	struct stat named;
 	enum err err;
 
-	output->among_anybodys = stands_among_anybodys(output->path);
+	output->among_strangers = stands_among_strangers(output);
 	if (lstat(output->path, &named) < 0)
 		return problem_errno(output->problem, errno, "cannot open", output->path);
 	if (is_trap(output, &named))
@@ -229,8 +239,8 @@ static void use_stdout(struct output *output, bool by_name)
 	output->careful = !by_name && isatty(STDOUT_FILENO);
 }
 
-enum err output_open(const char *path, mode_t mode, int input, struct problem *problem,
-                     struct output **ret_output)
+static enum err open_for(mode_t strangers, const char *path, mode_t mode, int input, struct problem *problem,
+                         struct output **ret_output)
 {
 	CLEANUP(output_freep) struct output *output = calloc(1, sizeof(*output));
 	enum err err = OK;
@@ -240,6 +250,7 @@ enum err output_open(const char *path, mode_t mode, int input, struct problem *p
 	output->fd = -1;
 	output->directory = -1;
 	output->problem = problem;
+	output->strangers = strangers;
 	if (!path || strcmp(path, "-") == 0) {
 		use_stdout(output, path != NULL);
 	} else {
@@ -249,6 +260,17 @@ enum err output_open(const char *path, mode_t mode, int input, struct problem *p
 	if (!err)
 		*ret_output = TAKE(output);
 	return err;
+}
+
+enum err output_open(const char *path, mode_t mode, int input, struct problem *problem,
+                     struct output **ret_output)
+{
+	return open_for(S_IWOTH, path, mode, input, problem, ret_output);
+}
+
+enum err output_open_plain(const char *path, int input, struct problem *problem, struct output **ret_output)
+{
+	return open_for(S_IWOTH | S_IWGRP, path, 0600, input, problem, ret_output);
 }
 
 /* The directory is named for the handler of signals by its descriptor, which is open until the process ends. */
@@ -437,5 +459,11 @@ enum err output_commit(struct output *output)
 	if (give_name(output))
 		return problem_errno(output->problem, errno, "cannot give the output its name,",
 		                     name_of(output));
+	if (output->takes_over && (output->strangers & S_IWGRP))
+		shown_line(stderr,
+		           "warning: %s was somebody else's, in a directory where others can put one; it is "
+		           "a new "
+		           "file now that is yours alone",
+		           output->path);
 	return OK;
 }

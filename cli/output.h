@@ -4,7 +4,7 @@
  * Where the bytes of encrypt and decrypt go. A file appears under its name only when output_commit says that everything is there and verified; until then it has no name
  * (O_TMPFILE; a hidden temporary name where the file system has none), so that whatever fails leaves the old file, or no file. Standard output, a pipe or a device gets
  * the bytes as they come. A terminal gets text only, unless "-" asked for it by name. What somebody else has laid out in a directory where anybody can put things (/tmp) gets nothing: a file is
- * replaced by one of ours, a link or a pipe is refused.
+ * replaced by one of ours, a link or a pipe is refused. For plain texts that holds where a group can put things, too; other files are shared there, and stay whose they are.
  */
 #pragma once
 
@@ -21,6 +21,10 @@ struct output;
  * must not be the same file. ERR_FILE_ACCESS, ERR_NO_FILE, ERR_DISK_FULL, ERR_USAGE, ERR_SYSTEM. */
 MUST_CHECK enum err output_open(const char *path, mode_t mode, int input, struct problem *problem,
                                 struct output **ret_output);
+
+/* The same for a plain text, with the mode 0600. Where a group may put things others lie in wait as well: there, too, somebody else's file is replaced by one of ours, with a warning, and his link or pipe is refused. */
+MUST_CHECK enum err output_open_plain(const char *path, int input, struct problem *problem,
+                                      struct output **ret_output);
 
 /* A file called name inside an open directory, with the mode 0600 whatever was there; what was there, if it is no directory, is replaced and never written through. shown: its path, for
  * messages. Errors as above. */

@@ -173,11 +173,12 @@ static void lay_out(mode_t place)
 	assert_int_equal(chmod(".", place), 0);
 }
 
-static enum err write_to(const char *path)
+static enum err write_as(bool plain, const char *path)
 {
 	struct problem problem = { 0 };
 	struct output *output = NULL;
-	enum err err = output_open(path, 0600, -1, &problem, &output);
+	enum err err = plain ? output_open_plain(path, -1, &problem, &output)
+	                     : output_open(path, 0600, -1, &problem, &output);
 
 	if (!err)
 		err = output_write(output, bytes_of_string("new text"));
@@ -185,6 +186,51 @@ static enum err write_to(const char *path)
 		err = output_commit(output);
 	(void)output_free(output);
 	return err;
+}
+
+static enum err write_to(const char *path)
+{
+	return write_as(false, path);
+}
+
+/* Of a group's directory a stranger is whoever is in the group; what is no plain text is shared there. */
+static void test_groups_directory(void **state)
+{
+	struct stat status;
+
+	(void)state;
+	lay_out(0775);
+	put_file("old", 0666);
+	assert_int_equal(chown("file", STRANGER, STRANGER), 0);
+	assert_int_equal(write_as(false, "file"), OK);
+	assert_file("new text", 0666);
+	assert_int_equal(stat("file", &status), 0);
+	assert_int_equal(status.st_uid, STRANGER);
+	assert_int_equal(write_as(true, "file"), OK);
+	assert_file("new text", 0600);
+	assert_int_equal(stat("file", &status), 0);
+	assert_int_equal(status.st_uid, 0);
+	/* One's own keeps its mode, and so does everybody's where nobody else can put one. */
+	put_file("old", 0640);
+	assert_int_equal(write_as(true, "file"), OK);
+	assert_file("new text", 0640);
+	assert_int_equal(chown("file", STRANGER, STRANGER), 0);
+	assert_int_equal(chmod(".", 0755), 0);
+	assert_int_equal(write_as(true, "file"), OK);
+	assert_file("new text", 0640);
+}
+
+static void test_groups_link(void **state)
+{
+	(void)state;
+	lay_out(0775);
+	put_file("old", 0600);
+	assert_int_equal(symlink("file", "link"), 0);
+	assert_int_equal(write_as(true, "link"), OK);
+	assert_file("new text", 0600);
+	assert_int_equal(lchown("link", STRANGER, STRANGER), 0);
+	assert_int_equal(write_as(true, "link"), ERR_FILE_ACCESS);
+	assert_file("new text", 0600);
 }
 
 static void test_strangers_file(void **state)
@@ -384,6 +430,8 @@ int main(void)
 		IN_DIRECTORY(test_old_file_kept),
 		IN_DIRECTORY(test_symbolic_link_stays),
 		IN_DIRECTORY(test_made_meanwhile),
+		IN_DIRECTORY(test_groups_directory),
+		IN_DIRECTORY(test_groups_link),
 		IN_DIRECTORY(test_strangers_file),
 		IN_DIRECTORY(test_strangers_pipe),
 		IN_DIRECTORY(test_strangers_link),
