@@ -19,7 +19,7 @@
 #include "formats/sops_value.h"
 #include "formats/text.h"
 
-#define SAMPLE_NAME ".env.sample"
+#define SAMPLE_ENDING ".sample"
 
 struct sampling {
 	struct bytes text; /* the file; borrowed */
@@ -199,17 +199,41 @@ static enum err read_kept(const char *path, struct buf **ret_kept)
 	return err ? OK : read_whole(fd, path, &problem, ret_kept);
 }
 
-/* Beside the file, unless it is said: .env.sample for .env and what begins so, a.env.sample for a.env, so that two in one directory have two samples. */
+static size_t without_ending(const char *path, size_t len, const char *ending)
+{
+	size_t ending_len = strlen(ending);
+
+	return len > ending_len && memcmp(path + len - ending_len, ending, ending_len) == 0 ? len - ending_len
+	                                                                                    : len;
+}
+
+/* Beside the file, unless it is said: its own name with an ending, so that no two files of one directory have one sample. An encrypted one has that of the plain one; one that is a sample already is its own, and so is refused. */
 static enum err choose_output(const struct invocation *invocation, const char *path, char out[PATH_MAX])
 {
+	static const char *const endings[] = { ".encrypted", ".enc", SAMPLE_ENDING };
 	const char *given = options_value(&invocation->options, "output");
-	const char *slash = strrchr(path, '/');
-	const char *ending = strstr(slash ? slash : path, ".env");
-	int len = ending ? (int)(ending - path) : slash ? (int)(slash + 1 - path) : 0;
+	size_t len = strlen(path);
 
 	if (given || input_name(path) != path)
 		return snprintf(out, PATH_MAX, "%s", given ? given : "-") < PATH_MAX ? OK : ERR_USAGE;
-	return snprintf(out, PATH_MAX, "%.*s" SAMPLE_NAME, len, path) < PATH_MAX ? OK : ERR_USAGE;
+	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
+		len = without_ending(path, len, endings[i]);
+	return len < PATH_MAX && snprintf(out, PATH_MAX, "%.*s" SAMPLE_ENDING, (int)len, path) < PATH_MAX
+	               ? OK
+	               : ERR_USAGE;
+}
+
+/* What the sample had and has no more, when it was somebody's own or another file's. */
+static void tell_gone(const struct sampling *sampling, const char *path, const char *target)
+{
+	const struct sampling now = { .kept = buf_bytes(sampling->out) };
+	struct bytes rest = sampling->kept, name, found;
+	size_t value;
+
+	while (rest.len)
+		if (parse_assignment(take_line(&rest), &name, &value) && !find_kept(&now, name, &found))
+			shown_line(stderr, "warning: %.*s is not in %s, and so not in %s any more",
+			           (int)name.len, (const char *)name.data, input_name(path), target);
 }
 
 static enum err explain(struct invocation *invocation, const char *path, const struct sampling *sampling,
@@ -266,13 +290,16 @@ static enum err run(struct invocation *invocation)
 	sampling.kept = kept ? buf_bytes(kept) : bytes_of(NULL, 0);
 	sampling.out = out;
 	err = explain(invocation, path, &sampling, sample_all(&sampling));
-	return err ? err : write_sample(invocation, target, input, buf_bytes(out));
+	if (!err)
+		err = write_sample(invocation, target, input, buf_bytes(out));
+	if (!err)
+		tell_gone(&sampling, path, target);
+	return err;
 }
 
 static const struct option_row rows[] = {
 	{ 'o', "output", "FILE",
-	  "write here instead of .env.sample (of a.env: a.env.sample) beside FILE; - is standard output",
-	  false },
+	  "write here instead of FILE.sample (of .env: .env.sample); - is standard output", false },
 	OPTIONS_END,
 };
 
@@ -284,11 +311,14 @@ const struct verb sample_verb = {
 	.summary = "Writes the names of a .env file without their values, for others to fill in",
 	.details = "FILE is a dotenv file, plain or encrypted by SOPS; no key is needed. Comments stay, but "
 	           "for values\n"
-	           "that were commented out and comments that SOPS encrypted. A sample that is there already "
-	           "is\n"
-	           "brought up to date: what it has for a name stays. A line that is not understood is an "
-	           "error, for\n"
-	           "it might be part of a value.",
+	           "that were commented out and comments that SOPS encrypted. Each file has a sample of its "
+	           "own:\n"
+	           ".env.local has .env.local.sample, and .env.encrypted that of .env. One that is there "
+	           "already is\n"
+	           "brought up to date: what it has for a name stays, and a name that FILE does not have is "
+	           "taken out,\n"
+	           "with a warning. A line that is not understood is an error, for it might be part of a "
+	           "value.",
 	.example = "  tokenctl sample .env && git add .env.sample\n"
 	           "  tokenctl sample -o - .env.encrypted",
 	.options = rows,

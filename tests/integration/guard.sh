@@ -263,3 +263,17 @@ cmp before .env.sample || lab_fail "a sample was written all the same"
 tokenctl sample -o - "$data/all.env" >stdout
 grep -q 'ENC\[\|sops_' stdout && lab_fail "ciphertext is in the sample: $(cat stdout)"
 [ -s stdout ] || lab_fail "nothing is in the sample"
+# Each file has a sample of its own; an encrypted one that of the plain one. What goes out of a sample is said.
+mkdir samples
+cd samples
+printf 'A=hunter1\n' >.env
+printf 'A=hunter1\nB=hunter2\n' >.env.local
+printf 'C=hunter3\n' | tee .env.production vars >/dev/null
+for file in .env .env.local .env.production vars; do found 0 '' tokenctl sample $file; done
+[ "$(cat .env.sample) $(cat .env.local.sample) $(cat .env.production.sample) $(cat vars.sample)" = $'A= A=\nB= C= C=' ] || lab_fail "one sample took another's names: $(cat .*.sample ./*.sample)"
+mv .env.local .env.encrypted
+found 0 '' tokenctl sample .env.encrypted
+[ "$(cat .env.sample)" = $'A=\nB=' ] || lab_fail "the sample of an encrypted file: $(cat .env.sample)"
+if grep -q warning "$directory/stderr"; then lab_fail "it warns of nothing: $(cat "$directory/stderr")"; fi
+found 0 'warning: B is not in .env, and so not in .env.sample any more' tokenctl sample .env
+found 2 'input and output are the same file' tokenctl sample .env.sample
