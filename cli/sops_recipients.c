@@ -132,6 +132,56 @@ static const char *member_of(const char *kind)
 	return i < KINDS ? members[i] : "recipient";
 }
 
+void sops_recipients_each(json_t *tree, sops_recipient_taken take, void *context)
+{
+	json_t *groups = groups_of(tree), *entry;
+	size_t count = groups ? json_array_size(groups) : 1, k;
+
+	for (size_t i = 0; i < count * KINDS; i++) {
+		struct sops_tree_recipient recipient = { .kind = kinds[i % KINDS], .group = i / KINDS };
+		json_t *group = groups ? json_array_get(groups, recipient.group) : tree;
+
+		json_array_foreach(json_object_get(group, recipient.kind), k, entry)
+		{
+			recipient.name = json_string_value(json_object_get(entry, member_of(recipient.kind)));
+			if (recipient.name)
+				take(context, &recipient);
+		}
+	}
+}
+
+size_t sops_recipients_groups(json_t *tree, size_t *ret_threshold)
+{
+	json_t *groups = groups_of(tree);
+	size_t count = groups && json_array_size(groups) ? json_array_size(groups) : 1;
+	json_int_t threshold = json_integer_value(json_object_get(tree, "shamir_threshold"));
+
+	*ret_threshold = count > 1 && threshold > 0 ? (size_t)threshold : count;
+	return count;
+}
+
+struct search {
+	const struct sops_tree_recipient *wanted;
+	bool any_group, found;
+};
+
+static void compare(void *context, const struct sops_tree_recipient *recipient)
+{
+	struct search *search = context;
+
+	search->found |= strcmp(recipient->kind, search->wanted->kind) == 0 &&
+	                 strcmp(recipient->name, search->wanted->name) == 0 &&
+	                 (search->any_group || recipient->group == search->wanted->group);
+}
+
+bool sops_recipients_has(json_t *tree, const struct sops_tree_recipient *recipient, bool any_group)
+{
+	struct search search = { .wanted = recipient, .any_group = any_group };
+
+	sops_recipients_each(tree, compare, &search);
+	return search.found;
+}
+
 static json_t *entry_for(json_t *list, const struct sops_rule_recipient *recipient)
 {
 	for (size_t i = 0; i < json_array_size(list); i++) {
@@ -265,6 +315,30 @@ static enum err check_rule(const struct sops_creation_rule *rule, const char *na
 	                                           "the rule of .sops.yaml for %s names no recipient", name);
 }
 
+struct missing {
+	json_t *from;
+	bool found;
+};
+
+static void look_for(void *context, const struct sops_tree_recipient *recipient)
+{
+	struct missing *missing = context;
+
+	missing->found |= !sops_recipients_has(missing->from, recipient, false);
+}
+
+/* Shares that are made anew for the same people change nothing. */
+static bool has_same_groups(json_t *a, json_t *b)
+{
+	struct missing from_a = { .from = a }, from_b = { .from = b };
+	size_t threshold_of_a, threshold_of_b;
+
+	sops_recipients_each(a, look_for, &from_b);
+	sops_recipients_each(b, look_for, &from_a);
+	return sops_recipients_groups(a, &threshold_of_a) == sops_recipients_groups(b, &threshold_of_b) &&
+	       threshold_of_a == threshold_of_b && !from_a.found && !from_b.found;
+}
+
 enum err sops_recipients_follow(json_t *tree, const struct sops_creation_rule *rule,
                                 const struct secret *data_key, const char *name, struct problem *problem,
                                 bool *ret_changed)
@@ -287,7 +361,7 @@ enum err sops_recipients_follow(json_t *tree, const struct sops_creation_rule *r
 	if (err == ERR_USAGE && !problem->hint[0])
 		problem_hint(problem, RULE_HINT);
 	if (!err)
-		*ret_changed = divided || !json_equal(before, tree);
+		*ret_changed = divided ? !has_same_groups(before, tree) : !json_equal(before, tree);
 	return err;
 }
 

@@ -21,7 +21,23 @@ MUST_CHECK enum err sops_entry_new(const char *recipient, const struct secret *s
 MUST_CHECK enum err sops_recipients_renew(json_t *tree, unsigned threshold, const struct secret *data_key,
                                           const char *name, struct problem *problem);
 
-/* Makes the tree's entries those that the rule names: entries that are there stay, others are made. Where there are groups of keys, before or after, all are made anew. *ret_changed: was anything different?
+/* One recipient of a tree; borrowed for the call. */
+struct sops_tree_recipient {
+	const char *kind, *name;
+	size_t group; /* from 0 */
+};
+
+/* Calls take for each. */
+typedef void (*sops_recipient_taken)(void *context, const struct sops_tree_recipient *recipient);
+void sops_recipients_each(json_t *tree, sops_recipient_taken take, void *context);
+
+/* How many groups there are, one at least; and how many of them it takes. */
+size_t sops_recipients_groups(json_t *tree, size_t *ret_threshold);
+
+/* Does a tree have that one, in the same group, or in any? */
+bool sops_recipients_has(json_t *tree, const struct sops_tree_recipient *recipient, bool any_group);
+
+/* Makes the tree's entries those that the rule names: entries that are there stay, others are made. Where there are groups of keys, before or after, all are made anew. *ret_changed: is anybody else among them, or in another group?
  * ERR_UNSUPPORTED when an entry would have to be made that is not age's. */
 MUST_CHECK enum err sops_recipients_follow(json_t *tree, const struct sops_creation_rule *rule,
                                            const struct secret *data_key, const char *name,

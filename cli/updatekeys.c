@@ -16,31 +16,44 @@
 #include "cli/verbs.h"
 #include "formats/sops_block.h"
 
-/* Returns how many. */
-static size_t print_recipients(const char *path, const char *mark, json_t *here, json_t *there)
+struct difference {
+	const char *path, *mark; /* borrowed, as the tree */
+	json_t *other;
+	bool groups; /* there are some, before or now */
+	size_t gone; /* of those that are said, who is in no group of the other tree */
+};
+
+static void print_recipient(void *context, const struct sops_tree_recipient *recipient)
 {
-	size_t i, count = 0;
-	json_t *entry;
+	struct difference *difference = context;
+	bool age = strcmp(recipient->kind, "age") == 0;
+	char group[32] = "";
 
-	json_array_foreach(json_object_get(here, "age"), i, entry)
-	{
-		const char *recipient = json_string_value(json_object_get(entry, "recipient"));
-		bool known = false;
-		size_t k;
-		json_t *other;
+	if (sops_recipients_has(difference->other, recipient, false))
+		return;
+	if (difference->groups)
+		(void)snprintf(group, sizeof(group), " (group %zu)", recipient->group + 1);
+	shown_line(stdout, "%s: %s %s%s%s%s", difference->path, difference->mark, age ? "" : recipient->kind,
+	           age ? "" : " ", recipient->name, group);
+	difference->gone += !sops_recipients_has(difference->other, recipient, true);
+}
 
-		json_array_foreach(json_object_get(there, "age"), k, other)
-		{
-			const char *name = json_string_value(json_object_get(other, "recipient"));
+/* Who goes and who comes. Returns how many have gone for good. */
+static size_t print_difference(const char *path, json_t *before, json_t *now)
+{
+	size_t old_threshold, threshold;
+	size_t old_count = sops_recipients_groups(before, &old_threshold);
+	size_t count = sops_recipients_groups(now, &threshold);
+	bool groups = old_count > 1 || count > 1;
+	struct difference gone = { .path = path, .mark = "-", .other = now, .groups = groups };
+	struct difference come = { .path = path, .mark = "+", .other = before, .groups = groups };
 
-			known |= name && recipient && strcmp(name, recipient) == 0;
-		}
-		if (known || !recipient)
-			continue;
-		shown_line(stdout, "%s: %s %s", path, mark, recipient);
-		count++;
-	}
-	return count;
+	sops_recipients_each(before, print_recipient, &gone);
+	sops_recipients_each(now, print_recipient, &come);
+	if (groups && (old_count != count || old_threshold != threshold))
+		shown_line(stdout, "%s: it takes %zu of %zu groups now, %zu of %zu before", path, threshold,
+		           count, old_threshold, old_count);
+	return gone.gone;
 }
 
 /* The recipients that the invocation's identities, or else the keys that one may see, are known by. */
@@ -137,13 +150,8 @@ static enum err follow(struct sops_store *store, const struct sops_creation_rule
 	}
 	change.metadata = tree;
 	err = sops_store_save(store, &change, &saved);
-	if (!err) {
-		size_t removed = print_recipients(store->path, "-", before, tree);
-
-		(void)print_recipients(store->path, "+", tree, before);
-		if (removed)
-			tell_removed(store->opener.invocation, tree, store->path);
-	}
+	if (!err && print_difference(store->path, before, tree))
+		tell_removed(store->opener.invocation, tree, store->path);
 	return err;
 }
 

@@ -506,6 +506,39 @@ files_recipients() {
 	lab_expect 4 plainly tokenctl decrypt -i key.txt two.yaml >stdout 2>stderr
 	refused 2 'cannot open nothing.yaml' '' tokenctl rotate --data-key -i key.txt nothing.yaml one.yaml
 	rm .sops.yaml
+	files_groups "$mine" "$other"
+}
+
+# With groups of keys each line has the group; who only changes it is not told off, and what stays is left alone.
+files_groups() { # MINE OTHER
+	local mine=$1 other=$2 third before
+	age-keygen -o third.txt 2>/dev/null
+	third=$(age-keygen -y third.txt)
+	grouped() { # RECIPIENTS...: one group for each, of which it takes two
+		local group list=
+		for group; do list="$list${list:+, }{age: [$group]}"; done
+		printf 'creation_rules: [{path_regex: yaml, shamir_threshold: 2, key_groups: [%s]}]\n' "$list" >.sops.yaml
+	}
+	cat key.txt other.txt >both.txt
+	cp plain.yaml grouped.yaml
+	grouped "$mine" "$other"
+	works tokenctl encrypt --in-place grouped.yaml
+	before=$(<grouped.yaml)
+	silent 'rotate|warning' tokenctl updatekeys -i both.txt grouped.yaml
+	[ "$(<stdout)" = 'grouped.yaml has these recipients already' ] || lab_fail "updatekeys says $(<stdout)"
+	[ "$(<grouped.yaml)" = "$before" ] || lab_fail 'a file whose recipients stay was written anew'
+	grouped "$mine" "$other, $third"
+	silent 'rotate|warning' tokenctl updatekeys -i both.txt grouped.yaml
+	[ "$(<stdout)" = "grouped.yaml: + $third (group 2)" ] || lab_fail "updatekeys says $(<stdout)"
+	grouped "$mine" "$other" "$third"
+	silent 'rotate|warning' tokenctl updatekeys -i both.txt grouped.yaml
+	[ "$(<stdout)" = "grouped.yaml: - $third (group 2)"$'\n'"grouped.yaml: + $third (group 3)"$'\n''grouped.yaml: it takes 2 of 3 groups now, 2 of 2 before' ] ||
+		lab_fail "updatekeys says $(<stdout)"
+	grouped "$mine" "$other"
+	says 'may have kept the data key; type: tokenctl rotate --data-key grouped.yaml' tokenctl updatekeys -i both.txt grouped.yaml
+	lab_grep -F "grouped.yaml: - $third (group 3)" <stdout || lab_fail "updatekeys says $(<stdout)"
+	works tokenctl decrypt -i both.txt grouped.yaml
+	rm .sops.yaml
 }
 
 # A program that is not there has the exit code that shells give it, and its options are its own.
