@@ -307,13 +307,32 @@ static enum err put_nested(struct edit *edit, size_t first, uint32_t column, siz
 	return err ? err : put_value(edit, &place, edit->value);
 }
 
+/* Behind the comments that are indented deeper than the entries at column: they end what stands before, and would be about a new entry's value if that stood before them. */
+static size_t behind_deeper_comments(const struct edit *edit, size_t at, uint32_t column)
+{
+	struct bytes text = edit->document->text;
+
+	for (size_t line = at; line < text.len; line = line_next(edit, line)) {
+		size_t first = line;
+
+		while (first < text.len && text.data[first] == ' ')
+			first++;
+		if (first < text.len && text.data[first] == '#' && first - line > column)
+			at = line_next(edit, line);
+		else if (first < text.len && text.data[first] != '\n' && text.data[first] != '\r')
+			break;
+	}
+	return at;
+}
+
 static enum err insert_in_block(struct edit *edit, uint32_t container, size_t step)
 {
 	const struct sops_node *node = node_at(edit, container);
 	uint32_t last = child_before(edit, container, (uint32_t)edit->document->count);
 	const struct sops_node *beside = node_at(edit, last);
-	size_t start = entry_start(edit, beside), at = line_next(edit, beside->end);
+	size_t start = entry_start(edit, beside);
 	uint32_t column = (uint32_t)(start - line_start(edit, start));
+	size_t at = behind_deeper_comments(edit, line_next(edit, beside->end), column);
 	bool ends = at > 0 && edit->document->text.data[at - 1] == '\n';
 	struct sops_node place = { .kind = SOPS_STRING, .quoted = true, .start = at, .end = at };
 	enum err err = buf_put(edit->out, part(edit, 0, at));

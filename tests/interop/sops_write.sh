@@ -75,6 +75,16 @@ fi
 echo again | tokenctl set -i one.txt e.yaml '["nested"]["inner"][1]'
 [ "$("$sops" -d --extract '["token"]' e.yaml)" = "by sops" ] || lab_fail "what sops set is gone"
 [ "$("$sops" -d --extract '["nested"]["inner"][1]' e.yaml)" = again ] || lab_fail "what was set after sops is not there"
+# A new key behind a list that ends in a comment stands where sops puts it, and nothing else changes.
+printf 'list:\n    - x\n    - z\n    # the end\n' >foot.yaml
+tokenctl encrypt --sops -r "$(recipient one.txt)" --in-place foot.yaml
+cp foot.yaml before.yaml
+cp foot.yaml by-sops.yaml
+echo new | tokenctl set -i one.txt foot.yaml key
+[ "$(diff before.yaml foot.yaml | grep '^[<>]' | grep -vc lastmodified)" = 3 ] || lab_fail "more changed than the key, the MAC and the time: $(diff before.yaml foot.yaml)"
+"$sops" set by-sops.yaml '["key"]' '"new"'
+"$sops" -d by-sops.yaml >want
+"$sops" -d foot.yaml | cmp want - || lab_fail "sops puts the key elsewhere: $(<want)"
 # An argument works as with sops, and is warned of.
 tokenctl set -i one.txt e.yaml '["pass"]' '"argument"' 2>said
 grep -q 'can be seen' said || lab_fail "nobody warns of a value in an argument"
