@@ -156,6 +156,16 @@ git add $file
 refused "$lost" git commit -qm lost
 git rebase --abort
 
+# In a further worktree it is that one's merge.
+git worktree add -q -b further ../further right
+cd ../further
+conflict merge left
+git add $file
+refused "$lost" git commit -qm lost
+cd ../repository
+taken tokenctl guard
+git worktree remove --force ../further
+
 # ---- what is said of a file that is not merged ----
 
 # Where the command was typed, with names that can be typed there: never those that git gave to the versions.
