@@ -71,7 +71,7 @@ static void tell(const struct sops_store *store)
 static enum err rotate(struct invocation *invocation, const char *path)
 {
 	struct sops_store store = { .path = NULL };
-	enum err err = sops_store_open(&store, invocation, path);
+	enum err err = sops_store_open_to_change(&store, invocation, path);
 
 	if (!err)
 		err = renew(&store);

@@ -244,7 +244,7 @@ static enum err run(struct invocation *invocation)
 	if (!err)
 		err = find_value(invocation, &value);
 	if (!err)
-		err = sops_store_open(&store, invocation, options->arguments[0]);
+		err = sops_store_open_to_change(&store, invocation, options->arguments[0]);
 	if (!err)
 		err = sops_store_has_paths(&store);
 	if (!err)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/file_lock.h"
 #include "cli/input.h"
 #include "cli/output.h"
 #include "cli/shown.h"
@@ -356,10 +357,13 @@ static enum err write_out(struct encryption *encryption, struct bytes sealed)
 static enum err encrypt(struct encryption *encryption, const struct recipients *recipients)
 {
 	CLEANUP(buf_freep) struct buf *sealed = NULL;
+	CLEANUP(close_fdp) int lock = -1;
 	enum err err = choose_format(encryption);
 
 	if (!err)
 		err = choose_rule(encryption, recipients);
+	if (!err && options_given(&encryption->invocation->options, "in-place"))
+		err = file_lock(encryption->path, problem_of(encryption), &lock);
 	if (!err)
 		err = sops_text_read(encryption->path, problem_of(encryption), &encryption->text);
 	if (!err)

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/file_lock.h"
 #include "cli/input.h"
 #include "cli/output.h"
 #include "cli/shown.h"
@@ -130,8 +131,22 @@ enum err sops_store_open(struct sops_store *store, struct invocation *invocation
 	return err ? err : open_text(store);
 }
 
+enum err sops_store_open_to_change(struct sops_store *store, struct invocation *invocation, const char *path)
+{
+	int lock = -1;
+	enum err err = file_lock(path, &invocation->problem, &lock);
+
+	if (!err)
+		err = sops_store_open(store, invocation, path);
+	store->locked = lock >= 0;
+	store->lock = lock;
+	return err;
+}
+
 void sops_store_done(struct sops_store *store)
 {
+	if (store->locked)
+		(void)close(store->lock);
 	file_opener_done(&store->opener);
 	sops_document_done(&store->document);
 	free(store->metadata);
@@ -230,13 +245,30 @@ static enum err seal(struct sops_store *store, const struct sops_change *change,
 	return sops_store_explain(store, plain, err);
 }
 
-/* Somebody else may have been faster. */
-static enum err check_unchanged(struct sops_store *store)
+enum err sops_store_check_writable(struct sops_store *store)
+{
+	CLEANUP(output_freep) struct output *output = NULL;
+
+	return output_open(store->path, 0600, -1, problem_of(store), &output);
+}
+
+enum err sops_store_is_current(struct sops_store *store, bool *ret_same)
 {
 	CLEANUP(buf_freep) struct buf *now = NULL;
 	enum err err = sops_text_read(store->path, problem_of(store), &now);
 
-	if (err || bytes_equal(buf_bytes(now), buf_bytes(store->text)))
+	if (!err)
+		*ret_same = bytes_equal(buf_bytes(now), buf_bytes(store->text));
+	return err;
+}
+
+/* Somebody else may have been faster who does not wait for others (git, an editor). */
+static enum err check_unchanged(struct sops_store *store)
+{
+	bool same = false;
+	enum err err = sops_store_is_current(store, &same);
+
+	if (err || same)
 		return err;
 	(void)problem_set(problem_of(store), ERR_BUSY,
 	                  "%s was changed by somebody else meanwhile, and was left as it is", store->path);

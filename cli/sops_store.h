@@ -25,12 +25,23 @@ struct sops_store {
 	struct secret *data_key;
 	struct sops_memory *memory;
 	struct buf *plain; /* decrypted; of a binary file its bytes */
+	bool locked;
+	int lock; /* when it is locked */
 };
 
 /* Reads and decrypts the file. The invocation's options may have input-type and identity. To be done with in any case; the invocation's problem has the sentence. */
 MUST_CHECK enum err sops_store_open(struct sops_store *store, struct invocation *invocation,
                                     const char *path);
+/* The same, after waiting for others that do the same to the file (file_lock.h), who then wait until this is done. ERR_TIMEOUT. */
+MUST_CHECK enum err sops_store_open_to_change(struct sops_store *store, struct invocation *invocation,
+                                              const char *path);
 void sops_store_done(struct sops_store *store);
+
+/* Can it be written? So that nobody is told only after all was done. With a sentence. */
+MUST_CHECK enum err sops_store_check_writable(struct sops_store *store);
+
+/* Is this still in the file? ret_same is false when somebody else has written it, or something else, since it was read. */
+MUST_CHECK enum err sops_store_is_current(struct sops_store *store, bool *ret_same);
 
 /* What a document is read for: the plain text of a file of this format. To be done with in any case. Its reason, after an error, is a sentence of the problem. */
 MUST_CHECK enum err sops_store_read(struct sops_store *store, struct bytes plain,

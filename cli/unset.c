@@ -48,7 +48,7 @@ static enum err run(struct invocation *invocation)
 	enum err err = sops_path_argument(invocation, options->arguments[1], &path);
 
 	if (!err)
-		err = sops_store_open(&store, invocation, options->arguments[0]);
+		err = sops_store_open_to_change(&store, invocation, options->arguments[0]);
 	if (!err)
 		err = sops_store_has_paths(&store);
 	if (!err)

@@ -174,7 +174,7 @@ static enum err update(struct invocation *invocation, const char *path)
 	if (!err)
 		sops_config_warn(config->path, &rule);
 	if (!err)
-		err = sops_store_open(&store, invocation, path);
+		err = sops_store_open_to_change(&store, invocation, path);
 	if (!err)
 		err = follow(&store, &rule);
 	sops_store_done(&store);
