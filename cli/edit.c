@@ -3,48 +3,76 @@
  *
  * A SOPS file in the editor of whoever calls. The plain text is in a file system that is memory, in a directory of its own that others cannot enter, so that what an editor writes beside it (swap files, backups)
  * is there, too; it is gone when the edit is over, directories included, and also when a signal ends us. What was typed is not lost otherwise: a text that cannot be sealed is opened again, and where nobody
- * can be asked it is kept and named.
+ * can be asked, or we are told to end, it is kept and named. The file is not locked while the editor is open. What others change in it meanwhile is merged with what was typed, and where that cannot be, both are in the text that is
+ * opened again.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/conflict_marks.h"
+#include "cli/editor.h"
+#include "cli/file_lock.h"
 #include "cli/input.h"
+#include "cli/kept_text.h"
 #include "cli/memory_directory.h"
 #include "cli/shown.h"
 #include "cli/sops_file.h"
 #include "cli/sops_recipients.h"
 #include "cli/sops_store.h"
 #include "cli/terminal.h"
+#include "cli/text_merge.h"
 #include "cli/verb.h"
 #include "cli/verbs.h"
 
-static const int signals[] = { SIGINT, SIGQUIT, SIGHUP, SIGTERM };
-#define SIGNALS (sizeof(signals) / sizeof(signals[0]))
+#define TEXT_MAX (2 * (size_t)SOPS_FILE_MAX)
 
 struct edit {
+	struct invocation *invocation;
+	const char *path;
+	const char *resume; /* NULL: none is resumed */
+	struct sops_store stores[2]; /* the second one is the file as somebody else left it */
 	struct sops_store *store;
 	char directory[MEMORY_DIRECTORY_MAX]; /* "": there is none */
 	char file[MEMORY_DIRECTORY_FILE_MAX];
 	struct memory_watch watch;
+	struct buf *base; /* what the text is compared with, to see what was typed */
+	struct buf *began; /* what the editor was given */
+	bool merged; /* there is more in the text than can be typed again */
 	bool kept; /* the plain text is not to be removed */
 };
 
 static struct problem *problem_of(const struct edit *edit)
 {
-	return &edit->store->opener.invocation->problem;
+	return &edit->invocation->problem;
 }
 
-/* Before the file is decrypted: who removes it when we are ended has no plain text. */
-static enum err make_directory(struct edit *edit, struct problem *problem)
+static enum err copy(struct bytes text, struct buf **ret_copy)
 {
-	enum err err = memory_directory_make(problem, edit->directory);
+	CLEANUP(buf_freep) struct buf *new = NULL;
+	enum err err = buf_new(TEXT_MAX, &new);
+
+	if (!err)
+		err = buf_put(new, text);
+	if (err)
+		return err;
+	(void)buf_free(*ret_copy);
+	*ret_copy = TAKE(new);
+	return OK;
+}
+
+/* ---- the text in memory ---- */
+
+/* Before the file is decrypted: who removes it when we are ended has no plain text. */
+static enum err make_directory(struct edit *edit)
+{
+	enum err err = memory_directory_make(problem_of(edit), edit->directory);
 
 	if (!err && memory_directory_watch(edit->directory, &edit->watch))
-		err = problem_errno(problem, errno, "cannot start a process that removes", edit->directory);
+		err = problem_errno(problem_of(edit), errno, "cannot start a process that removes",
+		                    edit->directory);
 	return err;
 }
 
@@ -54,11 +82,7 @@ static void remove_directory(struct edit *edit)
 	if (!edit->kept)
 		memory_directory_remove(edit->directory);
 	memory_directory_unwatch(&edit->watch, edit->kept);
-}
-
-static enum err write_plain(struct edit *edit, struct bytes text)
-{
-	return memory_directory_write(edit->directory, edit->store->path, text, problem_of(edit), edit->file);
+	edit->directory[0] = '\0';
 }
 
 static enum err read_plain(struct edit *edit, const char *path, struct buf *text)
@@ -72,59 +96,161 @@ static enum err read_plain(struct edit *edit, const char *path, struct buf *text
 	return err == ERR_BUSY ? ERR_NOMEM : err;
 }
 
-static const char *editor(void)
+/* The text first: with an old base it has at worst the same change twice, with a new one it would take back others' changes. */
+static enum err put_merged(struct edit *edit, struct bytes text)
 {
-	static const char *const names[] = { "SOPS_EDITOR", "VISUAL", "EDITOR" };
+	enum err err = copy(text, &edit->began);
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		const char *value = getenv(names[i]);
-
-		if (value && value[0])
-			return value;
-	}
-	return "vi";
+	if (!err)
+		err = memory_directory_rewrite(edit->directory, edit->file, text, problem_of(edit));
+	edit->merged |= !err;
+	if (!err)
+		err = kept_text_put_base(edit->directory, buf_bytes(edit->store->plain), problem_of(edit));
+	return err ? err : copy(buf_bytes(edit->store->plain), &edit->base);
 }
 
-/* Through the shell, for an editor may have arguments of its own. */
-static _Noreturn void become_editor(const char *file)
-{
-	char command[MEMORY_DIRECTORY_MAX];
+/* ---- what the editor left ---- */
 
-	for (size_t i = 0; i < SIGNALS; i++)
-		(void)signal(signals[i], SIG_DFL);
-	if ((size_t)snprintf(command, sizeof(command), "%s \"$1\"", editor()) < sizeof(command))
-		(void)execl("/bin/sh", "sh", "-c", command, "tokenctl", file, (char *)NULL);
-	_exit(127);
+static bool is_regular(const char *path)
+{
+	struct stat status;
+
+	return stat(path, &status) == 0 && S_ISREG(status.st_mode);
 }
 
-/* They are the editor's meanwhile: whatever ends it, the plain text is taken care of afterwards. */
-static enum err run_editor(struct edit *edit)
+/* A text that was moved away is looked for; where there is none it is there again as it was given to the editor. */
+static enum err check_left(struct edit *edit)
 {
 	char quoted[SHOWN_QUOTED_MAX];
-	void (*before[SIGNALS])(int);
-	int status = -1;
-	pid_t child;
+	bool found;
+	enum err err = OK;
 
-	for (size_t i = 0; i < SIGNALS; i++)
-		before[i] = signal(signals[i], SIG_IGN);
-	child = fork();
-	if (child == 0)
-		become_editor(edit->file);
-	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
-	for (size_t i = 0; i < SIGNALS; i++)
-		(void)signal(signals[i], before[i]);
-	if (child < 0)
-		return problem_errno(problem_of(edit), errno, "cannot start", editor());
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+	if (is_regular(edit->file))
 		return OK;
-	(void)problem_set(problem_of(edit), ERR_SYSTEM, "the editor (%s) ended with %s %d", editor(),
-	                  WIFEXITED(status) ? "status" : "signal",
-	                  WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
-	shown_quote(edit->store->path, quoted);
-	problem_hint(problem_of(edit), "EDITOR=nano tokenctl edit %s   takes another editor", quoted);
-	return ERR_SYSTEM;
+	found = kept_text_bring_back(edit->file, buf_bytes(edit->began));
+	if (!found)
+		err = memory_directory_rewrite(edit->directory, edit->file, buf_bytes(edit->began),
+		                               problem_of(edit));
+	if (err)
+		return err;
+	shown_quote(edit->path, quoted);
+	(void)problem_set(problem_of(edit), ERR_NO_FILE,
+	                  found ? "the editor has given the text another name, and %s is as it was"
+	                        : "the editor has removed the text, and %s is as it was",
+	                  edit->path);
+	problem_hint(problem_of(edit), "tokenctl edit %s   begins again", quoted);
+	return ERR_NO_FILE;
 }
+
+/* Its own sentence, when it has failed. */
+static enum err check_left_after(struct edit *edit, enum err err)
+{
+	struct problem said = *problem_of(edit);
+
+	if (check_left(edit))
+		*problem_of(edit) = said;
+	return err;
+}
+
+static enum err check_marks(struct edit *edit, struct bytes text)
+{
+	size_t line = conflict_marks_find(text, buf_bytes(edit->store->plain));
+
+	if (!line)
+		return OK;
+	return problem_set(
+	        problem_of(edit), ERR_BAD_FILE,
+	        "%s was left as it is: line %zu of the text is a mark of git, of a conflict that is "
+	        "not decided",
+	        edit->path, line);
+}
+
+/* ---- what others did meanwhile ---- */
+
+/* Decrypted anew only when there is something new. */
+static enum err look_again(struct edit *edit)
+{
+	struct sops_store *other = &edit->stores[edit->store == &edit->stores[0]];
+	bool same = false;
+	enum err err = sops_store_is_current(edit->store, &same);
+
+	if (err || same)
+		return err;
+	sops_store_done(other);
+	err = sops_store_open(other, edit->invocation, edit->path);
+	if (!err)
+		edit->store = other;
+	return err;
+}
+
+static enum err explain_unmerged(struct edit *edit, enum err err)
+{
+	const struct problem why = *problem_of(edit);
+
+	return problem_set(problem_of(edit), err,
+	                   "%s was changed by somebody else meanwhile and left as it is, for the two changes "
+	                   "cannot be put together: %s",
+	                   edit->path, problem_text(&why, err));
+}
+
+static enum err merge_into(struct edit *edit, struct buf *text)
+{
+	const struct text_merge texts = { .base = buf_bytes(edit->base),
+		                          .ours = buf_bytes(text),
+		                          .theirs = buf_bytes(edit->store->plain),
+		                          .our_name = "typed",
+		                          .their_name = "in the file by now" };
+	CLEANUP(buf_freep) struct buf *merged = NULL;
+	bool clean = false;
+	enum err err = text_merge(&texts, problem_of(edit), &merged, &clean);
+
+	if (err)
+		return explain_unmerged(edit, err);
+	err = put_merged(edit, buf_bytes(merged));
+	buf_clear(text);
+	if (!err)
+		err = buf_put(text, buf_bytes(merged));
+	if (err || clean)
+		return err;
+	return problem_set(problem_of(edit), ERR_BUSY,
+	                   "somebody else has changed the same lines of %s meanwhile; both stand in the text "
+	                   "now, with git's marks",
+	                   edit->path);
+}
+
+/* The file is locked. */
+static enum err save_locked(struct edit *edit, struct buf *text, bool *ret_changed)
+{
+	struct sops_change change = { .data_key = NULL };
+	bool others = false;
+	enum err err = look_again(edit);
+
+	if (!err) {
+		others = !bytes_equal(buf_bytes(edit->base), buf_bytes(edit->store->plain));
+		err = others ? merge_into(edit, text) : OK;
+	}
+	change.plain = buf_bytes(text);
+	if (!err)
+		err = sops_store_save(edit->store, &change, ret_changed);
+	if (!err && others)
+		shown_line(stdout, "%s was changed by somebody else meanwhile: both changes are in it now",
+		           edit->path);
+	return err;
+}
+
+static enum err save(struct edit *edit, struct buf *text, bool *ret_changed)
+{
+	CLEANUP(close_fdp) int lock = -1;
+	enum err err;
+
+	*ret_changed = false;
+	if (bytes_equal(buf_bytes(text), buf_bytes(edit->base)))
+		return OK;
+	err = file_lock(edit->path, problem_of(edit), &lock);
+	return err ? err : save_locked(edit, text, ret_changed);
+}
+
+/* ---- editing ---- */
 
 /* Says what is wrong, and asks whether to go on editing. */
 static bool wants_again(struct edit *edit, enum err err)
@@ -132,42 +258,80 @@ static bool wants_again(struct edit *edit, enum err err)
 	CLEANUP(secret_freep) struct secret *answer = NULL;
 	struct bytes typed = { NULL, 0 };
 
-	if (!terminal_available())
+	if (editor_signal() || !terminal_available())
 		return false;
 	problem_print(problem_of(edit), err, "tokenctl");
 	if (terminal_read_secret("Open it again? [Y/n] ", &answer) == OK)
 		typed = secret_reveal(answer);
-	return typed.len == 0 || (typed.data[0] != 'n' && typed.data[0] != 'N');
+	return !editor_signal() && (typed.len == 0 || (typed.data[0] != 'n' && typed.data[0] != 'N'));
 }
 
 static enum err edit_once(struct edit *edit, struct buf *text, bool *ret_changed)
 {
-	struct sops_change change = { .data_key = NULL };
-	enum err err = run_editor(edit);
+	enum err err = editor_run(edit->file, edit->path, problem_of(edit));
 
+	err = err ? check_left_after(edit, err) : check_left(edit);
 	if (!err)
 		err = read_plain(edit, edit->file, text);
-	change.plain = buf_bytes(text);
-	return err ? err : sops_store_save(edit->store, &change, ret_changed);
+	if (!err)
+		err = check_marks(edit, buf_bytes(text));
+	return err ? err : save(edit, text, ret_changed);
 }
 
 /* What an editor that failed left as it was is not worth keeping. */
 static bool is_untouched(struct edit *edit, struct buf *text)
 {
-	return read_plain(edit, edit->file, text) == OK &&
-	       bytes_equal(buf_bytes(text), buf_bytes(edit->store->plain));
+	struct problem said = *problem_of(edit);
+	bool untouched = !edit->merged && read_plain(edit, edit->file, text) == OK &&
+	                 bytes_equal(buf_bytes(text), buf_bytes(edit->began));
+
+	*problem_of(edit) = said;
+	return untouched;
+}
+
+static void hint_kept(struct edit *edit, const char *kept)
+{
+	char file[SHOWN_QUOTED_MAX], path[SHOWN_QUOTED_MAX];
+
+	shown_quote(kept, file);
+	shown_quote(edit->path, path);
+	problem_hint(problem_of(edit),
+	             "what was typed is kept in memory until the next start: tokenctl edit --resume %s %s",
+	             file, path);
+}
+
+/* What an edit before kept is in what this one keeps, or sealed. */
+static void forget_resumed(const struct edit *edit)
+{
+	char directory[MEMORY_DIRECTORY_MAX];
+	const char *slash = edit->resume ? strrchr(edit->resume, '/') : NULL;
+
+	if (!slash || (size_t)(slash - edit->resume) >= sizeof(directory))
+		return;
+	(void)snprintf(directory, sizeof(directory), "%.*s", (int)(slash - edit->resume), edit->resume);
+	if (memory_directory_is_one(directory))
+		memory_directory_remove(directory);
 }
 
 static enum err keep(struct edit *edit, enum err err)
 {
-	char file[SHOWN_QUOTED_MAX], path[SHOWN_QUOTED_MAX];
+	struct problem said = *problem_of(edit);
 
 	edit->kept = true;
-	shown_quote(edit->file, file);
-	shown_quote(edit->store->path, path);
-	problem_hint(problem_of(edit),
-	             "what was typed is kept in memory until the next start: tokenctl edit --resume %s %s",
-	             file, path);
+	/* Where it cannot be written whose it is, the text is there all the same, and said. */
+	if (kept_text_keep(edit->file, edit->path, problem_of(edit)) == OK)
+		forget_resumed(edit);
+	*problem_of(edit) = said;
+	hint_kept(edit, edit->file);
+	return err;
+}
+
+static enum err give_up(struct edit *edit, enum err err, bool untouched)
+{
+	if (!untouched)
+		return keep(edit, err);
+	if (edit->resume)
+		hint_kept(edit, edit->resume);
 	return err;
 }
 
@@ -175,78 +339,132 @@ static enum err edit_until_done(struct edit *edit)
 {
 	CLEANUP(buf_freep) struct buf *text = NULL;
 	bool changed = false;
-	enum err err = buf_new(2 * SOPS_FILE_MAX, &text);
+	enum err err = buf_new(TEXT_MAX, &text);
 
 	if (err)
 		return err;
 	while ((err = edit_once(edit, text, &changed))) {
-		struct problem said = *problem_of(edit);
+		bool untouched = is_untouched(edit, text);
 
-		if (is_untouched(edit, text)) {
-			*problem_of(edit) = said;
-			return err;
-		}
-		*problem_of(edit) = said;
-		if (!wants_again(edit, err))
-			return keep(edit, err);
+		if (untouched || !wants_again(edit, err))
+			return give_up(edit, err, untouched);
 		*problem_of(edit) = (struct problem){ 0 };
 	}
 	if (!changed)
-		shown_line(stdout, "%s is as it was", edit->store->path);
+		shown_line(stdout, "%s is as it was", edit->path);
 	return OK;
+}
+
+/* ---- beginning ---- */
+
+static enum err begin_resumed(struct edit *edit)
+{
+	enum err err = kept_text_base(edit->resume, edit->path, TEXT_MAX, problem_of(edit), &edit->base);
+
+	if (!err)
+		err = buf_new(TEXT_MAX, &edit->began);
+	return err ? err : read_plain(edit, edit->resume, edit->began);
+}
+
+static enum err begin_new(struct edit *edit)
+{
+	enum err err = copy(buf_bytes(edit->store->plain), &edit->base);
+
+	return err ? err : copy(buf_bytes(edit->store->plain), &edit->began);
 }
 
 static enum err begin(struct edit *edit)
 {
-	const char *resume = options_value(&edit->store->opener.invocation->options, "resume");
-	CLEANUP(buf_freep) struct buf *text = NULL;
-	enum err err;
+	enum err err = edit->resume ? begin_resumed(edit) : begin_new(edit);
 
-	if (!resume)
-		return write_plain(edit, buf_bytes(edit->store->plain));
-	err = buf_new(2 * SOPS_FILE_MAX, &text);
 	if (!err)
-		err = read_plain(edit, resume, text);
-	return err ? err : write_plain(edit, buf_bytes(text));
+		err = memory_directory_write(edit->directory, edit->path, buf_bytes(edit->began),
+		                             problem_of(edit), edit->file);
+	return err ? err : kept_text_put_base(edit->directory, buf_bytes(edit->base), problem_of(edit));
 }
 
-/* What an edit before kept. */
-static void forget_resumed(const char *resume)
+static enum err edit_file(struct edit *edit)
 {
-	char directory[MEMORY_DIRECTORY_MAX];
-	const char *slash = strrchr(resume, '/');
+	enum err err = make_directory(edit);
 
-	if (!slash || (size_t)(slash - resume) >= sizeof(directory))
-		return;
-	(void)snprintf(directory, sizeof(directory), "%.*s", (int)(slash - resume), resume);
-	if (memory_directory_is_one(directory))
-		memory_directory_remove(directory);
+	if (!err)
+		err = sops_store_open(edit->store, edit->invocation, edit->path);
+	if (!err)
+		err = sops_store_check_writable(edit->store);
+	if (!err)
+		err = begin(edit);
+	if (!err) {
+		editor_signals_take();
+		err = edit_until_done(edit);
+		if (!err)
+			forget_resumed(edit);
+		remove_directory(edit);
+	}
+	if (!err)
+		sops_recipients_warn(edit->path, edit->store->metadata);
+	return err;
+}
+
+static void done(struct edit *edit)
+{
+	remove_directory(edit);
+	(void)buf_free(edit->base);
+	(void)buf_free(edit->began);
+	for (size_t i = 0; i < 2; i++)
+		sops_store_done(&edit->stores[i]);
+}
+
+static enum err forget(struct edit *edit)
+{
+	unsigned count = kept_text_forget(edit->path);
+
+	if (count == 0)
+		return problem_set(problem_of(edit), ERR_NO_FILE, "no text is kept for %s", edit->path);
+	shown_line(stdout, "%u kept text%s for %s removed", count, PLURAL(count), edit->path);
+	return OK;
+}
+
+/* A second text would be begun without what was typed into the first. */
+static enum err refuse_second(struct edit *edit, const char *kept)
+{
+	char file[SHOWN_QUOTED_MAX], path[SHOWN_QUOTED_MAX];
+
+	(void)problem_set(problem_of(edit), ERR_EXISTS,
+	                  "a text for %s that is not sealed yet is kept in memory", edit->path);
+	shown_quote(kept, file);
+	shown_quote(edit->path, path);
+	problem_hint(
+	        problem_of(edit),
+	        "tokenctl edit --resume %s %s   goes on with it; tokenctl edit --forget %s   throws it away",
+	        file, path, path);
+	return ERR_EXISTS;
 }
 
 static enum err run(struct invocation *invocation)
 {
-	const char *resume = options_value(&invocation->options, "resume");
-	struct sops_store store = { .path = NULL };
-	struct edit edit = { .store = &store };
-	enum err err = make_directory(&edit, &invocation->problem);
+	const struct options *options = &invocation->options;
+	struct edit edit = { .invocation = invocation,
+		             .path = options->arguments[0],
+		             .resume = options_value(options, "resume") };
+	char kept[MEMORY_DIRECTORY_FILE_MAX];
+	enum err err;
 
-	if (!err)
-		err = sops_store_open(&store, invocation, invocation->options.arguments[0]);
-	if (!err)
-		err = begin(&edit);
-	if (!err)
-		err = edit_until_done(&edit);
-	if (!err)
-		sops_recipients_warn(store.path, store.metadata);
-	if (!err && resume)
-		forget_resumed(resume);
-	remove_directory(&edit);
-	sops_store_done(&store);
+	edit.store = &edit.stores[0];
+	if (edit.resume && options_given(options, "forget"))
+		return problem_set(&invocation->problem, ERR_USAGE,
+		                   "--resume and --forget exclude each other");
+	if (options_given(options, "forget"))
+		return forget(&edit);
+	if (!edit.resume && kept_text_find(edit.path, kept))
+		return refuse_second(&edit, kept);
+	err = edit_file(&edit);
+	done(&edit);
 	return err;
 }
 
 static const struct option_row rows[] = {
-	{ 0, "resume", "FILE", "begin with the text that an edit that failed has kept", false },
+	{ 0, "resume", "TEXT", "go on with the text that an edit before has kept", false },
+	{ 0, "forget", NULL, "remove what is kept for the file, and do not edit it", false },
 	FILE_OPENER_IDENTITY,
 	SOPS_INPUT_TYPE,
 	OPTIONS_END,

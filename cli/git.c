@@ -178,11 +178,12 @@ enum err git_run_with(const char *const *arguments, struct bytes input, struct p
 }
 
 /* Its status is the number of conflicts, or 255. */
-enum err git_merge_file(const char *ours, const char *base, const char *theirs, struct problem *problem,
-                        struct buf **ret_text, bool *ret_clean)
+enum err git_merge_file(const struct git_merge_input *input, struct problem *problem, struct buf **ret_text,
+                        bool *ret_clean)
 {
-	const char *const arguments[] = { "merge-file", "-p",     "-L", "ours", "-L",   "base",
-		                          "-L",         "theirs", ours, base,   theirs, NULL };
+	const char *const arguments[] = { "merge-file", "-p",        "-L",          input->our_name,
+		                          "-L",         "base",      "-L",          input->their_name,
+		                          input->ours,  input->base, input->theirs, NULL };
 	CLEANUP(buf_freep) struct buf *text = NULL;
 	enum err err = buf_new(GIT_LIST_MAX, &text);
 	int status = -1;

@@ -58,10 +58,16 @@ struct git_resolved {
 typedef enum err (*git_resolved_taken)(void *context, const struct git_resolved *resolved);
 MUST_CHECK enum err git_resolved_each(struct bytes record, git_resolved_taken take, void *context);
 
-/* What `git merge-file` makes of three files, by their paths; *ret_clean is false where both sides changed the same lines, and the text then has git's marks. Files without a name
- * (memory_file.h) are inherited by it. ERR_SYSTEM with a sentence. */
-MUST_CHECK enum err git_merge_file(const char *ours, const char *base, const char *theirs,
-                                   struct problem *problem, struct buf **ret_text, bool *ret_clean);
+/* Three files by their paths, and the names behind the marks of a conflict. */
+struct git_merge_input {
+	const char *base, *ours, *theirs;
+	const char *our_name, *their_name;
+};
+
+/* What `git merge-file` makes of them; *ret_clean is false where both sides changed the same lines, and the text then has git's marks. Files without a name (memory_file.h) are inherited by it. ERR_UNSUPPORTED when
+ * there is no git, ERR_SYSTEM; with a sentence. */
+MUST_CHECK enum err git_merge_file(const struct git_merge_input *input, struct problem *problem,
+                                   struct buf **ret_text, bool *ret_clean);
 
 struct git_objects; /* a running `git cat-file --batch` */
 

@@ -12,12 +12,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/git.h"
+#include "cli/kept_text.h"
 #include "cli/memory_directory.h"
-#include "cli/memory_file.h"
 #include "cli/output.h"
 #include "cli/shown.h"
 #include "cli/sops_store.h"
+#include "cli/text_merge.h"
 #include "cli/verb.h"
 #include "cli/verbs.h"
 
@@ -104,34 +104,20 @@ static enum err open_sides(struct merge *merge)
 	return err;
 }
 
-static enum err put_in_memory(struct bytes text, int *ret_fd, char path[static MEMORY_FILE_PATH_MAX])
+static struct bytes text_of(const struct sops_store *side)
 {
-	enum err err = memory_file_new(ret_fd);
-
-	if (!err)
-		err = memory_file_write(ret_fd, text);
-	if (!err)
-		memory_file_path(*ret_fd, path);
-	return err;
+	return side->plain ? buf_bytes(side->plain) : bytes_of(NULL, 0);
 }
 
 static enum err merge_texts(struct merge *merge, struct buf **ret_text, bool *ret_clean)
 {
-	char paths[SIDES][MEMORY_FILE_PATH_MAX];
-	int fds[SIDES] = { -1, -1, -1 };
-	enum err err = OK;
+	const struct text_merge texts = { .base = text_of(&merge->sides[BASE]),
+		                          .ours = text_of(&merge->sides[OURS]),
+		                          .theirs = text_of(&merge->sides[THEIRS]),
+		                          .our_name = "ours",
+		                          .their_name = "theirs" };
 
-	for (size_t i = 0; !err && i < SIDES; i++) {
-		struct buf *plain = merge->sides[i].plain;
-
-		err = put_in_memory(plain ? buf_bytes(plain) : bytes_of(NULL, 0), &fds[i], paths[i]);
-	}
-	if (!err)
-		err = git_merge_file(paths[OURS], paths[BASE], paths[THEIRS], &merge->invocation->problem,
-		                     ret_text, ret_clean);
-	for (size_t i = 0; i < SIDES; i++)
-		close_fdp(&fds[i]);
-	return err;
+	return text_merge(&texts, &merge->invocation->problem, ret_text, ret_clean);
 }
 
 /* ---- the result ---- */
@@ -206,8 +192,14 @@ static enum err keep_conflict(struct merge *merge, const struct buf *text)
 
 	if (!err)
 		err = memory_directory_write(directory, merge->name, buf_bytes(text), problem, file);
-	if (err)
+	if (!err)
+		err = kept_text_put_base(directory, text_of(&merge->sides[OURS]), problem);
+	if (!err)
+		err = kept_text_keep(file, merge->name, problem);
+	if (err) {
+		memory_directory_remove(directory);
 		return err;
+	}
 	(void)problem_set(problem, ERR_SYSTEM,
 	                  "%s: both sides changed the same lines, and the file is as our side has it",
 	                  merge->name);

@@ -17,6 +17,9 @@
 #include "common/cleanup.h"
 #include "common/file.h"
 
+#define SHARED "/dev/shm"
+#define NAME "tokenctl-"
+#define REWRITTEN ".tokenctl-new" /* until it has its name */
 #define PASSES_MAX 4096U /* levels of directories in it; no path is deeper */
 #define NAMES_TRIED 64U /* for one that is moved */
 #define VAIN_PASSES_MAX 2000U /* one after the other, while somebody still writes there */
@@ -42,13 +45,13 @@ static bool is_safe(const char *path)
 
 enum err memory_directory_make(struct problem *problem, char path[static MEMORY_DIRECTORY_MAX])
 {
-	const char *const places[] = { getenv("XDG_RUNTIME_DIR"), "/dev/shm" };
+	const char *const places[] = { getenv("XDG_RUNTIME_DIR"), SHARED };
 
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		if (!places[i] || !is_memory(places[i]) || !is_safe(places[i]) ||
 		    strlen(places[i]) > MEMORY_DIRECTORY_MAX - 32)
 			continue;
-		(void)snprintf(path, MEMORY_DIRECTORY_MAX, "%s/tokenctl-XXXXXX", places[i]);
+		(void)snprintf(path, MEMORY_DIRECTORY_MAX, "%s/" NAME "XXXXXX", places[i]);
 		if (mkdtemp(path))
 			return OK;
 	}
@@ -61,8 +64,8 @@ enum err memory_directory_make(struct problem *problem, char path[static MEMORY_
 
 bool memory_directory_is_one(const char *path)
 {
-	static const char name[] = "/tokenctl-";
-	const char *const places[] = { getenv("XDG_RUNTIME_DIR"), "/dev/shm" };
+	static const char name[] = "/" NAME;
+	const char *const places[] = { getenv("XDG_RUNTIME_DIR"), SHARED };
 	struct stat status;
 
 	if (lstat(path, &status) < 0 || !S_ISDIR(status.st_mode) || status.st_uid != geteuid() ||
@@ -92,6 +95,43 @@ enum err memory_directory_write(const char *directory, const char *name, struct 
 	err = file_write_all(fd, text);
 	(void)close(fd);
 	return err;
+}
+
+enum err memory_directory_rewrite(const char *directory, const char *name, struct bytes text,
+                                  struct problem *problem)
+{
+	char written[MEMORY_DIRECTORY_FILE_MAX], file[MEMORY_DIRECTORY_FILE_MAX];
+	const char *slash = strrchr(name, '/');
+	enum err err = memory_directory_write(directory, REWRITTEN, text, problem, written);
+
+	(void)snprintf(file, sizeof(file), "%s/%.200s", directory, slash ? slash + 1 : name);
+	if (!err && rename(written, file) < 0)
+		err = problem_errno(problem, errno, "cannot write", file);
+	if (err)
+		(void)unlink(written);
+	return err;
+}
+
+static void each_in(const char *place, memory_directory_taken take, void *context)
+{
+	CLEANUP(closedirp) DIR *directory = place && is_memory(place) ? opendir(place) : NULL;
+	const struct dirent *entry;
+	char path[MEMORY_DIRECTORY_MAX];
+
+	while (directory && (entry = readdir(directory)))
+		if (strncmp(entry->d_name, NAME, strlen(NAME)) == 0 &&
+		    (size_t)snprintf(path, sizeof(path), "%s/%s", place, entry->d_name) < sizeof(path) &&
+		    memory_directory_is_one(path))
+			take(context, path);
+}
+
+void memory_directory_each(memory_directory_taken take, void *context)
+{
+	const char *own = getenv("XDG_RUNTIME_DIR");
+
+	each_in(own, take, context);
+	if (!own || strcmp(own, SHARED) != 0)
+		each_in(SHARED, take, context);
 }
 
 /* ---- removing it ---- */

@@ -24,6 +24,14 @@ MUST_CHECK enum err memory_directory_write(const char *directory, const char *na
                                            struct problem *problem,
                                            char ret_file[static MEMORY_DIRECTORY_FILE_MAX]);
 
+/* The same with a text in the place of the file of that name, if there is one: the old, or the new one. */
+MUST_CHECK enum err memory_directory_rewrite(const char *directory, const char *name, struct bytes text,
+                                             struct problem *problem);
+
+/* Calls take for each that there is, of whatever edit. */
+typedef void (*memory_directory_taken)(void *context, const char *path);
+void memory_directory_each(memory_directory_taken take, void *context);
+
 /* Is it one that was made here, by its place, its name and who may enter? */
 bool memory_directory_is_one(const char *path);
 

@@ -47,6 +47,7 @@ static void remove_and_end(int number)
 	(void)raise(number); /* SA_RESETHAND: ends us */
 }
 
+/* Who has a handler of its own is not ended by the signal, and removes the file itself. */
 static void remove_when_interrupted(const char *path)
 {
 	static const int ending[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE };
@@ -56,7 +57,7 @@ static void remove_when_interrupted(const char *path)
 
 	(void)snprintf(interrupted_path, sizeof(interrupted_path), "%s", path);
 	for (size_t i = 0; i < sizeof(ending) / sizeof(ending[0]); i++)
-		if (sigaction(ending[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+		if (sigaction(ending[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL)
 			(void)sigaction(ending[i], &action, NULL);
 }
 

@@ -182,7 +182,7 @@ edits() {
 	first=$(<where)
 	THEN="sed -i 's/\[/three/' sealed.yaml" tokenctl edit -i key.txt --resume "$kept" sealed.yaml
 	is_gone "$first" && is_gone "$(<where)" || lab_fail "what was resumed is still there"
-	# Ended by a signal when the editor is over: it left a pipe that nobody writes to in the place of the text, and tokenctl waits there. (Before that it ignores them: they are the editor's.)
+	# Ended by a signal while the editor is open. (With something typed, SIGTERM and SIGHUP keep it: see edit.sh.)
 	end_it() {
 		if [ "$1" = group ]; then # all at once, as timeout -s KILL and a shell that is closed do it
 			kill -KILL -- "-$(<pid)" 2>/dev/null || true
@@ -192,14 +192,16 @@ edits() {
 		is_gone "$(<where)"
 	}
 	for signal in TERM HUP KILL group; do
-		rm -f where ready
-		THEN="rm sealed.yaml; mkfifo sealed.yaml; touch $directory/ready" \
+		rm -f where ready go
+		THEN="echo \$\$ >$directory/editor.pid; touch $directory/ready; for n in {1..600}; do [ ! -e $directory/go ] || break; sleep 0.05; done" \
 			setsid bash -c 'echo $$ >pid; exec "$@"' - tokenctl edit -i key.txt sealed.yaml >said 2>&1 &
 		job=$!
 		wait_for "the editor" [ -e ready ]
 		find "$(<where)" -type f | grep -q . || lab_fail "control: nothing was there to be removed"
 		wait_for "$(<where) to go after SIG$signal" end_it "$signal"
 		wait "$job" 2>/dev/null || true
+		touch go
+		wait_for "the editor to end" lab_is_stopped editor.pid
 	done
 	# An editor that outlives tokenctl and goes on writing, by the name of the file and from inside of the directory: nothing is there when it is over.
 	for place in '"$1"' ./sealed.yaml; do
