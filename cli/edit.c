@@ -425,18 +425,20 @@ static enum err forget(struct edit *edit)
 }
 
 /* A second text would be begun without what was typed into the first. */
-static enum err refuse_second(struct edit *edit, const char *kept)
+static enum err refuse_second(struct edit *edit, const char *kept, unsigned count)
 {
 	char file[SHOWN_QUOTED_MAX], path[SHOWN_QUOTED_MAX];
 
 	(void)problem_set(problem_of(edit), ERR_EXISTS,
-	                  "a text for %s that is not sealed yet is kept in memory", edit->path);
+	                  count == 1 ? "a text for %s that is not sealed yet is kept in memory"
+	                             : "texts for %s that are not sealed yet are kept in memory, %u of them",
+	                  edit->path, count);
 	shown_quote(kept, file);
 	shown_quote(edit->path, path);
 	problem_hint(
 	        problem_of(edit),
-	        "tokenctl edit --resume %s %s   goes on with it; tokenctl edit --forget %s   throws it away",
-	        file, path, path);
+	        "tokenctl edit --resume %s %s   goes on with %s; tokenctl edit --forget %s   throws %s away",
+	        file, path, count == 1 ? "it" : "the newest", path, count == 1 ? "it" : "all");
 	return ERR_EXISTS;
 }
 
@@ -447,6 +449,7 @@ static enum err run(struct invocation *invocation)
 		             .path = options->arguments[0],
 		             .resume = options_value(options, "resume") };
 	char kept[MEMORY_DIRECTORY_FILE_MAX];
+	unsigned count;
 	enum err err;
 
 	edit.store = &edit.stores[0];
@@ -455,8 +458,9 @@ static enum err run(struct invocation *invocation)
 		                   "--resume and --forget exclude each other");
 	if (options_given(options, "forget"))
 		return forget(&edit);
-	if (!edit.resume && kept_text_find(edit.path, kept))
-		return refuse_second(&edit, kept);
+	count = edit.resume ? 0 : kept_text_find(edit.path, kept);
+	if (count)
+		return refuse_second(&edit, kept, count);
 	err = edit_file(&edit);
 	done(&edit);
 	return err;
@@ -481,9 +485,13 @@ const struct verb edit_verb = {
 	        "tmpfs, in a\n"
 	        "directory that nobody else may enter) and is removed when the editor has ended. When the "
 	        "text cannot\n"
-	        "be read, or the editor fails, it can be opened again; where nobody can be asked, the text "
-	        "is kept and\n"
-	        "named. What was not changed keeps its ciphertext, and the file its formatting and comments.",
+	        "be read, or the editor fails, it can be opened again; where nobody can be asked, or a "
+	        "signal ends the\n"
+	        "edit, the text is kept and named, and the next edit of the file says so. What others have "
+	        "changed in\n"
+	        "the file meanwhile is merged with what was typed. A text with git's marks of a conflict is "
+	        "not sealed.\n"
+	        "What was not changed keeps its ciphertext, and the file its formatting and comments.",
 	.example = "  tokenctl edit secrets.yaml\n"
 	           "  EDITOR='code --wait' tokenctl edit -i keys.txt secrets.yaml",
 	.options = rows,

@@ -183,23 +183,45 @@ static enum err save(struct merge *merge, const struct buf *text)
 	return err;
 }
 
-static enum err keep_conflict(struct merge *merge, const struct buf *text)
+/* From here, which is the top of the working tree; the name is for whoever has started git elsewhere. */
+static const char *path_of(const struct merge *merge)
+{
+	return merge->invocation->options.arguments[SIDES];
+}
+
+static enum err put_conflict(struct merge *merge, struct bytes text,
+                             char ret_file[static MEMORY_DIRECTORY_FILE_MAX])
 {
 	struct problem *problem = &merge->invocation->problem;
-	char directory[MEMORY_DIRECTORY_MAX], file[MEMORY_DIRECTORY_FILE_MAX];
-	char quoted_file[SHOWN_QUOTED_MAX], quoted[SHOWN_QUOTED_MAX];
+	char directory[MEMORY_DIRECTORY_MAX];
 	enum err err = memory_directory_make(problem, directory);
 
 	if (!err)
-		err = memory_directory_write(directory, merge->name, buf_bytes(text), problem, file);
+		err = memory_directory_write(directory, merge->name, text, problem, ret_file);
 	if (!err)
 		err = kept_text_put_base(directory, text_of(&merge->sides[OURS]), problem);
-	if (!err)
-		err = kept_text_keep(file, merge->name, problem);
 	if (err) {
 		memory_directory_remove(directory);
 		return err;
 	}
+	/* Where its place in the working tree is not there yet it is found by its name alone. */
+	if (kept_text_keep(ret_file, path_of(merge), problem))
+		*problem = (struct problem){ 0 };
+	return OK;
+}
+
+/* A merge that is tried again after it was given up has the same conflict. */
+static enum err keep_conflict(struct merge *merge, const struct buf *text)
+{
+	struct problem *problem = &merge->invocation->problem;
+	char file[MEMORY_DIRECTORY_FILE_MAX];
+	char quoted_file[SHOWN_QUOTED_MAX], quoted[SHOWN_QUOTED_MAX];
+	enum err err = OK;
+
+	if (!kept_text_find(path_of(merge), file) || !kept_text_says(file, buf_bytes(text)))
+		err = put_conflict(merge, buf_bytes(text), file);
+	if (err)
+		return err;
 	(void)problem_set(problem, ERR_SYSTEM,
 	                  "%s: both sides changed the same lines, and the file is as our side has it",
 	                  merge->name);

@@ -116,7 +116,7 @@ static bool is_newer(const struct timespec *a, const struct timespec *b)
 	return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > b->tv_nsec;
 }
 
-static bool says(const char *path, struct bytes text)
+bool kept_text_says(const char *path, struct bytes text)
 {
 	CLEANUP(buf_freep) struct buf *found = NULL;
 	CLEANUP(input_closep) int input = -1;
@@ -141,7 +141,7 @@ bool kept_text_bring_back(const char *file, struct bytes unlike)
 		if (!may_be_text(entry->d_name) ||
 		    (size_t)snprintf(path, sizeof(path), "%s/%s", directory_path, entry->d_name) >=
 		            sizeof(path) ||
-		    lstat(path, &status) < 0 || !S_ISREG(status.st_mode) || says(path, unlike))
+		    lstat(path, &status) < 0 || !S_ISREG(status.st_mode) || kept_text_says(path, unlike))
 			continue;
 		if (newest[0] && !is_newer(&status.st_mtim, &time))
 			continue;
@@ -202,13 +202,13 @@ static void look(void *context, const char *directory)
 	search->count++;
 }
 
-bool kept_text_find(const char *path, char ret_file[static MEMORY_DIRECTORY_FILE_MAX])
+unsigned kept_text_find(const char *path, char ret_file[static MEMORY_DIRECTORY_FILE_MAX])
 {
 	struct search search = { .found = ret_file };
 
 	if (real_path(path, search.path))
 		memory_directory_each(look, &search);
-	return search.count > 0;
+	return search.count;
 }
 
 unsigned kept_text_forget(const char *path)

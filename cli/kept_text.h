@@ -24,8 +24,11 @@ MUST_CHECK enum err kept_text_base(const char *file, const char *path, size_t li
 /* The text in this file, of a memory directory, is kept for path from now on. With a sentence. */
 MUST_CHECK enum err kept_text_keep(const char *file, const char *path, struct problem *problem);
 
-/* The newest text that is kept for path. */
-bool kept_text_find(const char *path, char ret_file[static MEMORY_DIRECTORY_FILE_MAX]);
+/* How many are kept for path (two edits at the same time may both have failed); the newest one in ret_file. */
+unsigned kept_text_find(const char *path, char ret_file[static MEMORY_DIRECTORY_FILE_MAX]);
+
+/* Is this what the file says? */
+bool kept_text_says(const char *file, struct bytes text);
 
 /* Removes all that is kept for path. Returns how many there were. */
 unsigned kept_text_forget(const char *path);

@@ -277,6 +277,15 @@ kept() {
 	ends 2 tokenctl edit --forget --resume "$second" s.yaml
 	ends 0 tokenctl edit --forget s.yaml
 	nothing_kept "after it was forgotten"
+	# Of two edits at the same time both may fail: no text is lost, and it is said that there are two.
+	edits 7 'echo "a: [" >"$1"; cd $HERE; THEN="echo b: [ >\$1" setsid -w tokenctl edit -i key.txt s.yaml; :' s.yaml
+	[ "$(kept_count)" -eq 2 ] || lab_fail "there are $(kept_count)"
+	edits 2 : s.yaml
+	says '^tokenctl: texts for s.yaml that are not sealed yet are kept in memory, 2 of them$'
+	says 'goes on with the newest; tokenctl edit --forget s.yaml   throws all away$'
+	[ "$(<"$(kept_text)")" = 'a: [' ] || lab_fail "it is not the newest"
+	ends 0 tokenctl edit --forget s.yaml
+	nothing_kept "after both were forgotten"
 	edits 0 'sed -i s/^a:.*/a:\ three/ "$1"' s.yaml
 	is s.yaml a three
 }

@@ -85,6 +85,12 @@ kept=$(sed -n 's/^hint: tokenctl edit --resume \([^ ]*\) .*/\1/p' "$said")
 if [ ! -f "$kept" ]; then lab_fail "the text with the marks is not there: $(<"$said")"; fi
 [ "$(<s.enc.yaml)" = "$before" ] || lab_fail "the file is not our side's"
 grep -q '^<<<<<<< ours' "$kept" || lab_fail "no marks: $(<"$kept")"
+# Given up and tried again it is the same text; the next edit says that it is there.
+git merge --abort
+tokenctl edit s.enc.yaml >"$said" 2>&1 && lab_fail "an edit began beside a merge that is not finished"
+grep -q "tokenctl edit --resume $kept s.enc.yaml" "$said" || lab_fail "the kept text is not named: $(<"$said")"
+git merge left >"$said" 2>&1 && lab_fail "two values for one name were merged"
+grep -q "^hint: tokenctl edit --resume $kept " "$said" || lab_fail "the same conflict is there twice: $(<"$said")"
 EDITOR=true tokenctl edit --resume "$kept" s.enc.yaml 2>"$said" </dev/null && lab_fail "a text with marks was sealed"
 resumed=$(sed -n 's/^hint: .*--resume \([^ ]*\) .*/\1/p' "$said")
 EDITOR="sed -i -e '/^<<<<<<</d; /^=======/,/^>>>>>>>/d'" tokenctl edit --resume "${resumed:-$kept}" s.enc.yaml >"$said" 2>&1 || lab_fail "the conflict cannot be finished: $(<"$said")"
