@@ -212,7 +212,7 @@ static enum err merge_into(struct edit *edit, struct buf *text)
 		err = buf_put(text, buf_bytes(merged));
 	if (err || clean)
 		return err;
-	return problem_set(problem_of(edit), ERR_BUSY,
+	return problem_set(problem_of(edit), ERR_SYSTEM,
 	                   "somebody else has changed the same lines of %s meanwhile; both stand in the text "
 	                   "now, with git's marks",
 	                   edit->path);
@@ -278,7 +278,7 @@ static enum err edit_once(struct edit *edit, struct buf *text, bool *ret_changed
 	return err ? err : save(edit, text, ret_changed);
 }
 
-/* What an editor that failed left as it was is not worth keeping. */
+/* What an editor that failed left as it was is not worth keeping; unless it was told to end, and has put what was typed elsewhere. */
 static bool is_untouched(struct edit *edit, struct buf *text)
 {
 	struct problem said = *problem_of(edit);
@@ -286,6 +286,8 @@ static bool is_untouched(struct edit *edit, struct buf *text)
 	                 bytes_equal(buf_bytes(text), buf_bytes(edit->began));
 
 	*problem_of(edit) = said;
+	if (untouched && editor_signal())
+		untouched = !kept_text_rescue(edit->file, buf_bytes(edit->began));
 	return untouched;
 }
 

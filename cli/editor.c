@@ -15,6 +15,7 @@
 #include "common/cleanup.h"
 
 #define COMMAND_MAX 4096U
+#define CHILDREN_MAX 1024U /* bytes of their list */
 #define MOMENT 3U /* seconds for an editor that was told to end */
 
 /* Those of the keyboard, those of others, and what is ours to be waited for. */
@@ -73,7 +74,7 @@ static const char *editor(void)
 	return "vi";
 }
 
-/* Through the shell, for an editor may have arguments of its own. */
+/* Through the shell, for an editor may have arguments of its own. What ends an editor does not end the shell before it: only when the editor is over it has saved what it saves then. */
 static _Noreturn void become_editor(const char *file, const sigset_t *mask)
 {
 	char command[COMMAND_MAX];
@@ -81,9 +82,39 @@ static _Noreturn void become_editor(const char *file, const sigset_t *mask)
 	for (size_t i = 0; i < SIGNALS; i++)
 		set(i, SIG_DFL);
 	(void)sigprocmask(SIG_SETMASK, mask, NULL);
-	if ((size_t)snprintf(command, sizeof(command), "%s \"$1\"", editor()) < sizeof(command))
+	if ((size_t)snprintf(command, sizeof(command), "trap : HUP TERM; %s \"$1\"", editor()) <
+	    sizeof(command))
 		(void)execl("/bin/sh", "sh", "-c", command, "tokenctl", file, (char *)NULL);
 	_exit(127);
+}
+
+/* Those whom the shell waits for; false when there are none. */
+static bool tell_children(pid_t shell)
+{
+	char path[64], list[CHILDREN_MAX];
+	const char *rest = list;
+	bool told = false;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)shell, (int)shell);
+	CLEANUP(fclosep) FILE *file = fopen(path, "re");
+	if (!file || !fgets(list, sizeof(list), file))
+		return false;
+	for (;;) {
+		char *end;
+		long child = strtol(rest, &end, 10);
+
+		if (end == rest || child <= 1)
+			return told;
+		told |= kill((pid_t)child, noted) == 0;
+		rest = end;
+	}
+}
+
+/* The editor, and not the shell before it. */
+static void tell(pid_t child)
+{
+	if (!tell_children(child))
+		(void)kill(child, noted);
 }
 
 /* Signals come in while it waits, and at no other time. False: the editor goes on although it was told to end. */
@@ -96,7 +127,7 @@ static bool wait_for(pid_t child, const sigset_t *mask, int *ret_status)
 
 	while (waitpid(child, ret_status, WNOHANG) == 0) {
 		if (noted && told == 0)
-			(void)kill(child, noted);
+			tell(child);
 		if (noted && told++ > MOMENT)
 			return false;
 		(void)ppoll(&end, 1, &second, mask);

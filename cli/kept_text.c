@@ -151,6 +151,29 @@ bool kept_text_bring_back(const char *file, struct bytes unlike)
 	return newest[0] && rename(newest, file) == 0;
 }
 
+static bool take_rescued(const char *rescued, const char *file, struct bytes unlike)
+{
+	struct stat status;
+
+	return lstat(rescued, &status) == 0 && S_ISREG(status.st_mode) && !kept_text_says(rescued, unlike) &&
+	       rename(rescued, file) == 0;
+}
+
+/* As nano calls it, and as Emacs does. */
+bool kept_text_rescue(const char *file, struct bytes unlike)
+{
+	char directory[MEMORY_DIRECTORY_MAX], rescued[MEMORY_DIRECTORY_FILE_MAX];
+
+	if (!directory_of(file, directory))
+		return false;
+	if ((size_t)snprintf(rescued, sizeof(rescued), "%s.save", file) < sizeof(rescued) &&
+	    take_rescued(rescued, file, unlike))
+		return true;
+	return (size_t)snprintf(rescued, sizeof(rescued), "%s/#%s#", directory, strrchr(file, '/') + 1) <
+	               sizeof(rescued) &&
+	       take_rescued(rescued, file, unlike);
+}
+
 /* ---- finding them ---- */
 
 struct search {

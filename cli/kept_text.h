@@ -35,3 +35,6 @@ unsigned kept_text_forget(const char *path);
 
 /* For a text that an editor has moved away: gives its name back to the newest file beside it that says something else than unlike. False when there is none. */
 bool kept_text_bring_back(const char *file, struct bytes unlike);
+
+/* For an editor that was told to end: gives the text the place of what it was given, when it has saved that under the name that editors use then. False when it has not. */
+bool kept_text_rescue(const char *file, struct bytes unlike);

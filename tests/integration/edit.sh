@@ -78,7 +78,7 @@ others() {
 	is s.yaml f five
 	nothing_kept "after edits that arrived"
 	# The same line: what the other has done stays in the file, and both are in the text.
-	edits 8 'sed -i s/^a:.*/a:\ mine/ "$1"; cd $HERE; printf yours | tokenctl set -i key.txt s.yaml a' s.yaml
+	edits 1 'sed -i s/^a:.*/a:\ mine/ "$1"; cd $HERE; printf yours | tokenctl set -i key.txt s.yaml a' s.yaml
 	says 'somebody else has changed the same lines of s.yaml'
 	is s.yaml a yours
 	kept=$(kept_text)
@@ -90,6 +90,29 @@ others() {
 	is s.yaml a mine
 	is s.yaml f six
 	nothing_kept "after it was resumed"
+	# Where somebody can be asked it is opened again.
+	if command -v python3 >/dev/null; then
+		THEN='[ -e $HERE/once ] && exec sed -i "/^<<<<<<</d; /^=======/,/^>>>>>>>/d" "$1"; touch $HERE/once
+			sed -i s/^a:.*/a:\ asked/ "$1"; cd $HERE; printf yours | tokenctl set -i key.txt s.yaml a' python3 - <<-'PY'
+			import os, pty
+			pid, terminal = pty.fork()
+			if pid == 0:
+			    os.execvp("tokenctl", ["tokenctl", "edit", "-i", "key.txt", "s.yaml"])
+			seen, answered = b"", False
+			try:
+			    while True:
+			        seen += os.read(terminal, 1000)
+			        if b"[Y/n]" in seen and not answered:
+			            answered = os.write(terminal, b"y\n") == 2
+			except OSError:
+			    pass
+			_, status = os.waitpid(pid, 0)
+			if status or not answered or b"both stand in the text now" not in seen:
+			    raise SystemExit(f"FAIL: {status} {seen.decode()}")
+		PY
+		is s.yaml a asked
+		nothing_kept "after a conflict that was decided at once"
+	fi
 	# A text that was kept because it could not be read begins with what the file was then.
 	edits 7 'sed -i "s/^a:.*/a: [/" "$1"' s.yaml
 	kept=$(kept_text)
@@ -189,6 +212,12 @@ ended() {
 		kill "-$signal" "$(<pid)"
 		wait "$job" && lab_fail "it ended as if all were well"
 		nothing_kept "after SIG$signal, with nothing typed"
+		# What an editor saves elsewhere when it is told to end, as nano does.
+		started env THEN="trap 'echo c: $signal >\"\$1.save\"; exit 1' TERM HUP; $waits" tokenctl edit -i key.txt s.yaml
+		kill "-$signal" "$(<pid)"
+		wait "$job" && lab_fail "it ended as if all were well"
+		[ "$(<"$(kept_text)")" = "c: $signal" ] || lab_fail "what the editor rescued is lost after SIG$signal: $(<said)"
+		tokenctl edit --forget s.yaml >/dev/null
 		# More than one, as a shell sends them, to all of the group; and an editor that does not mind.
 		started env THEN="trap '' TERM HUP; sed -i s/^b:.*/b:\ $signal/ \"\$1\"; $waits" tokenctl edit -i key.txt s.yaml
 		for _ in $(seq 20); do kill "-$signal" -- "-$(<pid)" 2>/dev/null || true; done
@@ -205,23 +234,31 @@ ended() {
 	done
 	# The terminal itself goes away; nobody can be told.
 	lab_need python3
-	THEN="sed -i s/^a:.*/a:\ terminal/ \"\$1\"; $waits" python3 - <<-'PY'
-		import os, pty, time
-		if os.path.exists("ready"):
-		    os.remove("ready")
-		pid, terminal = pty.fork()
-		if pid == 0:
-		    os.execvp("tokenctl", ["tokenctl", "edit", "-i", "key.txt", "s.yaml"])
-		end = time.monotonic() + 30
-		while not os.path.exists("ready") and time.monotonic() < end:
-		    time.sleep(0.05)
-		os.close(terminal)
-		os.waitpid(pid, 0)
-	PY
+	hangs_up() {
+		THEN=$1 python3 - <<-'PY'
+			import os, pty, time
+			if os.path.exists("ready"):
+			    os.remove("ready")
+			pid, terminal = pty.fork()
+			if pid == 0:
+			    os.execvp("tokenctl", ["tokenctl", "edit", "-i", "key.txt", "s.yaml"])
+			end = time.monotonic() + 30
+			while not os.path.exists("ready") and time.monotonic() < end:
+			    time.sleep(0.05)
+			os.close(terminal)
+			os.waitpid(pid, 0)
+		PY
+	}
+	hangs_up "sed -i s/^a:.*/a:\ terminal/ \"\$1\"; $waits"
 	edits 2 : s.yaml
 	says 'a text for s.yaml that is not sealed yet is kept in memory'
 	edits 0 : --resume "$(kept_text)" s.yaml
 	is s.yaml a terminal
+	# And an editor that takes its time to save what was typed.
+	hangs_up "trap 'sleep 0.5; echo c: rescued >\"\$1.save\"; exit 1' HUP; $waits"
+	edits 2 : s.yaml
+	[ "$(<"$(kept_text)")" = 'c: rescued' ] || lab_fail "what the editor rescued is lost: $(<said)"
+	tokenctl edit --forget s.yaml >/dev/null
 	# At the question whether to go on, the keyboard's own signal, too.
 	THEN='echo "a: [" >"$1"' python3 - <<-'PY'
 		import os, pty, select
@@ -332,6 +369,14 @@ left() {
 		XDG_RUNTIME_DIR=$own THEN="touch $own/began" setsid -w setpriv --reuid nobody --clear-groups --inh-caps=-all tokenctl edit -i "$own/key.txt" shut/s.yaml >said 2>&1 || lab_fail "control: $(<said)"
 		[ -e "$own/began" ] || lab_fail "control: the editor was not opened: $(<said) $(<editor.said)"
 		rm -rf "$own"
+		# A file system that nobody may write.
+		if unshare -m true 2>/dev/null; then
+			rm -f began
+			unshare -m bash -c 'mount --bind shut shut && mount -o remount,bind,ro shut && THEN="touch $HERE/began" exec setsid -w tokenctl edit -i key.txt shut/s.yaml' >said 2>&1 &&
+				lab_fail "it was edited where nobody may write: $(<said)"
+			says 'shut.*Read-only file system'
+			[ ! -e began ] || lab_fail "the editor was opened on a file system that nobody may write"
+		fi
 	fi
 }
 
@@ -339,10 +384,13 @@ locks() {
 	lab_need flock
 	printf 'start: one\n' >plain.yaml
 	seal plain.yaml s.yaml
-	# All at once: each value is there.
+	# All at once, by two names: each value is there.
 	jobs=()
+	ln -s s.yaml link.yaml
 	for i in $(seq 20); do
-		printf %s "$i" | tokenctl set -i key.txt s.yaml "key$i" &
+		name=s.yaml
+		((i % 2)) || name=link.yaml
+		printf %s "$i" | tokenctl set -i key.txt "$name" "key$i" &
 		jobs+=($!)
 	done
 	for job in "${jobs[@]}"; do wait "$job" || lab_fail "one of 20 could not set its value"; done
