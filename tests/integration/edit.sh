@@ -315,7 +315,7 @@ kept() {
 	ends 0 tokenctl edit --forget s.yaml
 	nothing_kept "after it was forgotten"
 	# Of two edits at the same time both may fail: no text is lost, and it is said that there are two.
-	edits 7 'echo "a: [" >"$1"; cd $HERE; THEN="echo b: [ >\$1" setsid -w tokenctl edit -i key.txt s.yaml; :' s.yaml
+	edits 7 'echo "a: [" >"$1"; cd $HERE; THEN="echo b: [ >\$1" setsid -w tokenctl edit -i key.txt s.yaml; sleep 0.1' s.yaml
 	[ "$(kept_count)" -eq 2 ] || lab_fail "there are $(kept_count)"
 	edits 2 : s.yaml
 	says '^tokenctl: texts for s.yaml that are not sealed yet are kept in memory, 2 of them$'
