@@ -178,9 +178,12 @@ static enum err look_again(struct edit *edit)
 		return err;
 	sops_store_done(other);
 	err = sops_store_open(other, edit->invocation, edit->path);
-	if (!err)
-		edit->store = other;
-	return err;
+	if (err)
+		return err;
+	sops_recipients_tell_added(edit->store->metadata, other->metadata, "somebody else has meanwhile",
+	                           edit->path);
+	edit->store = other;
+	return OK;
 }
 
 static enum err explain_unmerged(struct edit *edit, enum err err)

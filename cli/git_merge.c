@@ -16,6 +16,7 @@
 #include "cli/memory_directory.h"
 #include "cli/output.h"
 #include "cli/shown.h"
+#include "cli/sops_recipients.h"
 #include "cli/sops_store.h"
 #include "cli/text_merge.h"
 #include "cli/verb.h"
@@ -35,12 +36,6 @@ struct merge {
 
 /* ---- who can open the file ---- */
 
-static bool same_entry(const struct sops_entry *a, const struct sops_entry *b)
-{
-	return strcmp(a->kind, b->kind) == 0 && a->group == b->group &&
-	       bytes_equal(a->recipient, b->recipient);
-}
-
 /* The same people, and the same data key. */
 static bool same_keys(const struct sops_store *a, const struct sops_store *b)
 {
@@ -50,7 +45,7 @@ static bool same_keys(const struct sops_store *a, const struct sops_store *b)
 	    !bytes_equal(secret_reveal(a->data_key), secret_reveal(b->data_key)))
 		return false;
 	for (size_t i = 0; i < of_a->entry_count; i++)
-		if (!same_entry(&of_a->entries[i], &of_b->entries[i]))
+		if (!sops_entries_are_same(&of_a->entries[i], &of_b->entries[i]))
 			return false;
 	return true;
 }
@@ -140,30 +135,11 @@ static enum err copy_to_ours(struct merge *merge, const struct sops_store *carri
 	return err ? err : output_commit(output);
 }
 
-static bool has_entry(const struct sops_metadata *metadata, const struct sops_entry *entry)
-{
-	for (size_t i = 0; i < metadata->entry_count; i++)
-		if (same_entry(&metadata->entries[i], entry))
-			return true;
-	return false;
-}
-
 /* What our side has put into the file is theirs from now on: nothing in a diff of values says so. */
 static void tell_added(struct merge *merge, const struct sops_store *carrier)
 {
-	const struct sops_metadata *ours = merge->sides[OURS].metadata, *now = carrier->metadata;
-
-	for (size_t i = 0; i < now->entry_count; i++) {
-		struct bytes recipient = now->entries[i].recipient;
-
-		if (!has_entry(ours, &now->entries[i]))
-			shown_line(
-			        stderr,
-			        "warning: the other side has added the %s recipient %.*s, who can now read "
-			        "what %s has",
-			        now->entries[i].kind, (int)recipient.len, (const char *)recipient.data,
-			        merge->name);
-	}
+	sops_recipients_tell_added(merge->sides[OURS].metadata, carrier->metadata, "the other side has",
+	                           merge->name);
 }
 
 static enum err save(struct merge *merge, const struct buf *text)

@@ -420,3 +420,33 @@ void sops_recipients_warn(const char *path, const struct sops_metadata *metadata
 	           "updatekeys %s",
 	           rule.line, config->path, path, quoted);
 }
+
+/* ---- two versions of a file ---- */
+
+bool sops_entries_are_same(const struct sops_entry *a, const struct sops_entry *b)
+{
+	return strcmp(a->kind, b->kind) == 0 && a->group == b->group &&
+	       bytes_equal(a->recipient, b->recipient);
+}
+
+static bool has_entry(const struct sops_metadata *metadata, const struct sops_entry *entry)
+{
+	for (size_t i = 0; i < metadata->entry_count; i++)
+		if (sops_entries_are_same(&metadata->entries[i], entry))
+			return true;
+	return false;
+}
+
+void sops_recipients_tell_added(const struct sops_metadata *before, const struct sops_metadata *now,
+                                const char *who, const char *name)
+{
+	for (size_t i = 0; i < now->entry_count; i++) {
+		struct bytes recipient = now->entries[i].recipient;
+
+		if (!has_entry(before, &now->entries[i]))
+			shown_line(stderr,
+			           "warning: %s added the %s recipient %.*s, who can now read what %s has",
+			           who, now->entries[i].kind, (int)recipient.len,
+			           (const char *)recipient.data, name);
+	}
+}

@@ -46,6 +46,12 @@ MUST_CHECK enum err sops_recipients_follow(json_t *tree, const struct sops_creat
 /* Has a file other recipients than the rule names? Those of kinds that tokend makes none of are the same when the kind is there. */
 bool sops_recipients_differ(const struct sops_metadata *metadata, const struct sops_creation_rule *rule);
 
+bool sops_entries_are_same(const struct sops_entry *a, const struct sops_entry *b);
+
+/* Warns of each recipient that is there now and was not before; who: "somebody else has", to begin with. */
+void sops_recipients_tell_added(const struct sops_metadata *before, const struct sops_metadata *now,
+                                const char *who, const char *name);
+
 /* Says in one line that the rule for path, if there is one, has changed since the file got its recipients. */
 void sops_recipients_warn(const char *path, const struct sops_metadata *metadata);
 

@@ -72,6 +72,15 @@ others() {
 	edits 0 'sed -i s/^a:.*/a:\ four/ "$1"; cd $HERE; tokenctl rotate --data-key -i key.txt s.yaml' s.yaml
 	if grep -q meanwhile said; then lab_fail "it says $(<said)"; fi
 	is s.yaml a four
+	# Who else can read what was typed is said.
+	age-keygen -o other.txt 2>/dev/null
+	other=$(age-keygen -y other.txt)
+	echo "creation_rules: [{age: '$recipient,$other'}]" >.sops.yaml
+	edits 0 'sed -i s/^a:.*/a:\ typed/ "$1"; cd $HERE; tokenctl updatekeys -i key.txt s.yaml' s.yaml
+	[ "$(grep -c warning said)" -eq 1 ] && says "^warning: somebody else has meanwhile added the age recipient $other, who can now read what s.yaml has"
+	edits 0 'sed -i s/^a:.*/a:\ five/ "$1"; cd $HERE; tokenctl updatekeys -i key.txt s.yaml' s.yaml
+	if grep -q warning said; then lab_fail "it warns of somebody who was there: $(<said)"; fi
+	rm .sops.yaml
 	# Who changed nothing does not take it back.
 	edits 0 'cd $HERE; printf five | tokenctl set -i key.txt s.yaml f' s.yaml
 	says '^s.yaml is as it was'
