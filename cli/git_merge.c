@@ -99,16 +99,16 @@ static enum err open_sides(struct merge *merge)
 	return err;
 }
 
-static struct bytes text_of(const struct sops_store *side)
+static struct bytes plain_of(const struct merge *merge, size_t side)
 {
-	return side->plain ? buf_bytes(side->plain) : bytes_of(NULL, 0);
+	return merge->sides[side].plain ? buf_bytes(merge->sides[side].plain) : bytes_of(NULL, 0);
 }
 
 static enum err merge_texts(struct merge *merge, struct buf **ret_text, bool *ret_clean)
 {
-	const struct text_merge texts = { .base = text_of(&merge->sides[BASE]),
-		                          .ours = text_of(&merge->sides[OURS]),
-		                          .theirs = text_of(&merge->sides[THEIRS]),
+	const struct text_merge texts = { .base = plain_of(merge, BASE),
+		                          .ours = plain_of(merge, OURS),
+		                          .theirs = plain_of(merge, THEIRS),
 		                          .our_name = "ours",
 		                          .their_name = "theirs" };
 
@@ -175,7 +175,7 @@ static enum err put_conflict(struct merge *merge, struct bytes text,
 	if (!err)
 		err = memory_directory_write(directory, merge->name, text, problem, ret_file);
 	if (!err)
-		err = kept_text_put_base(directory, text_of(&merge->sides[OURS]), problem);
+		err = kept_text_put_base(directory, plain_of(merge, OURS), problem);
 	if (err) {
 		memory_directory_remove(directory);
 		return err;
@@ -215,11 +215,6 @@ static enum err keep_conflict(struct merge *merge, const struct buf *text)
 /* ---- what has no lines ---- */
 
 #define BINARY_WITHIN 8000U /* where a NUL byte makes a file one that git does not merge by lines */
-
-static struct bytes plain_of(const struct merge *merge, size_t side)
-{
-	return merge->sides[side].plain ? buf_bytes(merge->sides[side].plain) : bytes_of(NULL, 0);
-}
 
 static bool has_no_lines(const struct merge *merge)
 {
