@@ -362,7 +362,7 @@ static enum err encrypt(struct encryption *encryption, const struct recipients *
 
 	if (!err)
 		err = choose_rule(encryption, recipients);
-	if (!err && options_given(&encryption->invocation->options, "in-place"))
+	if (!err && encryption->path && options_given(&encryption->invocation->options, "in-place"))
 		err = file_lock(encryption->path, problem_of(encryption), &lock);
 	if (!err)
 		err = sops_text_read(encryption->path, problem_of(encryption), &encryption->text);

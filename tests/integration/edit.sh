@@ -417,6 +417,9 @@ locks() {
 	done
 	for job in "${jobs[@]}"; do wait "$job" || lab_fail "one could not do its work: $(cat said.*)"; done
 	[ "$(tokenctl decrypt -i key.txt s.yaml | wc -l)" -eq 16 ] || lab_fail "not all five are gone: $(tokenctl decrypt -i key.txt s.yaml)"
+	# Standard input is no file that could be locked.
+	ends 0 tokenctl encrypt --in-place --input-type yaml -r "$recipient" - <plain.yaml
+	grep -q '^start: ENC' said || lab_fail "it says $(<said)"
 	# Somebody who does not let go.
 	(exec 9<s.yaml && flock 9 && exec sleep 60) &
 	holder=$!
