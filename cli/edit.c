@@ -422,9 +422,14 @@ static void done(struct edit *edit)
 static enum err forget(struct edit *edit)
 {
 	unsigned count = kept_text_forget(edit->path);
+	char quoted[SHOWN_QUOTED_MAX];
 
-	if (count == 0)
-		return problem_set(problem_of(edit), ERR_NO_FILE, "no text is kept for %s", edit->path);
+	if (count == 0) {
+		shown_quote(edit->path, quoted);
+		(void)problem_set(problem_of(edit), ERR_NO_FILE, "no text is kept for %s", edit->path);
+		problem_hint(problem_of(edit), "tokenctl edit %s   opens it", quoted);
+		return ERR_NO_FILE;
+	}
 	shown_line(stdout, "%u kept text%s for %s removed", count, PLURAL(count), edit->path);
 	return OK;
 }

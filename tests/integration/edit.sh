@@ -319,6 +319,7 @@ kept() {
 	edits 0 : below/s.yaml
 	ends 2 tokenctl edit --forget other.yaml
 	says 'no text is kept for other.yaml'
+	says '^hint: tokenctl edit other.yaml   opens it'
 	[ -e "$second" ] || lab_fail "it forgot another file's"
 	ends 2 tokenctl edit --forget --resume "$second" s.yaml
 	ends 0 tokenctl edit --forget s.yaml
