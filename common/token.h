@@ -76,12 +76,13 @@ struct token_load {
  * nothing secret. Who reads it believes no more of it than what he could do to the device anyway.
  */
 #define TOKEN_NOTES_OBJECTS 8U
-#define TOKEN_NOTES_FORMAT 0x746b6e01U /* another one at its begin: there is nothing in it */
+#define TOKEN_NOTES_FORMAT 0x746b6e02U /* another one at its begin: there is nothing in it */
 struct token_notes {
 	uint32_t format;
 	uint32_t session; /* a handle that nobody else cleans up; 0: none */
+	bool session_asked_for; /* one whose handle is not known before it is there */
 	uint32_t reset_count,
-	        restart_count; /* of the device when it was noted: after another one of either it is gone */
+	        restart_count; /* of the device when either was noted: after another one of either it is gone */
 	bool parent_asked_for; /* one that is made anew each time, whose Name is not known before it is there */
 	struct token_parent objects[TOKEN_NOTES_OBJECTS]; /* by their Names; of length 0: none */
 };

@@ -89,6 +89,11 @@ static void try_pin(struct request *request)
 		               (long long)wait);
 		return;
 	}
+	if (err == ERR_BUSY && wait) {
+		request_refuse(request, err, "the same command again",
+		               "as many PINs as may be wrong are being tried for you at the same time");
+		return;
+	}
 	if (err) {
 		request_finish(request, err);
 		return;

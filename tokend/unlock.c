@@ -146,7 +146,7 @@ enum err unlock_try(struct unlocks *unlocks, uid_t uid, const struct key_id *key
 	}
 	if (entry->pending >= tries_allowed(entry)) {
 		*ret_wait = 1;
-		return ERR_PIN_LOCKED;
+		return entry->wrong ? ERR_PIN_LOCKED : ERR_BUSY;
 	}
 	entry->pending++;
 	return OK;

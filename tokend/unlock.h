@@ -31,7 +31,8 @@ struct unlocks *unlocks_free(struct unlocks *unlocks);
 DEFINE_CLEANUP(struct unlocks *, unlocks_free);
 
 /* May uid try a PIN now? The try counts as made until unlock_tried says how it went, so many at once are not more than one after another.
- * ERR_PIN_LOCKED: ret_wait seconds are left. ERR_BUSY, ERR_NOMEM. */
+ * ERR_PIN_LOCKED: ret_wait seconds are left. ERR_BUSY: none was wrong, but as many as may be are on their way (ret_wait is set), or there are too many
+ * entries. ERR_NOMEM. */
 MUST_CHECK enum err unlock_try(struct unlocks *unlocks, uid_t uid, const struct key_id *key, int64_t now,
                                int64_t *ret_wait);
 

@@ -16,9 +16,12 @@ static TSS2_RC start(struct token *token, void *context)
 	struct start *request = context;
 	uint32_t before = shim_commands(token->shim), sent;
 	TPM2_HANDLE handle;
-	TSS2_RC rc = Esys_StartAuthSession(token->esys, request->salt_key, ESYS_TR_NONE, ESYS_TR_NONE,
-	                                   ESYS_TR_NONE, ESYS_TR_NONE, NULL, TPM2_SE_HMAC, &aes_128_cfb,
-	                                   TPM2_ALG_SHA256, &request->session);
+	TSS2_RC rc;
+
+	tpm_sweep_session_sent(token);
+	rc = Esys_StartAuthSession(token->esys, request->salt_key, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+	                           ESYS_TR_NONE, NULL, TPM2_SE_HMAC, &aes_128_cfb, TPM2_ALG_SHA256,
+	                           &request->session);
 
 	sent = shim_commands(token->shim) - before;
 	token->sweep.sessions_sent += sent;

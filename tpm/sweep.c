@@ -5,7 +5,7 @@
  * listed, and new ones that are found after another loss are ours, if there are no more than were asked for. If there is any doubt they stay.
  *
  * A process that is killed loses hold of its session too. So its handle stands in notes that outlive the process (struct token_notes), and the next process flushes it before it starts a session of
- * its own, unless the TPM was reset in between. The Names of what is loaded stand there as well, from before it is loaded until it was flushed: the next process knows them as its own losses.
+ * its own, unless the TPM was reset in between. Before the handle is known, it is noted that a session was asked for; then it is the one that is there, if there is one and no other. The Names of what is loaded stand there as well, from before it is loaded until it was flushed: the next process knows them as its own losses.
  */
 #include "tpm/error.h"
 #include "tpm/token.h"
@@ -262,6 +262,7 @@ void tpm_sweep_remember(struct token *token, struct token_notes *notes)
 	token->notes = notes;
 }
 
+/* handle: 0 when it was only asked for. */
 static void note_session(struct token *token, TPM2_HANDLE handle)
 {
 	if (!token->notes || !token->reset_count_known)
@@ -269,6 +270,12 @@ static void note_session(struct token *token, TPM2_HANDLE handle)
 	token->notes->reset_count = token->reset_count;
 	token->notes->restart_count = token->restart_count;
 	token->notes->session = handle;
+	token->notes->session_asked_for = handle == 0;
+}
+
+void tpm_sweep_session_sent(struct token *token)
+{
+	note_session(token, 0);
 }
 
 void tpm_sweep_session_gone(struct token *token)
@@ -283,27 +290,47 @@ void tpm_sweep_session_gone(struct token *token)
 static void inherited_forget(struct token *token)
 {
 	token->sweep.inherited.session = 0;
-	if (token->notes)
+	token->sweep.inherited.session_asked_for = false;
+	if (token->notes) {
 		token->notes->session = 0;
+		token->notes->session_asked_for = false;
+	}
 }
 
 static bool inherited_stands(const struct token *token)
 {
 	const struct token_notes *left = &token->sweep.inherited;
 
-	return left->session >> 24 == TPM2_HT_HMAC_SESSION && token->reset_count_known &&
-	       left->reset_count == token->reset_count && left->restart_count == token->restart_count;
+	return token->reset_count_known && left->reset_count == token->reset_count &&
+	       left->restart_count == token->restart_count;
+}
+
+/* The one that a process asked for and did not live to hear of is the one that is there; of two, nobody knows which. 0: that is not known, or there is none. */
+static enum err find_asked_for(struct token *token, TPM2_HANDLE *ret_handle)
+{
+	TPM2_HANDLE found[TPM_SWEEP_SESSIONS];
+	size_t count = 0;
+	enum err err = handles(token, FIRST_SESSION, found, TPM_SWEEP_SESSIONS, &count);
+
+	*ret_handle = !err && count == 1 ? found[0] : 0;
+	return err;
 }
 
 /* That it is not there any more is an answer like any other, and says nothing about what we have there: not for tpm_check. */
 static enum err inherited_sweep(struct token *token)
 {
+	TPM2_HANDLE handle = token->sweep.inherited.session;
 	TSS2_RC rc = TSS2_RC_SUCCESS;
+	enum err err = OK;
 
-	if (token->sweep.inherited.session == 0)
+	if (handle == 0 && !token->sweep.inherited.session_asked_for)
 		return OK;
-	if (inherited_stands(token))
-		rc = session_flush(token, token->sweep.inherited.session);
+	if (handle == 0 && inherited_stands(token))
+		err = find_asked_for(token, &handle);
+	if (err)
+		return err;
+	if (handle >> 24 == TPM2_HT_HMAC_SESSION && inherited_stands(token))
+		rc = session_flush(token, handle);
 	if (rc != TSS2_RC_SUCCESS && (!tpm_error_is_answer(rc) || tpm_error(rc) == ERR_BUSY))
 		return tpm_check(token, rc);
 	inherited_forget(token);

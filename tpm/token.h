@@ -130,6 +130,7 @@ void tpm_sweep_primary_arrived(struct token *token, bool lost_before, const TPM2
 /* Before our session is started: whose are there already? Only after the first loss, so that a first unwrap costs no command for it. */
 MUST_CHECK enum err tpm_sweep_before_session(struct token *token);
 /* After sent commands one arrived, with this handle. */
+void tpm_sweep_session_sent(struct token *token);
 void tpm_sweep_session_arrived(struct token *token, TPM2_HANDLE handle);
 /* Our session was flushed. */
 void tpm_sweep_session_gone(struct token *token);

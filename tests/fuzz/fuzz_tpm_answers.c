@@ -399,7 +399,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct reader input = reader_of(bytes_of(data, len));
 	struct bytes operations = reader_take(&input, reader_u8(&input) % (OPERATIONS_MAX + 1));
-	struct token_notes notes = { .session = 0x02000001 };
+	struct token_notes notes = { .session = len % 2 ? 0x02000001 : 0, .session_asked_for = len % 2 == 0 };
 	struct token *token = NULL;
 	struct token_sandbox sandbox;
 	bool good = true;
@@ -415,7 +415,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (tpm_token_ops.open("swtpm:path=/tpm", &token) != OK)
 		return 0;
 	check_refusals(token);
-	/* A process before this one was killed, and left a session. */
+	/* A process before this one was killed, and left a session that it knew, or that it had asked for. */
 	tpm_token_ops.remember(token, &notes);
 	for (size_t i = 0; good && i < operations.len; i++)
 		good = operate(token, operations.data[i]);

@@ -46,7 +46,7 @@ for ((i = 1; i <= 3; i++)); do
 done
 [ "$(sessions)" -le 1 ] || lab_fail "there are $(sessions) sessions after one was flushed by somebody else"
 
-# A helper that dies while it waits for the TPM's answer to the very command that starts a session loses one that nobody knows. That moment is a small part of an unwrap, and the TPM is full at three.
+# Also one that dies while it waits for the TPM's answer to the very command that starts a session: that it was asked for is noted, and the one that is there then is ours.
 most=0
 for ((i = 1; i <= kills; i++)); do
 	kill_helper
@@ -59,7 +59,7 @@ for ((i = 1; i <= kills; i++)); do
 	now=$(sessions)
 	most=$((now > most ? now : most))
 done
-[ "$most" -le 2 ] || lab_fail "after $i kills at a random moment there are up to $most sessions"
+[ "$most" -le 1 ] || lab_fail "after $i kills at a random moment there are up to $most sessions"
 echo "$kills helpers killed at a random moment: at most $most sessions on the TPM"
 
 # What a killed helper had loaded goes with the next one, even when that is another tokend's: after a stop in order, and after all of them were killed at once. Two keys are loaded each time, and there are three slots.

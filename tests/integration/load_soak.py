@@ -43,7 +43,7 @@ DECK = {
     "sealed": (400, stored("honest-sealed"), KEY),
     "device": (20, stored("honest-device"), KEY),
     "locked": (20, stored("locked"), member(b'"fileKey"', b"PinNeeded", b"io.tokend.Audit")),
-    "unlock": (3, stored("right-pin"), member(b'"seconds"', b"io.tokend.Audit")),
+    "unlock": (3, stored("right-pin"), member(b'"seconds"', b"io.tokend.Audit", b"io.tokend.Busy")),  # all eight connections may ask for it at once
     "lock": (5, call("Lock"), member(b'"locked"')),
     "denied": (100, stored("not-ours"), member(b"io.tokend.Denied")),
     "denied-list": (20, call("GetKeys", key="never/shown"), member(b"io.tokend.Denied", b"NoKey")),
