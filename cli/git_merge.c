@@ -75,6 +75,32 @@ static struct sops_store *find_carrier(struct merge *merge)
 	return NULL;
 }
 
+/* What is sealed goes by one rule: under the other side's, values of ours could be in the clear, and nobody has to open a file to change its rule. So it is neither when they are not the same. */
+static bool same_rule(const struct sops_metadata *a, const struct sops_metadata *b)
+{
+	return a->rule == b->rule && bytes_equal(a->pattern, b->pattern) &&
+	       a->mac_only_encrypted == b->mac_only_encrypted;
+}
+
+static enum err check_rule(struct merge *merge)
+{
+	struct problem *problem = &merge->invocation->problem;
+	char quoted[SHOWN_QUOTED_MAX];
+
+	if (same_rule(merge->sides[OURS].metadata, merge->sides[THEIRS].metadata))
+		return OK;
+	(void)problem_set(problem, ERR_UNSUPPORTED,
+	                  "the two sides do not encrypt the same values of %s, and it is as our side has it",
+	                  merge->name);
+	shown_quote(merge->name, quoted);
+	problem_hint(problem,
+	             "git diff --theirs %s   shows what the other side has (-), and its rule; put its values "
+	             "in with tokenctl set %s PATH; then git add %s",
+	             quoted, quoted, quoted);
+	merge->explained = true;
+	return ERR_UNSUPPORTED;
+}
+
 /* ---- the texts ---- */
 
 /* What git gives for a version that there is none of. */
@@ -361,6 +387,8 @@ static enum err run(struct invocation *invocation)
 	merge->invocation = invocation;
 	name_from_here(invocation->options.arguments[SIDES], merge->name);
 	err = open_sides(merge);
+	if (!err)
+		err = check_rule(merge);
 	if (!err)
 		err = merge_sides(merge);
 	if (err && !merge->explained)

@@ -124,6 +124,30 @@ git merge people >"$said" 2>&1 && lab_fail "two changes of the recipients were m
 grep -q 'both sides changed who can open s.enc.yaml' "$said" || lab_fail "two changes of the recipients: $(<"$said")"
 git merge --abort
 
+# ---- the rule ----
+
+# Whoever can write a file can change its rule and add a recipient without any key, so that the other side's file is the one that the result is sealed from. Under his rule our new value would stand in the clear, and be committed.
+branch rule
+sed -i -e 's/^    unencrypted_suffix: .*/    encrypted_regex: ^(db|user|pass|a|b|c|d|port)$/' -e "s/recipient: age1.*/recipient: $(tokenctl recipient other)/" s.enc.yaml
+sed -n '/- recipient:/,/END AGE/p' <(git show HEAD:s.enc.yaml) >"$work/entry"
+sed -i "/^    age:/r $work/entry" s.enc.yaml
+commit rule
+tokenctl decrypt s.enc.yaml >/dev/null || lab_fail "control: the file with another rule does not open"
+branch token
+value token canary-token
+commit token
+ours=$(<s.enc.yaml)
+git merge -m rule rule >"$said" 2>&1 && lab_fail "a file was merged whose two sides go by two rules: $(grep token s.enc.yaml)"
+grep -q 'the two sides do not encrypt the same values of s.enc.yaml' "$said" || lab_fail "two rules: $(<"$said")"
+[ "$(<s.enc.yaml)" = "$ours" ] || lab_fail "two rules: the file is not as our side has it"
+git merge --abort
+# The other way round: theirs encrypts what our rule leaves in the clear.
+branch less
+sed -i 's/^    unencrypted_suffix: .*/    encrypted_regex: ^(db|user|pass|a|b|c|d|port)$/' s.enc.yaml
+commit less
+git merge -m token token >"$said" 2>&1 && lab_fail "a value of theirs was merged into a file whose rule leaves it in the clear: $(grep token s.enc.yaml)"
+git merge --abort
+
 # ---- both made it ----
 
 branch made-here
