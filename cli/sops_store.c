@@ -222,6 +222,21 @@ enum err sops_verify(struct bytes sealed, const struct secret *data_key, const s
 	return err;
 }
 
+/* A comment that is gone is found in the history; what is meant to be in the clear is a value of its own. */
+static void hint_comments(struct sops_store *store, const struct sops_document *plain)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+
+	if (!strstr(plain->reason, "by the comments here"))
+		return;
+	shown_quote(store->path, quoted);
+	problem_hint(
+	        problem_of(store),
+	        "git log -p -- %s   shows the comments as they were, to be put back; a value that is meant "
+	        "to be in the clear: tokenctl unset %s PATH, and tokenctl set %s PATH",
+	        quoted, quoted, quoted);
+}
+
 static enum err seal(struct sops_store *store, const struct sops_change *change, struct sops_document *plain,
                      struct buf *out)
 {
@@ -235,6 +250,7 @@ static enum err seal(struct sops_store *store, const struct sops_change *change,
 		                           .metadata = store->metadata,
 		                           .data_key = change->data_key ? change->data_key : store->data_key,
 		                           .memory = change->data_key ? NULL : store->memory,
+		                           .sealed = store->memory,
 		                           .now = now };
 	enum err err;
 
@@ -242,7 +258,10 @@ static enum err seal(struct sops_store *store, const struct sops_change *change,
 	err = sops_seal(&sealing, sops_block_put, &block, out);
 	if (!err)
 		err = sops_verify(buf_bytes(out), sealing.data_key, plain, store->path, problem_of(store));
-	return sops_store_explain(store, plain, err);
+	err = sops_store_explain(store, plain, err);
+	if (err == ERR_BAD_FILE)
+		hint_comments(store, plain);
+	return err;
 }
 
 enum err sops_store_check_writable(struct sops_store *store)

@@ -104,15 +104,22 @@ static bool fits(const struct sealing *sealing, const struct sops_node *node, st
 }
 
 /* Decrypted, a float without a fraction looks like an integer, and bytes like a text: the piece says which it was. */
-static struct bytes recall(struct sealing *sealing, enum sops_type type, struct bytes text)
+static struct bytes take_any(struct sops_memory *memory, struct bytes path, enum sops_type type,
+                             struct bytes text)
 {
-	struct bytes path = buf_bytes(sealing->path);
-	struct bytes token = sops_memory_take(sealing->seal->memory, path, type, text);
+	struct bytes token = sops_memory_take(memory, path, type, text);
 
 	if (!token.len && type == SOPS_TYPE_INTEGER)
-		token = sops_memory_take(sealing->seal->memory, path, SOPS_TYPE_FLOAT, text);
+		token = sops_memory_take(memory, path, SOPS_TYPE_FLOAT, text);
 	if (!token.len && type == SOPS_TYPE_STRING)
-		token = sops_memory_take(sealing->seal->memory, path, SOPS_TYPE_BYTES, text);
+		token = sops_memory_take(memory, path, SOPS_TYPE_BYTES, text);
+	return token;
+}
+
+static struct bytes recall(struct sealing *sealing, enum sops_type type, struct bytes text)
+{
+	struct bytes token = take_any(sealing->seal->memory, buf_bytes(sealing->path), type, text);
+
 	if (!token.len)
 		sops_memory_pass(sealing->seal->memory);
 	return token;
@@ -373,6 +380,24 @@ static enum err take_comment(struct sealing *sealing, uint32_t *index)
 	return node->text.len ? seal_comment(sealing, *index, node->text, node->end) : OK;
 }
 
+/* Comments are in no MAC: whoever can write the file can take away the one that has a value encrypted, or put one there that exempts it, without any key. */
+static enum err leave_clear(struct sealing *sealing, uint32_t index)
+{
+	const struct sops_node *node = &sealing->plain->nodes[index];
+	enum err err;
+
+	if (!sealing->comments || !sealing->seal->sealed || node->text.len == 0)
+		return OK;
+	err = set_path(sealing, index);
+	if (!err &&
+	    take_any(sealing->seal->sealed, buf_bytes(sealing->path), type_of(node->kind), node->text).len)
+		return complain(
+		        sealing, node,
+		        "this value is encrypted, and by the comments here it would be in the clear from "
+		        "now on");
+	return err;
+}
+
 static enum err take_node(struct sealing *sealing, uint32_t *index)
 {
 	const struct sops_node *node = &sealing->plain->nodes[*index];
@@ -389,7 +414,7 @@ static enum err take_node(struct sealing *sealing, uint32_t *index)
 	if (node->kind == SOPS_COMMENT)
 		return encrypted ? take_comment(sealing, index) : OK;
 	mac_add(sealing, node, encrypted);
-	return encrypted ? seal_leaf(sealing, *index) : OK;
+	return encrypted ? seal_leaf(sealing, *index) : leave_clear(sealing, *index);
 }
 
 static bool is_boundary(struct bytes line)

@@ -22,12 +22,13 @@ struct sops_seal {
 	const struct secret *data_key;
 	struct sops_memory *memory; /* NULL: every value is new */
 	const char *now; /* RFC 3339, UTC: the new lastmodified */
+	struct sops_memory *sealed; /* what no comment may leave in the clear from now on; NULL: nothing */
 };
 
 /* What metadata a file gets: appends it in the syntax of the format to out. mac is the encrypted MAC. */
 typedef enum err (*sops_put_block)(void *context, const char *now, struct bytes mac, struct buf *out);
 
-/* Appends the SOPS file to out. ERR_BAD_FILE with the document's reason: it has metadata already, holds no value or what sops cannot encrypt, or the rule is no pattern. ERR_UNSUPPORTED: a library is
+/* Appends the SOPS file to out. ERR_BAD_FILE with the document's reason: it has metadata already, holds no value or what sops cannot encrypt, the rule is no pattern, or a comment that the rule is about would leave a value in the clear that was encrypted. ERR_UNSUPPORTED: a library is
  * missing. ERR_BUSY, ERR_NOMEM. What out held is kept. */
 MUST_CHECK enum err sops_seal(const struct sops_seal *seal, sops_put_block put_block, void *context,
                               struct buf *out);

@@ -62,7 +62,7 @@ static void seal(struct sops_document *plain, enum sops_rule rule)
 	struct sops_block block = { .format = plain->format,
 		                    .flow = sops_block_is_flow(plain),
 		                    .tree = tree };
-	struct sops_seal sealing = { plain, metadata, data_key(), NULL, "2026-01-02T03:04:05Z" };
+	struct sops_seal sealing = { plain, metadata, data_key(), NULL, "2026-01-02T03:04:05Z", NULL };
 
 	check(metadata && tree && !buf_new(SOPS_FILE_MAX, &out));
 	metadata->rule = rule;

@@ -148,6 +148,32 @@ commit less
 git merge -m token token >"$said" 2>&1 && lab_fail "a value of theirs was merged into a file whose rule leaves it in the clear: $(grep token s.enc.yaml)"
 git merge --abort
 
+# Comments are in no MAC, and under a rule about them one that is gone leaves in the clear what it stood before: nothing that was encrypted becomes so by what another one did to the file.
+branch comments
+printf 'a: 1\n# hidden\npass: canary-hidden\nz: 2\n' | tokenctl encrypt --sops --key host --encrypted-comment-regex hidden --input-type yaml -o s.enc.yaml -
+commit comments
+cp s.enc.yaml "$work/whole"
+echo 3 | tokenctl set --json s.enc.yaml z || lab_fail "control: a value in the clear cannot be set"
+commit z
+sed '/^# hidden/d' "$work/whole" >s.enc.yaml
+[ "$(tokenctl decrypt s.enc.yaml)" = "$(printf 'a: 1\npass: canary-hidden\nz: 2')" ] || lab_fail "control: the file without the comment does not open"
+cp s.enc.yaml "$work/without"
+stays() { # COMMAND...: of tokenctl's, that is refused
+	tokenctl "$@" >"$said" 2>&1 <<<4 && lab_fail "$*: a comment was taken away, and the value is in the clear: $(<s.enc.yaml)"
+	grep -q 'line 2: this value is encrypted, and by the comments here it would be in the clear' "$said" || lab_fail "$*: $(<"$said")"
+	cmp -s s.enc.yaml "$work/without" || lab_fail "$*: the file was changed"
+}
+stays set --json s.enc.yaml z
+stays rotate --data-key s.enc.yaml
+git checkout -q -f HEAD~1
+cp "$work/without" s.enc.yaml
+git commit -qam without
+without=$(git rev-parse HEAD)
+git checkout -q comments
+git merge -m without "$without" >"$said" 2>&1 && lab_fail "a comment was merged away, and the value is in the clear: $(<s.enc.yaml)"
+grep -q 'by the comments here it would be in the clear' "$said" || lab_fail "a merge without the comment: $(<"$said")"
+git merge --abort
+
 # ---- both made it ----
 
 branch made-here

@@ -97,8 +97,12 @@ static struct buf *seal(struct opened *opened, struct bytes plain, json_t *tree,
 	struct sops_document document;
 	struct sops_block block = { opened->document.format, sops_block_is_flow(&opened->document), tree,
 		                    &opened->document, opened->metadata };
-	struct sops_seal sealing = { &document, opened->metadata, key, remember ? opened->memory : NULL,
-		                     "2026-01-02T03:04:05Z" };
+	struct sops_seal sealing = { &document,
+		                     opened->metadata,
+		                     key,
+		                     remember ? opened->memory : NULL,
+		                     "2026-01-02T03:04:05Z",
+		                     opened->memory };
 
 	read_plain(opened, plain, &document);
 	if (sops_seal(&sealing, sops_block_put, &block, out))
@@ -190,7 +194,7 @@ static void test_refusals(void **state)
 		CLEANUP(buf_freep) struct buf *out = new_buf();
 		struct sops_document document;
 		struct sops_block block = { .format = rows[i].format };
-		struct sops_seal sealing = { &document, metadata, key, NULL, "2026-01-02T03:04:05Z" };
+		struct sops_seal sealing = { &document, metadata, key, NULL, "2026-01-02T03:04:05Z", NULL };
 
 		assert_int_equal(sops_document_read(&document, rows[i].format, bytes_of_string(rows[i].text)),
 		                 OK);
