@@ -23,9 +23,10 @@ struct git_objects {
 	struct buf *input; /* what git said and nobody took yet */
 };
 
-/* No monitor, no pager, no lock that a commit which is under way would meet. */
-static const char *const begin[] = { "git", "--no-pager", "--no-optional-locks", "-c",
-	                             "core.fsmonitor=false" };
+/* No monitor, no pager, no lock that a commit which is under way would meet; and what is looked at is what is there, not what somebody has put in its place by a ref below refs/replace. */
+static const char *const begin[] = {
+	"git", "--no-pager", "--no-optional-locks", "--no-replace-objects", "-c", "core.fsmonitor=false"
+};
 #define BEGIN_COUNT (sizeof(begin) / sizeof(begin[0]))
 
 static enum err start(const char *const *arguments, int input, int output, bool quiet, pid_t *ret_pid)

@@ -65,6 +65,14 @@ refused 'key.pem:1' tree
 git tag good "HEAD^{tree}"
 taken good
 
+# A ref below refs/replace, which may be there before the key is, puts nothing else in its place.
+harmless=$(echo harmless | git hash-object -w --stdin)
+taken "$harmless:refs/replace/$blob"
+git -C ../server.git fetch -q "$PWD" "$(git rev-parse HEAD~1)"
+[ "$(git -C ../server.git cat-file blob "$blob")" = harmless ] || lab_fail "control: git does not replace it"
+refused 'key.pem:1' main
+taken ":refs/replace/$blob"
+
 # Taken out of the commits it is taken; so are what is there already, deletions, and force pushes of what is clean.
 git reset -q --hard HEAD~2
 taken main:refs/heads/new
