@@ -276,23 +276,35 @@ static bool is_nothing(const char *object)
 }
 
 struct raw_line {
-	char mode[GIT_NAME_MAX], object[GIT_NAME_MAX], old_object[GIT_NAME_MAX], status[GIT_NAME_MAX];
+	char mode[GIT_NAME_MAX], object[GIT_NAME_MAX], status[GIT_NAME_MAX];
+	char old_object[GIT_NAME_MAX], other_object[GIT_NAME_MAX]; /* of the first parents that have it */
 	size_t parents;
 };
+
+static void take_old(struct raw_line *line, const char object[GIT_NAME_MAX])
+{
+	char *old = !line->old_object[0] ? line->old_object : line->other_object;
+
+	if (!is_nothing(object) && !old[0])
+		memcpy(old, object, GIT_NAME_MAX);
+}
 
 /* ":" for each parent; a mode for each and the new one; an object for each and the new one; a status. */
 static bool parse_line(const char *line, struct raw_line *ret_line)
 {
-	ret_line->parents = strspn(line, ":");
+	*ret_line = (struct raw_line){ .parents = strspn(line, ":") };
 	line += ret_line->parents;
 	if (ret_line->parents == 0)
 		return false;
 	for (size_t i = 0; i <= ret_line->parents; i++)
 		if (!take_word(&line, ret_line->mode))
 			return false;
-	for (size_t i = 0; i <= ret_line->parents; i++)
-		if (!take_word(&line, i == 0 ? ret_line->old_object : ret_line->object))
+	for (size_t i = 0; i <= ret_line->parents; i++) {
+		if (!take_word(&line, ret_line->object))
 			return false;
+		if (i < ret_line->parents)
+			take_old(ret_line, ret_line->object);
+	}
 	return take_word(&line, ret_line->status);
 }
 
@@ -317,8 +329,8 @@ enum err git_changes_each(struct bytes raw, git_change_taken take, void *context
 		if ((strncmp(line.mode, "100", 3) != 0 && !change.repository) || is_nothing(line.object))
 			continue; /* gone, or a link */
 		memcpy(change.object, line.object, sizeof(change.object));
-		if (!is_nothing(line.old_object))
-			memcpy(change.old_object, line.old_object, sizeof(change.old_object));
+		memcpy(change.old_object, line.old_object, sizeof(change.old_object));
+		memcpy(change.other_object, line.other_object, sizeof(change.other_object));
 		err = take(context, &change);
 	}
 	return err;

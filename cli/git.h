@@ -39,6 +39,7 @@ struct git_change {
 	char object[GIT_NAME_MAX]; /* what it holds now */
 	char old_object
 	        [GIT_NAME_MAX]; /* before, under its old name if it was renamed; "": it was not there */
+	char other_object[GIT_NAME_MAX]; /* of a merge: what the next parent that has it has; "": none */
 	bool repository; /* a submodule: the object is a commit of another repository */
 };
 

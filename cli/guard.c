@@ -72,7 +72,12 @@ static enum err read_merged(struct guard *guard, const char *path, struct buf **
 	return err == ERR_BUSY || err == ERR_NO_FILE || err == ERR_USAGE ? OK : err;
 }
 
-static enum err look(struct guard *guard, const char *path, struct bytes text, struct bytes old_text)
+/* What a file was before: in the commit before it, and in the other one that a merge has; data NULL: it was not there. */
+struct before {
+	struct bytes text, merged;
+};
+
+static enum err look(struct guard *guard, const char *path, struct bytes text, struct before before)
 {
 	CLEANUP(buf_freep) struct buf *merged = NULL;
 	struct problem *problem = &guard->invocation->problem;
@@ -80,7 +85,8 @@ static enum err look(struct guard *guard, const char *path, struct bytes text, s
 	struct guard_file file = { .path = here,
 		                   .place = place,
 		                   .text = text,
-		                   .old_text = old_text,
+		                   .old_text = before.text,
+		                   .merged_text = before.merged,
 		                   .only_on_disk = guard->only_on_disk,
 		                   .allowed = guard->allowed,
 		                   .allowed_count = guard->allowed_count };
@@ -92,6 +98,8 @@ static enum err look(struct guard *guard, const char *path, struct bytes text, s
 		return err;
 	if (merged)
 		file.merged_text = buf_bytes(merged);
+	if (!file.old_text.data) /* what only the other side had is no new file */
+		file.old_text = file.merged_text;
 	show(guard, path, here, place);
 	guard->looked_at++;
 	err = guard_look(&file, &guard->findings);
@@ -133,12 +141,21 @@ static enum err note_submodule(struct guard *guard, const char *path)
 	                    "is a repository of its own, and no hook there runs tokenctl guard", next);
 }
 
+/* What one was before; none when it is too large, or the clone has no history. */
+static enum err read_object(struct guard *guard, const char *object, struct buf **ret_text)
+{
+	enum err err = *object ? git_objects_get(guard->objects, object, GUARD_FILE_MAX, ret_text) : OK;
+
+	return err == ERR_BUSY || err == ERR_NO_FILE ? OK : err;
+}
+
 static enum err take_change(void *context, const struct git_change *change)
 {
 	struct guard *guard = context;
 	CLEANUP(buf_freep) struct buf *text = NULL;
 	CLEANUP(buf_freep) struct buf *old_text = NULL;
-	struct bytes old = { NULL, 0 };
+	CLEANUP(buf_freep) struct buf *other_text = NULL;
+	struct before before = { .text = { NULL, 0 } };
 	enum err err;
 
 	if (change->repository)
@@ -146,17 +163,18 @@ static enum err take_change(void *context, const struct git_change *change)
 	err = git_objects_get(guard->objects, change->object, GUARD_FILE_MAX, &text);
 	if (err == ERR_BUSY)
 		return note_size(guard, change->path);
-	if (!err && change->old_object[0]) {
-		err = git_objects_get(guard->objects, change->old_object, GUARD_FILE_MAX, &old_text);
-		if (!err)
-			old = buf_bytes(old_text);
-		else if (err == ERR_BUSY || err == ERR_NO_FILE) /* a clone without history */
-			err = OK;
-	}
+	if (!err)
+		err = read_object(guard, change->old_object, &old_text);
+	if (!err)
+		err = read_object(guard, change->other_object, &other_text);
 	if (err)
 		return problem_set(&guard->invocation->problem, ERR_SYSTEM,
 		                   "git does not give what it has of %s", change->path);
-	return look(guard, change->path, buf_bytes(text), old);
+	if (old_text)
+		before.text = buf_bytes(old_text);
+	if (other_text)
+		before.merged = buf_bytes(other_text);
+	return look(guard, change->path, buf_bytes(text), before);
 }
 
 static enum err take_changes(struct guard *guard, const char *const *arguments)
@@ -408,7 +426,7 @@ static enum err guard_object(struct guard *guard, const struct guard_push_object
 		err = git_objects_get(guard->objects, object->name, GUARD_FILE_MAX, &text);
 	if (err == ERR_BUSY)
 		return note_size(guard, object->ref);
-	return err ? err : look(guard, object->ref, buf_bytes(text), bytes_of(NULL, 0));
+	return err ? err : look(guard, object->ref, buf_bytes(text), (struct before){ .text = { NULL, 0 } });
 }
 
 /* Whom whoever runs the repository lets in: who pushes cannot say so. */
@@ -492,14 +510,16 @@ static enum err guard_file(struct guard *guard, const char *path)
 {
 	CLEANUP(buf_freep) struct buf *text = NULL;
 	CLEANUP(buf_freep) struct buf *old_text = NULL;
+	struct before before = { .text = { NULL, 0 } };
 	enum err err = read_file(path, &guard->invocation->problem, &text);
 
 	if (err == ERR_BUSY)
 		return note_size(guard, path);
 	if (!err)
 		err = read_old(guard, path, &old_text);
-	return err ? err
-	           : look(guard, path, buf_bytes(text), old_text ? buf_bytes(old_text) : bytes_of(NULL, 0));
+	if (old_text)
+		before.text = buf_bytes(old_text);
+	return err ? err : look(guard, path, buf_bytes(text), before);
 }
 
 /* Without a repository, or without git, there is nothing to compare with. */

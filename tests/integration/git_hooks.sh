@@ -262,6 +262,8 @@ value pass ours
 commit ours
 taken git merge -m here here
 grep -q 'the other side has added the age recipient' "$said" || lab_fail "control: nobody was added: $(<"$said")"
+[ -z "$(git diff --quiet HEAD^1 HEAD -- $file && echo same; git diff --quiet HEAD^2 HEAD -- $file && echo same)" ] || lab_fail 'control: the merge made no file of its own'
+taken tokenctl guard --range here..HEAD
 git checkout -qB ours ours~1
 taken git merge --no-commit here
 taken tokenctl guard
@@ -270,4 +272,18 @@ rules host other third
 tokenctl updatekeys $file >/dev/null
 git add -A
 refused "the age recipient $(tokenctl recipient third) was added" git commit -qm third
+git commit -qm third --no-verify
+refused "the age recipient $(tokenctl recipient third) was added" tokenctl guard --range here..HEAD
+# What only the other side had is no new file.
+git checkout -q --orphan fresh
+git rm -rqf .
+git commit -q --allow-empty -m fresh
+git merge -q --no-commit --allow-unrelated-histories here >"$said" 2>&1
+taken tokenctl guard
+rules host other third
+tokenctl updatekeys $file >/dev/null
+git add -A
+refused "the age recipient $(tokenctl recipient third) was added" git commit -qm fresh
+git commit -qm fresh --no-verify
+refused "the age recipient $(tokenctl recipient third) was added" tokenctl guard --range here..HEAD
 lab_tokend_stop "$work"

@@ -228,8 +228,9 @@ static enum err take_change(void *context, const struct git_change *change)
 	char *out = context;
 	size_t len = strlen(out);
 
-	(void)snprintf(out + len, 512 - len, "%s%s=%s<%s;", change->path, change->repository ? "/" : "",
-	               change->object, change->old_object);
+	(void)snprintf(out + len, 512 - len, "%s%s=%s<%s%s%s;", change->path, change->repository ? "/" : "",
+	               change->object, change->old_object, *change->other_object ? "," : "",
+	               change->other_object);
 	return OK;
 }
 
@@ -248,7 +249,9 @@ static void test_changes(void **state)
 		{ RAW(":000000 100644 00 bb A\0x\0:100644 000000 aa 00 D\0y\0"), OK, "x=bb<;" },
 		{ RAW(":100644 100644 aa bb R090\0old\0new\0:000000 120000 00 cc A\0link\0"), OK,
 		  "new=bb<aa;" },
-		{ RAW("::100644 100644 100644 aa bb cc MM\0x\0"), OK, "x=cc<aa;" },
+		{ RAW("::100644 100644 100644 aa bb cc MM\0x\0"), OK, "x=cc<aa,bb;" },
+		{ RAW("::000000 100644 100644 00 bb cc AM\0x\0"), OK, "x=cc<bb;" },
+		{ RAW("::::000000 100644 100644 100644 100644 00 aa bb dd cc AMMM\0x\0"), OK, "x=cc<aa,bb;" },
 		{ RAW(":000000 160000 00 cc A\0module\0:160000 000000 cc 00 D\0gone\0"), OK, "module/=cc<;" },
 		{ RAW("100644 100644 aa bb M\0x\0"), ERR_BAD_MESSAGE, "" },
 		{ RAW(":100644 100644 aa bb M\0x"), ERR_BAD_MESSAGE, "" },
