@@ -119,6 +119,11 @@ static enum err look_up(struct guard_rules *rules, const char *path, struct prob
 	err = git_objects_get(rules->objects, name, SOPS_RULES_FILE_MAX, &cached->text);
 	if (err == ERR_NO_FILE)
 		return OK;
+	if (err == ERR_USAGE) {
+		problem_hint(problem, "git mv   gives the directory another name");
+		return problem_set(problem, err, "%s: a line end in a name, so git cannot be asked for it",
+		                   path);
+	}
 	if (!err)
 		err = sops_rules_read(&cached->rules, buf_bytes(cached->text));
 	return err ? complain(cached, err, problem) : OK;

@@ -85,6 +85,12 @@ printf 'creation_rules: [{path_regex: "("}]\n' >own/.sops.yaml
 git add own
 found 7 'own/.sops.yaml: line 1: its path_regex is no pattern' tokenctl guard
 git rm -rqf own
+# Where git cannot be asked for the rules nothing passes.
+mkdir $'line\nend'
+echo 'a: 1' >$'line\nend/a.yaml'
+git add $'line\nend'
+found 2 'a line end in a name, so git cannot be asked for it' tokenctl guard
+git rm -rqf $'line\nend'
 
 # A value in the clear, and a recipient more, under a new name too.
 sed '0,/: ENC\[.*/s//: hunter2/' "$directory/encrypted.yaml" >secrets/plain.yaml
