@@ -8,8 +8,10 @@
  * key: a plain hash of a short secret gives that away to whoever sees the diff, in a log or over a shoulder, and can try what it might be.
  */
 #include <dirent.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -73,12 +75,58 @@ static bool goes_into_message(void)
 	return false;
 }
 
-static enum err refuse_message(const char *path, struct problem *problem)
+#define ANCESTORS_MAX 8U /* a shell, git log, git format-patch, and what an alias has between */
+#define PROCESS_MAX 4096U /* of what /proc says of one */
+
+static size_t read_process(pid_t pid, const char *name, char text[static PROCESS_MAX])
+{
+	CLEANUP(close_fdp) int fd = -1;
+	char path[64];
+	ssize_t len;
+
+	(void)snprintf(path, sizeof(path), "/proc/%ld/%s", (long)pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	len = fd < 0 ? -1 : read(fd, text, PROCESS_MAX - 1);
+	text[len > 0 ? len : 0] = '\0';
+	return len > 0 ? (size_t)len : 0;
+}
+
+/* "PID (NAME) STATE PARENT"; 0: nobody knows. */
+static pid_t parent_of(pid_t pid)
+{
+	char text[PROCESS_MAX];
+	const char *name_end = read_process(pid, "stat", text) ? strrchr(text, ')') : NULL;
+
+	return name_end && strlen(name_end) > 4 ? (pid_t)strtol(name_end + 4, NULL, 10) : 0;
+}
+
+static bool has_word(pid_t pid, const char *word)
+{
+	char words[PROCESS_MAX];
+	size_t len = read_process(pid, "cmdline", words);
+
+	for (size_t at = 0; at < len; at += strlen(words + at) + 1)
+		if (strcmp(words + at, word) == 0)
+			return true;
+	return false;
+}
+
+/* `git format-patch` itself asks nobody, but with --range-diff it has `git log` show the commits, and what that says goes into a file that is made to be sent. */
+static bool goes_into_patch(void)
+{
+	pid_t pid = getppid();
+
+	for (size_t i = 0; pid > 1 && i < ANCESTORS_MAX; i++, pid = parent_of(pid))
+		if (has_word(pid, "format-patch"))
+			return true;
+	return false;
+}
+
+static enum err refuse_file(const char *path, const char *what, struct problem *problem)
 {
 	(void)problem_set(problem, ERR_UNSUPPORTED,
-	                  "%s is not shown in the clear, for git commit -v keeps what it shows on the disk",
-	                  path);
-	problem_hint(problem, "git diff --cached   shows it");
+	                  "%s is not shown in the clear, for %s keeps what it shows on the disk", path, what);
+	problem_hint(problem, "git diff --cached   shows what is staged, git log -p what is committed");
 	return print_as_it_is(path, problem, ERR_UNSUPPORTED);
 }
 
@@ -220,7 +268,9 @@ static enum err run(struct invocation *invocation)
 	enum err err;
 
 	if (goes_into_message())
-		return refuse_message(path, &invocation->problem);
+		return refuse_file(path, "git commit -v", &invocation->problem);
+	if (goes_into_patch())
+		return refuse_file(path, "git format-patch", &invocation->problem);
 	err = sops_store_open(&store, invocation, path);
 	err = err ? print_as_it_is(path, &invocation->problem, err)
 	          : print_plain(&store, &invocation->problem);
@@ -243,9 +293,10 @@ const struct verb git_textconv_verb = {
 	.details =
 	        "Called by git, after tokenctl git --install. Below the text stand the recipients and the "
 	        "rule. Who may\n"
-	        "not open the file sees it as it is, and so does git commit -v, which keeps it on the disk; "
-	        "and\n"
-	        "is told why. Of a binary file that is no text its length is shown, with a fingerprint that "
+	        "not open the file sees it as it is, with the reason, and so do git commit -v and "
+	        "format-patch, which\n"
+	        "keep it on the disk. Of a binary file that is no text its length is shown, with a "
+	        "fingerprint that "
 	        "is "
 	        "keyed with\n"
 	        "its data key; in a text '?' stands for what a terminal would obey. Each file that is shown "

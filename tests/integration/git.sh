@@ -50,6 +50,24 @@ git -c core.editor='sed -i 1iverbose' commit -qav 2>"$said" || lab_fail "git com
 grep -q '^+ *pass: ENC\[' .git/COMMIT_EDITMSG || lab_fail "control: the message has no diff: $(<.git/COMMIT_EDITMSG)"
 if grep -q canary .git/COMMIT_EDITMSG; then lab_fail "the message has a value in the clear: $(<.git/COMMIT_EDITMSG)"; fi
 grep -q 'git diff --cached' "$said" || lab_fail "why it is not plain is not said: $(<"$said")"
+# So has a patch that is made to be sent: git has the commits of two versions of it shown.
+branch version-1
+value db.pass canary-version-1
+commit version-1
+branch version-2
+value db.pass canary-version-2
+commit version-2
+git range-diff --creation-factor=100 main..version-1 main..version-2 | grep -q canary-version || lab_fail "control: the commits are not shown in the clear"
+git config alias.patches 'format-patch --range-diff=version-1 --creation-factor=100'
+for command in 'format-patch --range-diff=version-1 --creation-factor=100' patches; do
+	# shellcheck disable=SC2086
+	git $command --suffix=.txt -o "$work/patches" main..version-2 >/dev/null 2>"$said" || lab_fail "git $command: $(<"$said")"
+	grep -q 'pass: ENC\[' "$work"/patches/* || lab_fail "control: the patch has no difference of the versions"
+	if grep -q canary "$work"/patches/*; then lab_fail "git $command wrote a value in the clear: $(grep canary "$work"/patches/*)"; fi
+	grep -q 'git format-patch keeps what it shows' "$said" || lab_fail "why it is not plain is not said: $(<"$said")"
+	rm -r "$work/patches"
+done
+git checkout -q main
 # A name that looks like an option.
 cp s.enc.yaml ./--name.enc.yaml
 commit named
