@@ -167,11 +167,23 @@ static enum err check_marks(struct edit *edit, struct bytes text)
 
 /* ---- what others did meanwhile ---- */
 
+/* Who typed a value did so under the rule that the file had then. Said once; what is typed is sealed under the new one when it is opened, or resumed, after that. */
+static enum err check_rule(struct edit *edit, bool same_rule)
+{
+	if (same_rule)
+		return OK;
+	return problem_set(
+	        problem_of(edit), ERR_SYSTEM,
+	        "somebody else has meanwhile changed which values of %s are encrypted, so it was left as "
+	        "it is: look at what is in the clear there",
+	        edit->path);
+}
+
 /* Decrypted anew only when there is something new. */
 static enum err look_again(struct edit *edit)
 {
 	struct sops_store *other = &edit->stores[edit->store == &edit->stores[0]];
-	bool same = false;
+	bool same = false, same_rule;
 	enum err err = sops_store_is_current(edit->store, &same);
 
 	if (err || same)
@@ -182,8 +194,9 @@ static enum err look_again(struct edit *edit)
 		return err;
 	sops_recipients_tell_added(edit->store->metadata, other->metadata, "somebody else has meanwhile",
 	                           edit->path);
+	same_rule = sops_metadata_same_rule(edit->store->metadata, other->metadata);
 	edit->store = other;
-	return OK;
+	return check_rule(edit, same_rule);
 }
 
 static enum err explain_unmerged(struct edit *edit, enum err err)

@@ -76,18 +76,12 @@ static struct sops_store *find_carrier(struct merge *merge)
 }
 
 /* What is sealed goes by one rule: under the other side's, values of ours could be in the clear, and nobody has to open a file to change its rule. So it is neither when they are not the same. */
-static bool same_rule(const struct sops_metadata *a, const struct sops_metadata *b)
-{
-	return a->rule == b->rule && bytes_equal(a->pattern, b->pattern) &&
-	       a->mac_only_encrypted == b->mac_only_encrypted;
-}
-
 static enum err check_rule(struct merge *merge)
 {
 	struct problem *problem = &merge->invocation->problem;
 	char quoted[SHOWN_QUOTED_MAX];
 
-	if (same_rule(merge->sides[OURS].metadata, merge->sides[THEIRS].metadata))
+	if (sops_metadata_same_rule(merge->sides[OURS].metadata, merge->sides[THEIRS].metadata))
 		return OK;
 	(void)problem_set(problem, ERR_UNSUPPORTED,
 	                  "the two sides do not encrypt the same values of %s, and it is as our side has it",

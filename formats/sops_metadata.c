@@ -283,3 +283,9 @@ enum err sops_metadata_read(struct sops_document *document, struct sops_metadata
 	}
 	return err ? err : settle(&reader);
 }
+
+bool sops_metadata_same_rule(const struct sops_metadata *a, const struct sops_metadata *b)
+{
+	return a->rule == b->rule && bytes_equal(a->pattern, b->pattern) &&
+	       a->mac_only_encrypted == b->mac_only_encrypted;
+}

@@ -51,5 +51,8 @@ MUST_CHECK enum err sops_metadata_read(struct sops_document *document, struct so
 MUST_CHECK enum err sops_metadata_name(const struct sops_document *document, const struct sops_node *node,
                                        char out[static SOPS_METADATA_NAME_MAX], size_t *ret_len);
 
+/* Do both say that the same values are encrypted? */
+bool sops_metadata_same_rule(const struct sops_metadata *a, const struct sops_metadata *b);
+
 /* The name of a rule: "encrypted_regex". */
 const char *sops_rule_name(enum sops_rule rule);

@@ -99,6 +99,15 @@ others() {
 	is s.yaml a mine
 	is s.yaml f six
 	nothing_kept "after it was resumed"
+	# Another rule of what is encrypted: nothing is sealed under it before that was said.
+	cp s.yaml before.yaml
+	edits 1 'echo "api: secret" >>"$1"; cd $HERE; sed -i "s/unencrypted_suffix: .*/encrypted_regex: ^[a-f]\$/" s.yaml' s.yaml
+	says 'somebody else has meanwhile changed which values of s.yaml are encrypted'
+	if grep -q '^api' s.yaml; then lab_fail "it was sealed under another rule"; fi
+	edits 0 true --resume "$(kept_text)" s.yaml
+	grep -q '^api: secret' s.yaml || lab_fail "what was resumed after that is not there: $(<s.yaml)"
+	nothing_kept "after it was resumed under the other rule"
+	mv before.yaml s.yaml
 	# Where somebody can be asked it is opened again.
 	if command -v python3 >/dev/null; then
 		THEN='[ -e $HERE/once ] && exec sed -i "/^<<<<<<</d; /^=======/,/^>>>>>>>/d" "$1"; touch $HERE/once
