@@ -1,4 +1,4 @@
-/* What guard looks at, for which anybody may have written it: first byte: bit 0 a rule covers it, bit 1 there is content from before; a name up to a NUL byte; then the file, or both around a NUL byte. */
+/* What guard looks at, for which anybody may have written it: first byte: bit 0 a rule covers it, bit 1 there is content from before, bit 3 a merge brings some; a name up to a NUL byte; then these, each up to a NUL byte, and the file. */
 #include <stdlib.h>
 
 #include "cli/guard_look.h"
@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	const struct sops_creation_rule rule = { .line = 1 };
 	struct findings findings = { .count = 0 };
 	struct guard_file file = { .rules = ".sops.yaml" };
-	struct bytes rest = bytes_of(data + 1, len - 1), name;
+	struct bytes rest, name;
 	static bool ready;
 	char *path;
 
@@ -29,6 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	ready = true;
 	if (len < 1 || len > 65536)
 		return 0;
+	rest = bytes_of(data + 1, len - 1);
 	name = take(&rest);
 	path = strndup((const char *)name.data, name.len);
 	if (!path)
@@ -37,6 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	file.rule = data[0] & 1 ? &rule : NULL;
 	if (data[0] & 2)
 		file.old_text = take(&rest);
+	if (data[0] & 8)
+		file.merged_text = take(&rest);
 	file.text = rest;
 	if (guard_look(&file, &findings) != OK)
 		abort();
