@@ -122,6 +122,35 @@ static enum err find_value(struct invocation *invocation, json_t **ret_value)
 	return read_value(invocation, ret_value);
 }
 
+/* The metadata is no value; the flat formats have it in names of their own. */
+static bool is_metadata(const struct sops_store *store, const struct sops_path *path)
+{
+	bool flat = store->document.format == SOPS_DOTENV || store->document.format == SOPS_INI;
+	struct bytes key = path->steps[0].key, sops = bytes_of_string("sops"),
+	             flat_sops = bytes_of_string("sops_");
+
+	if (bytes_equal(key, sops))
+		return true;
+	return flat && key.len >= flat_sops.len && bytes_equal(bytes_of(key.data, flat_sops.len), flat_sops);
+}
+
+static enum err refuse_metadata(struct sops_store *store)
+{
+	struct invocation *invocation = store->opener.invocation;
+	const char *const *words = invocation->options.arguments;
+	char file[SHOWN_QUOTED_MAX];
+
+	(void)problem_set(&invocation->problem, ERR_UNSUPPORTED,
+	                  "%s was left as it is: %s stands where SOPS keeps its metadata", store->path,
+	                  words[1]);
+	shown_quote(words[0], file);
+	problem_hint(&invocation->problem,
+	             "tokenctl updatekeys %s   changes who may read it, tokenctl rotate --data-key %s   its "
+	             "data key",
+	             file, file);
+	return ERR_UNSUPPORTED;
+}
+
 /* The flat formats have no way to write some characters: a line end in a key, the two characters \n in a value. */
 static enum err refuse_value(struct sops_store *store)
 {
@@ -158,7 +187,7 @@ static enum err check(struct sops_store *store, struct bytes plain, const struct
 	sops_document_done(&document);
 	if (!err)
 		return OK;
-	return refuse_value(store);
+	return is_metadata(store, path) ? refuse_metadata(store) : refuse_value(store);
 }
 
 struct setting {
