@@ -33,10 +33,24 @@ enum err kept_text_put_base(const char *directory, struct bytes base, struct pro
 	return memory_directory_rewrite(directory, BASE, base, problem);
 }
 
+/* What was sealed or forgotten, or was there before the machine started anew. */
+static enum err refuse_nothing(const char *file, const char *path, struct problem *problem)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+
+	(void)problem_set(problem, ERR_USAGE, "%s is no file, so no text is kept in it", file);
+	shown_quote(path, quoted);
+	problem_hint(problem, "tokenctl edit %s   opens the file, or says which text is kept for it", quoted);
+	return ERR_USAGE;
+}
+
 static enum err refuse_stranger(const char *file, const char *path, struct problem *problem)
 {
 	char quoted_file[SHOWN_QUOTED_MAX], quoted[SHOWN_QUOTED_MAX];
+	struct stat status;
 
+	if (stat(file, &status) < 0 || !S_ISREG(status.st_mode))
+		return refuse_nothing(file, path, problem);
 	(void)problem_set(problem, ERR_USAGE,
 	                  "%s is no text that an edit has kept, so nothing tells what others have changed in "
 	                  "%s since it began",

@@ -125,7 +125,7 @@ static void hint_usual(const struct verb *verb, enum err err, struct problem *pr
 		enum err err;
 		const char *hint;
 	} hints[] = {
-		{ ERR_PIN_NEEDED, "the same command at a terminal asks for it" },
+		{ ERR_PIN_NEEDED, "the same command at a terminal asks for the PIN" },
 		{ ERR_PIN_WRONG, "the same command asks again" },
 		{ ERR_NO_KEY, PROGRAM " keys   lists the keys that you may see" },
 		{ ERR_NO_MATCH, PROGRAM " keys   lists the keys that you may see" },
