@@ -310,9 +310,19 @@ static enum err new_groups(unsigned count, json_t **ret_groups)
 /* A file that nobody can open would be lost. */
 static enum err check_rule(const struct sops_creation_rule *rule, const char *name, struct problem *problem)
 {
-	return rule->recipient_count ? OK
-	                             : problem_set(problem, ERR_USAGE,
-	                                           "the rule of .sops.yaml for %s names no recipient", name);
+	bool divided = rule->group_count > 1 && rule->threshold;
+
+	if (!rule->recipient_count)
+		return problem_set(problem, ERR_USAGE, "the rule of .sops.yaml for %s names no recipient",
+		                   name);
+	if (!divided || (rule->threshold > 1 && rule->threshold <= rule->group_count))
+		return OK;
+	(void)problem_set(problem, ERR_USAGE,
+	                  "the rule of .sops.yaml for %s wants %u of %u groups, of which 2 is the least",
+	                  name, rule->threshold, rule->group_count);
+	problem_hint(problem, "shamir_threshold: %u   in .sops.yaml takes all of them, as without it",
+	             rule->group_count);
+	return ERR_USAGE;
 }
 
 struct missing {
