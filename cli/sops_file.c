@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/conflict_marks.h"
 #include "cli/shown.h"
 #include "formats/age_file.h"
 #include "formats/sops_convert.h"
@@ -343,6 +344,29 @@ enum err sops_file_refuse_remains(const char *name, struct problem *problem)
 	return ERR_BAD_FILE;
 }
 
+enum err sops_file_explain_marks(const struct sops_request *request, struct bytes text, enum err err)
+{
+	const char *path = request->path ? request->path : "FILE";
+	const char *slash = strrchr(path, '/');
+	char quoted[SHOWN_QUOTED_MAX], pattern[SHOWN_QUOTED_MAX];
+	size_t line = 0;
+
+	if (err == ERR_BAD_FILE && !request->problem->message[0])
+		line = conflict_marks_find(text, bytes_of_string(""));
+	if (!line)
+		return err;
+	(void)problem_set(request->problem, err,
+	                  "%s: line %zu is a mark of git, of a conflict that is not decided", request->name,
+	                  line);
+	shown_quote(slash ? slash + 1 : path, pattern);
+	shown_quote(path, quoted);
+	problem_hint(request->problem,
+	             "tokenctl git --install %s && git checkout -m %s   merges the values, and says how to "
+	             "finish it",
+	             pattern, quoted);
+	return err;
+}
+
 enum err sops_file_check(const struct sops_request *request, struct bytes text)
 {
 	char path[SHOWN_QUOTED_MAX];
@@ -429,6 +453,7 @@ enum err sops_file_decrypt(const struct sops_request *request, struct bytes text
 		output = document.format;
 	if (!err)
 		err = decrypt_document(request, &document, output, out);
+	err = sops_file_explain_marks(request, text, err);
 	err = sops_file_explain(request, &document, err);
 	if (err == ERR_UNSUPPORTED && output != document.format && !request->problem->hint[0])
 		problem_hint(request->problem,

@@ -38,6 +38,9 @@ bool sops_file_has_value(struct bytes text);
 /* The sentence for what is left of a SOPS file without its metadata: nobody can open it, and what would be encrypted again would be lost twice. Returns ERR_BAD_FILE. */
 enum err sops_file_refuse_remains(const char *name, struct problem *problem);
 
+/* When a text that cannot be read is so because git has put its marks of a conflict into it: says so, and how its values are merged. Returns err. */
+enum err sops_file_explain_marks(const struct sops_request *request, struct bytes text, enum err err);
+
 /* ERR_BAD_FILE, with what it is instead and the next command, when text is not likely a SOPS file. */
 MUST_CHECK enum err sops_file_check(const struct sops_request *request, struct bytes text);
 

@@ -25,7 +25,7 @@ static enum err read_document(struct sops_source *source)
 	if (!err)
 		err = sops_document_read(&source->document, format, text);
 	if (err)
-		return err;
+		return sops_file_explain_marks(&source->request, text, err);
 	source->metadata = malloc(sizeof(*source->metadata));
 	return source->metadata ? sops_metadata_read(&source->document, source->metadata) : ERR_NOMEM;
 }

@@ -80,6 +80,7 @@ static enum err open_text(struct sops_store *store)
 		err = sops_document_read(&store->document, format, buf_bytes(store->text));
 	if (!err)
 		err = decrypt(store, &request);
+	err = sops_file_explain_marks(&request, buf_bytes(store->text), err);
 	err = sops_store_explain(store, &store->document, err);
 	shown_quote(store->path, quoted);
 	if ((err == ERR_BAD_FILE || err == ERR_BAD_CIPHERTEXT) && !invocation->problem.hint[0])

@@ -18,6 +18,7 @@ struct verifying {
 	struct findings findings;
 	size_t failed; /* files */
 	size_t foreign; /* those of them that are no SOPS files at all */
+	size_t conflicts; /* those of them that have git's marks */
 	struct file_opener *opener; /* borrowed; NULL: without keys */
 };
 
@@ -39,6 +40,23 @@ static enum err keep(void *context, enum sops_finding finding, size_t line, cons
 
 	return findings_add(&verifying->findings, verifying->name, line, kind_of(finding),
 	                    finding == SOPS_FOUND_COMMENT, what, "");
+}
+
+/* With git's marks in it the line that was not understood says little. */
+static enum err keep_broken(struct verifying *verifying, const char *path, struct bytes text,
+                            const char *reason)
+{
+	struct problem marks = { 0 };
+	struct sops_request request = { .name = verifying->name,
+		                        .path = input_name(path) == path ? path : NULL,
+		                        .problem = &marks };
+	enum err err = sops_file_explain_marks(&request, text, ERR_BAD_FILE);
+
+	if (err != ERR_BAD_FILE || !marks.message[0])
+		return findings_add(&verifying->findings, verifying->name, 0, "broken", false, reason, "");
+	verifying->conflicts++;
+	return findings_add(&verifying->findings, verifying->name, 0, "conflict", false,
+	                    marks.message + strlen(verifying->name) + strlen(": "), marks.hint);
 }
 
 static enum err verify_text(struct verifying *verifying, const char *path, const enum sops_format *format,
@@ -64,8 +82,7 @@ static enum err verify_text(struct verifying *verifying, const char *path, const
 		err = findings_add(&verifying->findings, verifying->name, 0, "not-sops", false,
 		                   "this is no SOPS file", "");
 	if (!err && examination.verdict == SOPS_IS_BROKEN)
-		err = findings_add(&verifying->findings, verifying->name, 0, "broken", false,
-		                   examination.reason, "");
+		err = keep_broken(verifying, path, text, examination.reason);
 	verifying->failed += !err && verifying->findings.refused > before;
 	return err;
 }
@@ -143,6 +160,9 @@ static enum err conclude(struct verifying *verifying)
 	if (verifying->foreign == verifying->failed)
 		problem_hint(problem,
 		             "tokenctl encrypt --sops --key NAME --in-place %s   makes a SOPS file of it",
+		             name);
+	else if (verifying->conflicts == verifying->failed)
+		problem_hint(problem, "git checkout -m %s   makes the conflict again, as a merge of values",
 		             name);
 	else
 		problem_hint(

@@ -350,6 +350,8 @@ part_files() {
 	files_places
 	files_typed
 	files_lines
+	files_marks
+	files_metadata
 	files_programs
 	files_rules
 	files_recipients
@@ -511,7 +513,7 @@ files_recipients() {
 
 # With groups of keys each line has the group; who only changes it is not told off, and what stays is left alone.
 files_groups() { # MINE OTHER
-	local mine=$1 other=$2 third before
+	local mine=$1 other=$2 third before number
 	age-keygen -o third.txt 2>/dev/null
 	third=$(age-keygen -y third.txt)
 	grouped() { # RECIPIENTS...: one group for each, of which it takes two
@@ -538,7 +540,20 @@ files_groups() { # MINE OTHER
 	says 'may have kept the data key; type: tokenctl rotate --data-key grouped.yaml' tokenctl updatekeys -i both.txt grouped.yaml
 	lab_grep -F "grouped.yaml: - $third (group 3)" <stdout || lab_fail "updatekeys says $(<stdout)"
 	works tokenctl decrypt -i both.txt grouped.yaml
-	rm .sops.yaml
+
+	# Shares for one group alone, or for more than there are, cannot be made.
+	before=$(<grouped.yaml)
+	for number in 1 3; do
+		sed -i "s/threshold: ./threshold: $number/" .sops.yaml
+		refused 2 "grouped.yaml wants $number of 2 groups" 'shamir_threshold: 2' tokenctl updatekeys -i both.txt grouped.yaml
+		cp plain.yaml new.yaml
+		refused 2 "new.yaml wants $number of 2 groups" 'shamir_threshold: 2' tokenctl encrypt --in-place new.yaml
+		cmp new.yaml plain.yaml || lab_fail 'a refused file was changed'
+	done
+	[ "$(<grouped.yaml)" = "$before" ] || lab_fail 'a refused file was changed'
+	sed -i 's/threshold: ./threshold: 2/' .sops.yaml
+	works tokenctl updatekeys -i both.txt grouped.yaml
+	rm new.yaml .sops.yaml
 }
 
 # A program that is not there has the exit code that shells give it, and its options are its own.
@@ -590,6 +605,53 @@ files_places() {
 	works tokenctl set --value-file value -i key.txt v.yaml hosts.0
 	works tokenctl get -i key.txt v.yaml hosts.0
 	cmp stdout value || lab_fail "another value: $(od -c stdout)"
+}
+
+# What git's own merge left is no file that has to come from elsewhere: the hint merges it.
+files_marks() {
+	local verb repository=$PWD/marks
+	git init -q -b main "$repository"
+	cp key.txt "$repository.key"
+	cp plain.yaml marked.yaml
+	keyed marked.yaml
+	(
+		cd "$repository"
+		git config user.name lab && git config user.email lab@localhost
+		cp ../marked.yaml v.yaml
+		git add v.yaml && git commit -qm base
+		git checkout -qb other
+		works tokenctl set --value-file <(echo other) -i "$repository.key" v.yaml db.user
+		git commit -qam other
+		git checkout -q main
+		works tokenctl set --value-file <(echo ours) -i "$repository.key" v.yaml db.user
+		git commit -qam ours
+		if git merge -q other; then lab_fail 'there is no conflict'; fi
+		for verb in "get v.yaml db.pass" "decrypt v.yaml" "edit v.yaml" "unset v.yaml db.pass" "run -f v.yaml -- true"; do
+			# shellcheck disable=SC2086 # the words of a command
+			refused 7 'v.yaml: line [0-9]+ is a mark of git' 'tokenctl git --install v.yaml && git checkout -m v.yaml' tokenctl ${verb%% *} -i "$repository.key" ${verb#* }
+		done
+		lab_expect 7 plainly tokenctl verify v.yaml >stdout 2>stderr
+		lab_grep 'is a mark of git' <stdout && lab_grep 'hint: git checkout -m v.yaml' <stderr || lab_fail "verify says $(cat stdout stderr)"
+		tokenctl git --install v.yaml >stdout && git checkout -m v.yaml 2>stderr || lab_fail "what the hint says fails: $(cat stderr)"
+		lab_grep 'v.yaml is as our side has it' <stderr || lab_fail "checkout -m says $(cat stderr)"
+	) || exit 1
+	# The control: another text that is no YAML is not blamed on git.
+	sed '1s/.*/: [/' marked.yaml >torn.yaml
+	refused 7 'torn.yaml: line' 'get it again' tokenctl decrypt -i key.txt torn.yaml
+}
+
+# The metadata is no place for a value, by whatever name, and the hint is no circle.
+files_metadata() {
+	local place before
+	before=$(<marked.yaml)
+	for place in sops sops.mac; do
+		refused 2 "$place stands where SOPS keeps its metadata" 'tokenctl updatekeys marked.yaml' tokenctl set --value-file plain.yaml -i key.txt marked.yaml $place
+	done
+	[ "$(<marked.yaml)" = "$before" ] || lab_fail 'a refused file was changed'
+	for place in /dev/shm/tokenctl-none/marked.yaml .; do
+		refused 2 "$place is no file" 'tokenctl edit marked.yaml' tokenctl edit --resume "$place" -i key.txt marked.yaml
+	done
+	EDITOR=true works tokenctl edit -i key.txt marked.yaml
 }
 
 # An INI file is after encrypting and decrypting what it was, and does not grow however often it is sealed.
