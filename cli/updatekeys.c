@@ -7,6 +7,7 @@
 
 #include "cli/facts.h"
 #include "cli/identity_file.h"
+#include "cli/input.h"
 #include "cli/shown.h"
 #include "cli/sops_config.h"
 #include "cli/sops_recipients.h"
@@ -155,6 +156,20 @@ static enum err follow(struct sops_store *store, const struct sops_creation_rule
 	return err;
 }
 
+/* A file that is not there is that, and nothing of its rules. */
+static enum err refuse_without_rules(const char *path, struct problem *problem)
+{
+	CLEANUP(input_closep) int file = -1;
+	enum err err = input_open(path, problem, &file);
+
+	if (err)
+		return err;
+	(void)problem_set(problem, ERR_NO_FILE, "there is no .sops.yaml for %s", path);
+	problem_hint(problem, "echo \"creation_rules: [{age: '$(tokenctl recipient --comma)'}]\" > "
+	                      ".sops.yaml   names your keys");
+	return ERR_NO_FILE;
+}
+
 static enum err update(struct invocation *invocation, const char *path)
 {
 	struct problem *problem = &invocation->problem;
@@ -163,12 +178,8 @@ static enum err update(struct invocation *invocation, const char *path)
 	struct sops_store store = { .path = NULL };
 	enum err err = sops_config_find(path, problem, &config);
 
-	if (!err && !config) {
-		(void)problem_set(problem, ERR_NO_FILE, "there is no .sops.yaml for %s", path);
-		problem_hint(problem, "echo \"creation_rules: [{age: '$(tokenctl recipient --comma)'}]\" > "
-		                      ".sops.yaml   names your keys");
-		return ERR_NO_FILE;
-	}
+	if (!err && !config)
+		return refuse_without_rules(path, problem);
 	if (!err)
 		err = sops_config_choose(config, path, problem, &rule);
 	if (!err)
