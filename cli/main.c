@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "cli/shown.h"
 #include "cli/verbs.h"
 
 #define PROGRAM "tokenctl"
@@ -176,6 +178,20 @@ static void hint_separator(const struct verb *verb, enum err err, struct problem
 	             verb->arguments[0] == '-' ? "" : "FILE ", command);
 }
 
+/* The place in the file, and then the file: whatever else was said of it, that is what to mend. */
+static void hint_order(const struct invocation *invocation, struct problem *problem)
+{
+	const struct options *options = &invocation->options;
+	char file[SHOWN_QUOTED_MAX], place[SHOWN_QUOTED_MAX];
+
+	if (strncmp(invocation->verb->arguments, "FILE PATH", strlen("FILE PATH")) != 0 ||
+	    access(options->arguments[0], F_OK) == 0 || access(options->arguments[1], F_OK) < 0)
+		return;
+	shown_quote(options->arguments[1], file);
+	shown_quote(options->arguments[0], place);
+	problem_hint(problem, PROGRAM " %s %s %s   has the file first", invocation->verb->name, file, place);
+}
+
 static int start_verb(const struct verb *verb, size_t count, char *const *words)
 {
 	struct invocation invocation = { .verb = verb };
@@ -198,6 +214,7 @@ static int start_verb(const struct verb *verb, size_t count, char *const *words)
 	err = run(&invocation);
 	(void)fflush(stdout);
 	if (err) {
+		hint_order(&invocation, problem);
 		hint_usual(verb, err, problem);
 		(void)complain(problem, err);
 	}

@@ -352,6 +352,7 @@ part_files() {
 	files_lines
 	files_marks
 	files_metadata
+	files_order
 	files_programs
 	files_rules
 	files_recipients
@@ -652,6 +653,15 @@ files_metadata() {
 		refused 2 "$place is no file" 'tokenctl edit marked.yaml' tokenctl edit --resume "$place" -i key.txt marked.yaml
 	done
 	EDITOR=true works tokenctl edit -i key.txt marked.yaml
+}
+
+# The words in another order, and a file that is not there: the hint is the command that was meant.
+files_order() {
+	refused 2 'cannot open db.pass' 'tokenctl get marked.yaml db.pass' tokenctl get -i key.txt db.pass marked.yaml
+	refused 2 'cannot open db.pass' 'tokenctl set marked.yaml db.pass' tokenctl set --value-file plain.yaml -i key.txt db.pass marked.yaml
+	refused 2 'cannot open db.pass' 'ls -l .' tokenctl get -i key.txt db.pass db.user
+	refused 2 'cannot open nowhere.yaml' 'ls -l .' tokenctl updatekeys nowhere.yaml
+	refused 2 'there is no .sops.yaml for marked.yaml' 'echo' tokenctl updatekeys marked.yaml
 }
 
 # An INI file is after encrypting and decrypting what it was, and does not grow however often it is sealed.
