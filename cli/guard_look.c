@@ -314,6 +314,20 @@ static enum err look_at_recipients(struct look *look, enum sops_format format)
 	return err;
 }
 
+/* A conflict can be made again as long as it is in no commit. */
+static enum err say_broken(struct look *look, const char *reason)
+{
+	const struct guard_file *file = look->file;
+	struct problem marks = { 0 };
+	struct sops_request request = { .name = file->path, .path = file->path, .problem = &marks };
+	enum err err = sops_file_explain_marks(&request, file->text, ERR_BAD_FILE);
+
+	if (err == ERR_BAD_FILE && marks.message[0] && strcmp(file->place, file->path) == 0)
+		return say(look, 0, "broken", marks.message + strlen(file->path) + strlen(": "), "%s",
+		           marks.hint);
+	return say(look, 0, "broken", reason, "git diff HEAD -- %s   shows what changed", look->quoted);
+}
+
 /* ret_encrypted: nothing more has to be said about what is in it. */
 static enum err look_at_sops(struct look *look, bool *ret_encrypted)
 {
@@ -325,8 +339,7 @@ static enum err look_at_sops(struct look *look, bool *ret_encrypted)
 		return err;
 	*ret_encrypted = examination.verdict != SOPS_IS_NONE;
 	if (examination.verdict == SOPS_IS_BROKEN)
-		return say(look, 0, "broken", examination.reason, "git diff HEAD -- %s   shows what changed",
-		           look->quoted);
+		return say_broken(look, examination.reason);
 	return examination.verdict == SOPS_IS_NONE ? OK : look_at_recipients(look, examination.format);
 }
 

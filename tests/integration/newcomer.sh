@@ -633,6 +633,9 @@ files_marks() {
 		done
 		lab_expect 7 plainly tokenctl verify v.yaml >stdout 2>stderr
 		lab_grep 'is a mark of git' <stdout && lab_grep 'hint: git checkout -m v.yaml' <stderr || lab_fail "verify says $(cat stdout stderr)"
+		git add v.yaml
+		lab_expect 3 plainly tokenctl guard >stdout 2>stderr
+		lab_grep 'v.yaml: line 2 is a mark of git' <stdout && lab_grep 'next: tokenctl git --install v.yaml && git checkout -m v.yaml' <stdout || lab_fail "guard says $(cat stdout)"
 		tokenctl git --install v.yaml >stdout && git checkout -m v.yaml 2>stderr || lab_fail "what the hint says fails: $(cat stderr)"
 		lab_grep 'v.yaml is as our side has it' <stderr || lab_fail "checkout -m says $(cat stderr)"
 	) || exit 1
