@@ -211,22 +211,37 @@ static enum err put_shown(struct buf *out, struct bytes text, bool *ret_whole)
 	return err;
 }
 
+/* Its state is as good as the key, and is kept as one. */
+static enum err make_fingerprint(struct bytes plain, const struct secret *data_key,
+                                 char ret_hex[static 2 * FINGERPRINT_LEN + 1])
+{
+	CLEANUP(secret_freep) struct secret *memory = NULL;
+	uint8_t mac[crypto_auth_hmacsha256_BYTES];
+	struct bytes key = secret_reveal(data_key);
+	crypto_auth_hmacsha256_state *state;
+	enum err err = secret_new(sizeof(*state), &memory);
+
+	if (err)
+		return err;
+	state = (crypto_auth_hmacsha256_state *)(void *)secret_fill(memory);
+	(void)crypto_auth_hmacsha256_init(state, key.data, key.len);
+	(void)crypto_auth_hmacsha256_update(state, (const uint8_t *)FINGERPRINT_OF, sizeof(FINGERPRINT_OF));
+	if (plain.len)
+		(void)crypto_auth_hmacsha256_update(state, plain.data, plain.len);
+	(void)crypto_auth_hmacsha256_final(state, mac);
+	(void)sodium_bin2hex(ret_hex, 2 * FINGERPRINT_LEN + 1, mac, FINGERPRINT_LEN);
+	return OK;
+}
+
 /* Two versions under one data key have the same one if they are the same. */
 static enum err put_fingerprint(struct buf *out, struct bytes plain, const struct secret *data_key)
 {
-	struct bytes text = buf_bytes(out), key = secret_reveal(data_key);
-	crypto_auth_hmacsha256_state state;
-	uint8_t mac[crypto_auth_hmacsha256_BYTES];
+	struct bytes text = buf_bytes(out);
 	char hex[2 * FINGERPRINT_LEN + 1];
 	enum err err = text.len && text.data[text.len - 1] != '\n' ? buf_put_u8(out, '\n') : OK;
 
-	(void)crypto_auth_hmacsha256_init(&state, key.data, key.len);
-	(void)crypto_auth_hmacsha256_update(&state, (const uint8_t *)FINGERPRINT_OF, sizeof(FINGERPRINT_OF));
-	if (plain.len)
-		(void)crypto_auth_hmacsha256_update(&state, plain.data, plain.len);
-	(void)crypto_auth_hmacsha256_final(&state, mac);
-	sodium_memzero(&state, sizeof(state));
-	(void)sodium_bin2hex(hex, sizeof(hex), mac, FINGERPRINT_LEN);
+	if (!err)
+		err = make_fingerprint(plain, data_key, hex);
 	return err ? err
 	           : buf_printf(out, "# not shown as it is: %zu bytes, fingerprint under the data key %s\n",
 	                        plain.len, hex);

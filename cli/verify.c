@@ -87,6 +87,23 @@ static enum err verify_text(struct verifying *verifying, const char *path, const
 	return err;
 }
 
+/* What was to be said of the file becomes a finding, and the work goes on. */
+static enum err find_problem(struct verifying *verifying, const char *kind)
+{
+	struct problem *problem = &verifying->invocation->problem;
+	const char *what = problem->message;
+	enum err err;
+
+	verifying->failed++;
+	/* The sentence begins with the name, which is printed before it anyhow. */
+	if (strncmp(what, verifying->name, strlen(verifying->name)) == 0)
+		what += strlen(verifying->name);
+	what += strspn(what, ": ");
+	err = findings_add(&verifying->findings, verifying->name, 0, kind, false, what, "");
+	*problem = (struct problem){ 0 };
+	return err;
+}
+
 /* What the key tells: a file that was changed is a finding; that no key opens it says nothing of it, and ends the work. */
 static enum err open_file(struct verifying *verifying, const char *path)
 {
@@ -96,24 +113,15 @@ static enum err open_file(struct verifying *verifying, const char *path)
 		.input_type = options_value(&verifying->invocation->options, "input-type"),
 		.sink = output_discard,
 	};
-	struct problem *problem = &verifying->invocation->problem;
-	const char *what = problem->message;
 	CLEANUP(input_closep) int fd = -1;
-	enum err err = input_open(path, problem, &fd);
+	enum err err = input_open(path, &verifying->invocation->problem, &fd);
 
 	verifying->opener->name = verifying->name;
 	if (!err)
 		err = file_decrypt(&decryption, fd);
 	if (err != ERR_BAD_CIPHERTEXT && err != ERR_BAD_FILE && err != ERR_TRUNCATED)
 		return err;
-	verifying->failed++;
-	/* The sentence begins with the name, which is printed before it anyhow. */
-	if (strncmp(what, verifying->name, strlen(verifying->name)) == 0)
-		what += strlen(verifying->name);
-	what += strspn(what, ": ");
-	err = findings_add(&verifying->findings, verifying->name, 0, "changed", false, what, "");
-	*problem = (struct problem){ 0 };
-	return err;
+	return find_problem(verifying, "changed");
 }
 
 static enum err verify_file(struct verifying *verifying, const char *path, const enum sops_format *format)
@@ -126,6 +134,9 @@ static enum err verify_file(struct verifying *verifying, const char *path, const
 	findings_begin_file(&verifying->findings);
 	failed = verifying->failed;
 	err = sops_text_read(path, &verifying->invocation->problem, &text);
+	/* Of several the others are looked at all the same. */
+	if (err && err != ERR_NOMEM && verifying->invocation->options.argument_count > 1)
+		return find_problem(verifying, "unread");
 	if (!err)
 		err = verify_text(verifying, path, format, buf_bytes(text));
 	return err || !verifying->opener || verifying->failed > failed ? err : open_file(verifying, path);

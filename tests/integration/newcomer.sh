@@ -262,6 +262,9 @@ part_sops() {
 		# shellcheck disable=SC2086
 		refused 7 'file.age is an age file, and not a SOPS file' 'tokenctl decrypt file.age$' tokenctl ${verb/plain.yaml/file.age}
 	done
+	# One that is not there does not hide the next.
+	lab_expect 7 plainly tokenctl verify not-there.yaml plain.yaml >stdout 2>stderr
+	lab_grep '^not-there.yaml' <stdout && lab_grep '^plain.yaml' <stdout && lab_grep '2 of 2 files' <stderr || lab_fail "verify: $(cat stdout stderr)"
 	lab_expect 7 plainly tokenctl verify plain.yaml >stdout 2>stderr
 	lab_grep 'hint: tokenctl encrypt --sops --key NAME --in-place plain.yaml' <stderr || lab_fail "verify: $(cat stderr)"
 	cp plain.yaml s.yaml
