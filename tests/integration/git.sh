@@ -1,26 +1,11 @@
 #!/bin/bash
 # SOPS files in a repository of git: what a diff shows, and merges: of both sides' values, of both sides' recipients, of the same line, of files that both sides made. Nothing is in the clear in the repository.
-set -euo pipefail
-. "${TOKEND_SOURCE_DIR:?}/tests/lab/lab.sh"
-lab_need git
-work=$(lab_directory)
-trap 'lab_remove "$work"' EXIT
-lab_start "$work"
-cd "$work"
-said=$work/said
-PATH=$LAB_BIN:$PATH
-export HOME=$work GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.org
-tokenctl enroll --name host --kind x25519 >/dev/null 2>&1
-tokenctl enroll --name other --kind x25519 >/dev/null 2>&1
+# shellcheck source=git_common.sh
+. "$(dirname "$0")/git_common.sh"
 
 tokenctl git --install 2>"$said" && lab_fail "it was installed where there is no repository"
 grep -q 'no working tree' "$said" || lab_fail "no repository: $(<"$said")"
 
-rules() { # KEY...: who can open the files
-	local key list=
-	for key; do list=$list${list:+,}$(tokenctl recipient "$key"); done
-	printf 'creation_rules:\n  - path_regex: \\.enc\\.yaml$\n    age: %s\n' "$list" >.sops.yaml
-}
 commit() { git add -A && git commit -qm "$1"; }
 value() { printf '%s' "$2" | tokenctl set s.enc.yaml "$1" >/dev/null; }
 of() { tokenctl get --verify s.enc.yaml "$1" 2>/dev/null; }

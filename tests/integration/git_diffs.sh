@@ -1,17 +1,7 @@
 #!/bin/bash
 # What a diff shows of SOPS files that are not for a terminal: of a binary file its length and a fingerprint that only the data key makes, of a text with what a terminal would obey the text without that, and the fingerprint.
-set -euo pipefail
-. "${TOKEND_SOURCE_DIR:?}/tests/lab/lab.sh"
-lab_need git
-work=$(lab_directory)
-trap 'lab_remove "$work"' EXIT
-lab_start "$work"
-cd "$work"
-said=$work/said
-PATH=$LAB_BIN:$PATH
-export HOME=$work GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.org
-unset SOPS_CONFIG GIT_DIR GIT_INDEX_FILE
-tokenctl enroll --name host --kind x25519 >/dev/null 2>&1
+# shellcheck source=git_common.sh
+. "$(dirname "$0")/git_common.sh"
 git init -q -b main repository
 cd repository
 tokenctl git --install '*.enc' '*.env' >/dev/null

@@ -1,25 +1,10 @@
 #!/bin/bash
 # Guard's hooks while git merges SOPS files: what a merge brings that makes its commit by itself is looked at, a conflict that was "solved" by one side alone is refused, in a merge, a cherry-pick, a revert and a rebase, and what it says to type ends it; what is meant is let through, and so is a
 # merge that went well, whatever came out of it. What is said of a conflict names the file as it is typed where one stands.
-set -euo pipefail
-. "${TOKEND_SOURCE_DIR:?}/tests/lab/lab.sh"
-lab_need git openssl
-work=$(lab_directory)
-trap 'lab_remove "$work"' EXIT
-lab_start "$work"
-cd "$work"
-said=$work/said
-PATH=$LAB_BIN:$PATH
-export HOME=$work GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.org GIT_EDITOR=true
-unset SOPS_CONFIG GIT_DIR GIT_INDEX_FILE
-tokenctl enroll --name host --kind x25519 >/dev/null 2>&1
-tokenctl enroll --name other --kind x25519 >/dev/null 2>&1
+# shellcheck source=git_common.sh
+. "$(dirname "$0")/git_common.sh"
+export GIT_EDITOR=true
 
-rules() { # KEY...: who can open the files
-	local key list=
-	for key; do list=$list${list:+,}$(tokenctl recipient "$key"); done
-	printf 'creation_rules:\n  - path_regex: \\.enc\\.yaml$\n    age: %s\n' "$list" >.sops.yaml
-}
 commit() { git add -A && git commit -qm "$1"; }
 value() { printf '%s' "$2" | tokenctl set "$file" "$1" >/dev/null; }
 of() { tokenctl get --verify "$file" "$1" 2>/dev/null; }
