@@ -3,27 +3,14 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "formats/text.h"
+
 #define MARK_LEN 7U
 
 struct walk {
 	struct bytes rest;
 	size_t line; /* of what was taken last */
 };
-
-static bool take_line(struct walk *walk, struct bytes *ret_line)
-{
-	const uint8_t *end = walk->rest.len ? memchr(walk->rest.data, '\n', walk->rest.len) : NULL;
-	size_t len = end ? (size_t)(end - walk->rest.data) : walk->rest.len;
-
-	if (walk->rest.len == 0)
-		return false;
-	*ret_line = bytes_of(walk->rest.data, len);
-	if (len && ret_line->data[len - 1] == '\r')
-		ret_line->len--;
-	walk->rest = bytes_of(walk->rest.data + len + (end != NULL), walk->rest.len - len - (end != NULL));
-	walk->line++;
-	return true;
-}
 
 /* Seven times the character; behind it a name, or nothing. */
 static bool is_mark(struct bytes line, char character, bool named)
@@ -40,7 +27,8 @@ static bool take_group(struct walk *walk, struct bytes *ret_first, size_t *ret_l
 	struct bytes line;
 	bool begun = false, halved = false;
 
-	while (take_line(walk, &line)) {
+	while (bytes_next_line(&walk->rest, &line)) {
+		walk->line++;
 		if (is_mark(line, '<', true)) {
 			begun = true;
 			halved = false;

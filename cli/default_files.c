@@ -12,6 +12,7 @@
 #include "cli/input.h"
 #include "cli/shown.h"
 #include "common/buf.h"
+#include "common/file.h"
 #include "formats/sops_path.h"
 
 #define FILE_LEN_MAX (64U << 10)
@@ -33,8 +34,7 @@ static bool join(char path[static PATH_MAX], const char *directory, const char *
 
 static bool is_only_ours(const struct stat *status)
 {
-	return (status->st_uid == geteuid() || status->st_uid == 0) &&
-	       !(status->st_mode & (S_IWGRP | S_IWOTH));
+	return file_is_ours(status, S_IWGRP | S_IWOTH);
 }
 
 /* May nobody else change what is there? In a directory that is sticky anybody can still put things, so that does not help. */
@@ -140,11 +140,6 @@ static bool search_upwards(struct search *search)
 	return true;
 }
 
-static bool is_of_ours(const struct stat *status)
-{
-	return status->st_uid == geteuid() || status->st_uid == 0;
-}
-
 /* Names what can be written, the file or what it stands in, and how that is mended. */
 static enum err refuse_writable(struct search *search, const char *what)
 {
@@ -160,7 +155,7 @@ static enum err refuse_writable(struct search *search, const char *what)
 		slash[slash == place] = '\0';
 		known = stat(place, &status) == 0;
 	}
-	if (known && is_of_ours(&status) && !is_only_ours(&status)) {
+	if (known && file_is_ours(&status, 0) && !is_only_ours(&status)) {
 		(void)problem_set(search->problem, ERR_BAD_CONFIG,
 		                  "%s can be written by %s, so %s is not used", place,
 		                  status.st_mode & S_IWOTH ? "others" : "others of its group", what);

@@ -321,14 +321,8 @@ static void hint_kept(struct edit *edit, const char *kept)
 /* What an edit before kept is in what this one keeps, or sealed. */
 static void forget_resumed(const struct edit *edit)
 {
-	char directory[MEMORY_DIRECTORY_MAX];
-	const char *slash = edit->resume ? strrchr(edit->resume, '/') : NULL;
-
-	if (!slash || (size_t)(slash - edit->resume) >= sizeof(directory))
-		return;
-	(void)snprintf(directory, sizeof(directory), "%.*s", (int)(slash - edit->resume), edit->resume);
-	if (memory_directory_is_one(directory))
-		memory_directory_remove(directory);
+	if (edit->resume)
+		kept_text_remove(edit->resume);
 }
 
 static enum err keep(struct edit *edit, enum err err)

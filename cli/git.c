@@ -519,3 +519,11 @@ enum err git_objects_get(struct git_objects *objects, const char *name, size_t l
 		*ret_content = TAKE(content);
 	return err;
 }
+
+enum err git_objects_find(struct git_objects *objects, const char *name, size_t limit,
+                          struct buf **ret_content)
+{
+	enum err err = git_objects_get(objects, name, limit, ret_content);
+
+	return err == ERR_NO_FILE || err == ERR_BUSY || err == ERR_USAGE ? OK : err;
+}

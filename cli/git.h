@@ -80,3 +80,7 @@ DEFINE_CLEANUP(struct git_objects *, git_objects_free);
  * protocol does not know; ERR_SYSTEM: git ended. */
 MUST_CHECK enum err git_objects_get(struct git_objects *objects, const char *name, size_t limit,
                                     struct buf **ret_content);
+
+/* The same of what is only compared with: what is not there, is larger than limit, or has a line end in its name is no content, NULL. ERR_SYSTEM. */
+MUST_CHECK enum err git_objects_find(struct git_objects *objects, const char *name, size_t limit,
+                                     struct buf **ret_content);

@@ -349,12 +349,11 @@ static unsigned name_sides(struct merge *merge)
 static void explain(struct merge *merge, enum err err)
 {
 	struct problem *problem = &merge->invocation->problem;
-	const char *path = merge->invocation->options.arguments[SIDES];
 	char quoted[SHOWN_QUOTED_MAX], quoted_path[SHOWN_QUOTED_MAX], hint[PROBLEM_TEXT_MAX];
 	unsigned side = name_sides(merge);
 
 	shown_quote(merge->name, quoted);
-	shown_quote(path, quoted_path);
+	shown_quote(path_of(merge), quoted_path);
 	memcpy(hint, problem->hint, sizeof(hint));
 	if (!problem->message[0])
 		(void)problem_set(problem, err, "%s is not merged: %s", merge->name,
@@ -379,7 +378,7 @@ static enum err run(struct invocation *invocation)
 	if (!merge)
 		return ERR_NOMEM;
 	merge->invocation = invocation;
-	name_from_here(invocation->options.arguments[SIDES], merge->name);
+	name_from_here(path_of(merge), merge->name);
 	err = open_sides(merge);
 	if (!err)
 		err = check_rule(merge);

@@ -293,12 +293,6 @@ static enum err run(struct invocation *invocation)
 	return err;
 }
 
-static const struct option_row rows[] = {
-	FILE_OPENER_IDENTITY,
-	SOPS_INPUT_TYPE,
-	OPTIONS_END,
-};
-
 const struct verb git_textconv_verb = {
 	.name = "git textconv",
 	.arguments = "FILE",
@@ -319,6 +313,6 @@ const struct verb git_textconv_verb = {
 	        "a release,\n"
 	        "with a record in the audit log.",
 	.example = "  git config diff.tokend.textconv 'tokenctl git textconv --'",
-	.options = rows,
+	.options = sops_store_options,
 	.run = run,
 };

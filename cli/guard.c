@@ -63,13 +63,11 @@ static void show(const struct guard *guard, const char *path, char here[PATH_MAX
 static enum err read_merged(struct guard *guard, const char *path, struct buf **ret_text)
 {
 	char name[PATH_MAX + GIT_NAME_MAX];
-	enum err err;
 
 	if (!guard->merged[0])
 		return OK;
 	(void)snprintf(name, sizeof(name), "%s:%s", guard->merged, path);
-	err = git_objects_get(guard->objects, name, GUARD_FILE_MAX, ret_text);
-	return err == ERR_BUSY || err == ERR_NO_FILE || err == ERR_USAGE ? OK : err;
+	return git_objects_find(guard->objects, name, GUARD_FILE_MAX, ret_text);
 }
 
 /* What a file was before: in the commit before it, and in the other one that a merge has; data NULL: it was not there. */
@@ -144,9 +142,7 @@ static enum err note_submodule(struct guard *guard, const char *path)
 /* What one was before; none when it is too large, or the clone has no history. */
 static enum err read_object(struct guard *guard, const char *object, struct buf **ret_text)
 {
-	enum err err = *object ? git_objects_get(guard->objects, object, GUARD_FILE_MAX, ret_text) : OK;
-
-	return err == ERR_BUSY || err == ERR_NO_FILE ? OK : err;
+	return *object ? git_objects_find(guard->objects, object, GUARD_FILE_MAX, ret_text) : OK;
 }
 
 static enum err take_change(void *context, const struct git_change *change)

@@ -29,21 +29,25 @@ struct hook {
 	"\texit 1\n"                                                                    \
 	"fi\n"
 
+/* What is staged is looked at; verb: git's, which makes the commit. */
+#define STAGED_TEXT(verb)                                                                               \
+	HOOK_BEGIN "# To " verb " all the same: git " verb " --no-verify\n" HOOK_CHECK "exec tokenctl " \
+	           "guard\n"
+#define STAGED_LINE "tokenctl guard || exit 1"
+
 static const struct hook commit_hook = {
 	.name = "pre-commit",
 	.when = "before each commit",
-	.text = HOOK_BEGIN "# To commit all the same: git commit --no-verify\n" HOOK_CHECK
-	                   "exec tokenctl guard\n",
-	.line = "tokenctl guard || exit 1",
+	.text = STAGED_TEXT("commit"),
+	.line = STAGED_LINE,
 };
 
 /* A merge without a conflict makes its commit by itself, and asks this one alone (git 2.24 and newer). */
 static const struct hook merge_hook = {
 	.name = "pre-merge-commit",
 	.when = "before each commit that git merge makes by itself",
-	.text = HOOK_BEGIN "# To merge all the same: git merge --no-verify\n" HOOK_CHECK
-	                   "exec tokenctl guard\n",
-	.line = "tokenctl guard || exit 1",
+	.text = STAGED_TEXT("merge"),
+	.line = STAGED_LINE,
 };
 
 /* Where there is no working tree nobody commits; what comes there is pushed. */

@@ -41,14 +41,6 @@ static enum err is_under_way(struct problem *problem, bool *ret_under_way)
 	return err;
 }
 
-/* What is gone, too large to be looked at, or has a line end in its name is no content: NULL. */
-static enum err content_of(struct sides *sides, const char *name, struct buf **ret_content)
-{
-	enum err err = git_objects_get(sides->objects, name, GUARD_FILE_MAX, ret_content);
-
-	return err == ERR_NO_FILE || err == ERR_BUSY || err == ERR_USAGE ? OK : err;
-}
-
 static bool is_same(const struct buf *a, const struct buf *b)
 {
 	return a && b && bytes_equal(buf_bytes(a), buf_bytes(b));
@@ -65,12 +57,12 @@ static enum err compare(void *context, const struct git_resolved *resolved)
 	enum err err;
 
 	(void)snprintf(name, sizeof(name), ":0:%s", resolved->path);
-	err = content_of(sides, name, &staged);
+	err = git_objects_find(sides->objects, name, GUARD_FILE_MAX, &staged);
 	if (err || !staged || !sops_file_is_likely(buf_bytes(staged)))
 		return err;
-	err = content_of(sides, resolved->ours, &ours);
+	err = git_objects_find(sides->objects, resolved->ours, GUARD_FILE_MAX, &ours);
 	if (!err)
-		err = content_of(sides, resolved->theirs, &theirs);
+		err = git_objects_find(sides->objects, resolved->theirs, GUARD_FILE_MAX, &theirs);
 	if (err || is_same(ours, theirs))
 		return err;
 	side.theirs = is_same(staged, theirs);

@@ -49,24 +49,6 @@ static enum err read_secret_file(const char *path, struct problem *problem, stru
 	return err;
 }
 
-/* The next line without its end; CRLF counts as one. False when nothing is left. */
-static bool next_line(struct bytes *rest, struct bytes *ret_line)
-{
-	const uint8_t *end;
-	size_t len;
-
-	if (rest->len == 0)
-		return false;
-	end = memchr(rest->data, '\n', rest->len);
-	len = end ? (size_t)(end - rest->data) : rest->len;
-	*ret_line = bytes_of(rest->data, len);
-	rest->data += end ? len + 1 : len;
-	rest->len -= end ? len + 1 : len;
-	if (ret_line->len && ret_line->data[ret_line->len - 1] == '\r')
-		ret_line->len--;
-	return true;
-}
-
 static bool is_comment(struct bytes line)
 {
 	return line.len == 0 || line.data[0] == '#';
@@ -116,7 +98,7 @@ static enum err identities_parse(struct bytes text, const char *path, struct pro
 
 	if (bytes_begin_with(text, "-----BEGIN") && !armor_looks_like(text))
 		return problem_set(problem, ERR_UNSUPPORTED, "%s: ssh keys are not supported yet", path);
-	while (next_line(&text, &line)) {
+	while (bytes_next_line(&text, &line)) {
 		enum err err;
 
 		number++;
@@ -296,7 +278,7 @@ static enum err recipients_parse(struct bytes text, const char *path, struct pro
 	struct bytes line;
 	char where[600];
 
-	while (next_line(&text, &line)) {
+	while (bytes_next_line(&text, &line)) {
 		enum err err;
 
 		number++;
@@ -380,7 +362,7 @@ enum err secret_read_file(const char *path, struct problem *problem, struct secr
 	if (err)
 		return err;
 	rest = buf_bytes(buf);
-	if (!next_line(&rest, &line) || line.len == 0)
+	if (!bytes_next_line(&rest, &line) || line.len == 0)
 		return problem_set(problem, ERR_USAGE, "the first line of %s is empty", path);
 	if (line.len > TERMINAL_SECRET_MAX)
 		return problem_set(problem, ERR_USAGE, "the first line of %s is too long", path);

@@ -115,6 +115,14 @@ enum err kept_text_keep(const char *file, const char *path, struct problem *prob
 	return err ? err : memory_directory_rewrite(directory, RECORD, buf_bytes(record), problem);
 }
 
+void kept_text_remove(const char *file)
+{
+	char directory[MEMORY_DIRECTORY_MAX];
+
+	if (directory_of(file, directory) && memory_directory_is_one(directory))
+		memory_directory_remove(directory);
+}
+
 /* ---- what an editor has moved away ---- */
 
 /* An editor's file for its own use (.NAME.swp) is no text. */

@@ -30,6 +30,9 @@ unsigned kept_text_find(const char *path, char ret_file[static MEMORY_DIRECTORY_
 /* Is this what the file says? */
 bool kept_text_says(const char *file, struct bytes text);
 
+/* Removes the text in this file with its directory; does nothing when that is no memory directory. */
+void kept_text_remove(const char *file);
+
 /* Removes all that is kept for path. Returns how many there were. */
 unsigned kept_text_forget(const char *path);
 

@@ -39,7 +39,7 @@ static bool is_safe(const char *path)
 {
 	struct stat status;
 
-	return stat(path, &status) == 0 && (status.st_uid == geteuid() || status.st_uid == 0) &&
+	return stat(path, &status) == 0 && file_is_ours(&status, 0) &&
 	       (!(status.st_mode & (S_IWGRP | S_IWOTH)) || (status.st_mode & S_ISVTX));
 }
 

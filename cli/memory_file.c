@@ -32,6 +32,13 @@ enum err memory_file_write(void *context, struct bytes chunk)
 	return file_write_all(*fd, chunk);
 }
 
+enum err memory_file_of(struct bytes text, int *ret_fd)
+{
+	enum err err = memory_file_new(ret_fd);
+
+	return err ? err : memory_file_write(ret_fd, text);
+}
+
 enum err memory_file_seal(int fd)
 {
 	const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;

@@ -14,6 +14,9 @@
 /* A new one, mode 0600, that stays open over exec, with a number that shell scripts do not use. ERR_SYSTEM with errno. */
 MUST_CHECK enum err memory_file_new(int *ret_fd);
 
+/* The same with text in it. ERR_SYSTEM with errno, ERR_DISK_FULL; *ret_fd is to be closed then, too, unless it is as it was. */
+MUST_CHECK enum err memory_file_of(struct bytes text, int *ret_fd);
+
 /* Appends; of the type age_stream_sink, context being an int *. */
 MUST_CHECK enum err memory_file_write(void *fd, struct bytes chunk);
 

@@ -122,8 +122,7 @@ static bool stands_among_strangers(const struct output *output)
 /* A pipe, a socket or a link of somebody else's, where strangers can put one, waits for what is written to it. */
 static bool is_trap(const struct output *output, const struct stat *status)
 {
-	return output->among_strangers && !S_ISREG(status->st_mode) && status->st_uid != geteuid() &&
-	       status->st_uid != 0;
+	return output->among_strangers && !S_ISREG(status->st_mode) && !file_is_ours(status, 0);
 }
 
 static enum err refuse_trap(struct output *output)

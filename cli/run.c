@@ -53,9 +53,7 @@ static enum err hand_over(struct running *running, struct handed *handed, struct
 	if (handed->fd >= 0)
 		return problem_set(problem_of(running), ERR_EXISTS, "%s is in two of the files",
 		                   handed->path);
-	err = memory_file_new(&handed->fd);
-	if (!err)
-		err = memory_file_write(&handed->fd, text);
+	err = memory_file_of(text, &handed->fd);
 	if (!err)
 		err = memory_file_seal(handed->fd);
 	return err ? problem_errno(problem_of(running), errno, "cannot hand over", handed->path) : OK;

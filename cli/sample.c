@@ -28,20 +28,6 @@ struct sampling {
 	size_t line;
 };
 
-/* The next line without its end, which is passed over. */
-static struct bytes take_line(struct bytes *rest)
-{
-	const uint8_t *end = memchr(rest->data, '\n', rest->len);
-	size_t len = end ? (size_t)(end - rest->data) : rest->len;
-	struct bytes line = bytes_of(rest->data, len);
-
-	len += end != NULL;
-	*rest = bytes_of(rest->data + len, rest->len - len);
-	if (line.len && line.data[line.len - 1] == '\r')
-		line.len--;
-	return line;
-}
-
 static size_t white_space(struct bytes text, size_t at)
 {
 	while (at < text.len && is_white_space(text.data[at]))
@@ -72,6 +58,7 @@ static enum err pass_value(struct sampling *sampling, struct bytes value, struct
 	size_t at = white_space(value, 0);
 	uint8_t quote = at < value.len ? value.data[at] : 0;
 	const uint8_t *end = rest->data + rest->len;
+	struct bytes passed;
 
 	if (quote != '"' && quote != '\'' && quote != '`')
 		return OK;
@@ -82,7 +69,7 @@ static enum err pass_value(struct sampling *sampling, struct bytes value, struct
 		} else if (*c == quote) {
 			if (c >= rest->data) {
 				*rest = bytes_of(c, (size_t)(end - c));
-				(void)take_line(rest);
+				(void)bytes_next_line(rest, &passed);
 				sampling->line++;
 			}
 			return OK;
@@ -97,11 +84,9 @@ static bool find_kept(const struct sampling *sampling, struct bytes name, struct
 	struct bytes rest = sampling->kept, found;
 	size_t value;
 
-	while (rest.len) {
-		*ret_line = take_line(&rest);
+	while (bytes_next_line(&rest, ret_line))
 		if (parse_assignment(*ret_line, &found, &value) && bytes_equal(found, name))
 			return true;
-	}
 	return false;
 }
 
@@ -163,12 +148,11 @@ static enum err sample_line(struct sampling *sampling, struct bytes line, struct
 
 static enum err sample_all(struct sampling *sampling)
 {
-	struct bytes rest = sampling->text;
+	struct bytes rest = sampling->text, text;
 	enum err err = OK;
 
-	while (!err && rest.len) {
+	while (!err && bytes_next_line(&rest, &text)) {
 		size_t line = ++sampling->line;
-		struct bytes text = take_line(&rest);
 
 		err = sample_line(sampling, text, &rest);
 		if (err)
@@ -227,11 +211,11 @@ static enum err choose_output(const struct invocation *invocation, const char *p
 static void tell_gone(const struct sampling *sampling, const char *path, const char *target)
 {
 	const struct sampling now = { .kept = buf_bytes(sampling->out) };
-	struct bytes rest = sampling->kept, name, found;
+	struct bytes rest = sampling->kept, line, name, found;
 	size_t value;
 
-	while (rest.len)
-		if (parse_assignment(take_line(&rest), &name, &value) && !find_kept(&now, name, &found))
+	while (bytes_next_line(&rest, &line))
+		if (parse_assignment(line, &name, &value) && !find_kept(&now, name, &found))
 			shown_line(stderr, "warning: %.*s is not in %s, and so not in %s any more",
 			           (int)name.len, (const char *)name.data, input_name(path), target);
 }

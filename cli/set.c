@@ -18,6 +18,7 @@
 #include "cli/verb.h"
 #include "cli/verbs.h"
 #include "formats/sops_edit.h"
+#include "formats/text.h"
 
 #define VALUE_MAX (1U << 20)
 
@@ -125,13 +126,11 @@ static enum err find_value(struct invocation *invocation, json_t **ret_value)
 /* The metadata is no value; the flat formats have it in names of their own. */
 static bool is_metadata(const struct sops_store *store, const struct sops_path *path)
 {
-	bool flat = store->document.format == SOPS_DOTENV || store->document.format == SOPS_INI;
-	struct bytes key = path->steps[0].key, sops = bytes_of_string("sops"),
-	             flat_sops = bytes_of_string("sops_");
+	struct bytes key = path->steps[0].key;
 
-	if (bytes_equal(key, sops))
+	if (bytes_equal(key, bytes_of_string("sops")))
 		return true;
-	return flat && key.len >= flat_sops.len && bytes_equal(bytes_of(key.data, flat_sops.len), flat_sops);
+	return sops_format_is_flat(store->document.format) && bytes_begin_with(key, "sops_");
 }
 
 static enum err refuse_metadata(struct sops_store *store)
@@ -156,7 +155,7 @@ static enum err refuse_value(struct sops_store *store)
 {
 	struct invocation *invocation = store->opener.invocation;
 	const char *const *words = invocation->options.arguments;
-	bool flat = store->document.format == SOPS_DOTENV || store->document.format == SOPS_INI;
+	bool flat = sops_format_is_flat(store->document.format);
 	char file[SHOWN_QUOTED_MAX], quoted[SHOWN_QUOTED_MAX];
 
 	(void)problem_set(&invocation->problem, ERR_UNSUPPORTED,

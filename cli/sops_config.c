@@ -9,6 +9,7 @@
 
 #include "cli/input.h"
 #include "cli/shown.h"
+#include "common/file.h"
 
 #define LEVELS_MAX 100U /* as sops */
 
@@ -91,7 +92,7 @@ static bool is_trusted(const struct stat *status, const char *directory)
 
 	if (stat(directory, &place) < 0)
 		place.st_uid = geteuid();
-	return (status->st_uid == geteuid() || status->st_uid == 0 || status->st_uid == place.st_uid) &&
+	return (file_is_ours(status, 0) || status->st_uid == place.st_uid) &&
 	       (S_ISLNK(status->st_mode) || !(status->st_mode & S_IWOTH));
 }
 

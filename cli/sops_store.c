@@ -14,6 +14,12 @@
 #include "formats/sops_decrypt.h"
 #include "formats/sops_seal.h"
 
+const struct option_row sops_store_options[] = {
+	FILE_OPENER_IDENTITY,
+	SOPS_INPUT_TYPE,
+	OPTIONS_END,
+};
+
 static struct problem *problem_of(struct sops_store *store)
 {
 	return &store->opener.invocation->problem;

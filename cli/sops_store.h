@@ -16,6 +16,9 @@
 #include "formats/sops_metadata.h"
 #include "formats/sops_path.h"
 
+/* Of a verb that opens one and has no others. */
+extern const struct option_row sops_store_options[];
+
 struct sops_store {
 	struct file_opener opener;
 	const char *path; /* borrowed */

@@ -8,17 +8,6 @@
 
 enum { BASE, OURS, THEIRS, TEXTS };
 
-static enum err put_in_memory(struct bytes text, int *ret_fd, char path[static MEMORY_FILE_PATH_MAX])
-{
-	enum err err = memory_file_new(ret_fd);
-
-	if (!err)
-		err = memory_file_write(ret_fd, text);
-	if (!err)
-		memory_file_path(*ret_fd, path);
-	return err;
-}
-
 static bool has_lines(struct bytes text)
 {
 	return text.len == 0 || !memchr(text.data, '\0', text.len);
@@ -37,7 +26,9 @@ enum err text_merge(const struct text_merge *merge, struct problem *problem, str
 			err = problem_set(problem, ERR_BAD_FILE,
 			                  "what has NUL bytes cannot be merged line by line");
 	for (size_t i = 0; !err && i < TEXTS; i++)
-		err = put_in_memory(texts[i], &fds[i], paths[i]);
+		err = memory_file_of(texts[i], &fds[i]);
+	for (size_t i = 0; i < TEXTS; i++)
+		memory_file_path(fds[i], paths[i]);
 	if (!err) {
 		const struct git_merge_input input = { .base = paths[BASE],
 			                               .ours = paths[OURS],

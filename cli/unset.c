@@ -59,12 +59,6 @@ static enum err run(struct invocation *invocation)
 	return err;
 }
 
-static const struct option_row rows[] = {
-	FILE_OPENER_IDENTITY,
-	SOPS_INPUT_TYPE,
-	OPTIONS_END,
-};
-
 const struct verb unset_verb = {
 	.name = "unset",
 	.arguments = "FILE PATH",
@@ -75,6 +69,6 @@ const struct verb unset_verb = {
 	        "PATH is written as for set. The last value of a file stays. Comments stay where they are.",
 	.example = "  tokenctl unset secrets.yaml db.old_pass\n"
 	           "  tokenctl unset secrets.yaml '[\"db\"][\"hosts\"][0]'",
-	.options = rows,
+	.options = sops_store_options,
 	.run = run,
 };

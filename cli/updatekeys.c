@@ -202,12 +202,6 @@ static enum err run(struct invocation *invocation)
 	return err;
 }
 
-static const struct option_row rows[] = {
-	FILE_OPENER_IDENTITY,
-	SOPS_INPUT_TYPE,
-	OPTIONS_END,
-};
-
 const struct verb updatekeys_verb = {
 	.name = "updatekeys",
 	.arguments = "FILE...",
@@ -220,6 +214,6 @@ const struct verb updatekeys_verb = {
 	           "ends it.\n"
 	           "New recipients are age's; others stay where .sops.yaml still names them.",
 	.example = "  tokenctl updatekeys secrets.yaml",
-	.options = rows,
+	.options = sops_store_options,
 	.run = run,
 };

@@ -9,7 +9,7 @@
 
 #define TEMPORARY_NAME_MAX 300U
 
-static bool owned_and_private(const struct stat *st, mode_t forbidden_mode)
+bool file_is_ours(const struct stat *st, mode_t forbidden_mode)
 {
 	return (st->st_uid == geteuid() || st->st_uid == 0) && (st->st_mode & forbidden_mode) == 0;
 }
@@ -44,7 +44,7 @@ enum err file_open_directory(const char *path, bool create, mode_t forbidden_mod
 		return err_from_errno(errno);
 	if (fstat(fd, &st) < 0)
 		return ERR_SYSTEM;
-	if (!owned_and_private(&st, forbidden_mode))
+	if (!file_is_ours(&st, forbidden_mode))
 		return ERR_STATE_DIR;
 	*ret_fd = TAKE_FD(fd);
 	return OK;
@@ -62,7 +62,7 @@ enum err file_read(int directory, const char *name, size_t limit, mode_t forbidd
 		return errno == ELOOP ? ERR_STATE_DIR : err_from_errno(errno);
 	if (fstat(fd, &st) < 0)
 		return ERR_SYSTEM;
-	if (!S_ISREG(st.st_mode) || !owned_and_private(&st, forbidden_mode))
+	if (!S_ISREG(st.st_mode) || !file_is_ours(&st, forbidden_mode))
 		return ERR_STATE_DIR;
 	err = buf_new(limit + 1, &buf);
 	while (!err && got > 0)

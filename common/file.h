@@ -6,11 +6,16 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "common/buf.h"
 #include "common/bytes.h"
 #include "common/err.h"
+
+/* Is it the effective user's or root's, with none of the bits of forbidden_mode? */
+bool file_is_ours(const struct stat *st, mode_t forbidden_mode);
 
 /* Opens path as a directory that is ours: owned by this uid (or root), not accessible to others as forbidden_mode says (0077: nobody else at
  * all; 0022: others may read). create makes it, mode 0700, and its parents. ERR_STATE_DIR when it is readable or writable by others or not

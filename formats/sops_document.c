@@ -58,6 +58,11 @@ static bool has_line_with(struct bytes text, const char *beginning)
 	return false;
 }
 
+bool sops_format_is_flat(enum sops_format format)
+{
+	return format == SOPS_DOTENV || format == SOPS_INI;
+}
+
 enum sops_format sops_format_guess(const char *name, struct bytes text)
 {
 	size_t i = 0;

@@ -88,6 +88,9 @@ void sops_document_done(struct sops_document *document);
 /* Which format a file has: by its name (NULL: none), else by what is in it. */
 enum sops_format sops_format_guess(const char *name, struct bytes text);
 
+/* One line for each value, and nothing below it: dotenv and INI. */
+bool sops_format_is_flat(enum sops_format format);
+
 /* yaml, json, dotenv, ini, binary. ERR_USAGE. */
 MUST_CHECK enum err sops_format_parse(const char *word, enum sops_format *ret_format);
 

@@ -134,7 +134,7 @@ static enum err put_number(const struct edit *edit, const struct sops_node *plac
 /* As its format writes it at place; maps and lists between brackets. */
 static enum err put_value(struct edit *edit, const struct sops_node *place, const json_t *value)
 {
-	bool flat = edit->document->format == SOPS_DOTENV || edit->document->format == SOPS_INI;
+	bool flat = sops_format_is_flat(edit->document->format);
 	const char *text = json_string_value(value);
 
 	if (flat && (json_is_object(value) || json_is_array(value) || json_is_null(value)))
@@ -419,7 +419,7 @@ static enum err insert(struct edit *edit, uint32_t container, size_t depth)
 		return complain(edit, ERR_NO_MATCH, "the list there is shorter; it grows at its end only");
 	if (node->kind == SOPS_MAP && !step->key.data)
 		return complain(edit, ERR_NO_MATCH, "there is a map where the path has a place in a list");
-	if (edit->document->format == SOPS_DOTENV || edit->document->format == SOPS_INI)
+	if (sops_format_is_flat(edit->document->format))
 		return insert_line(edit, container, depth);
 	if (!is_flow(edit, container))
 		return insert_in_block(edit, container, depth);
@@ -492,7 +492,7 @@ enum err sops_edit_remove(struct sops_document *document, const struct sops_path
 	after = next_child(&edit, parent, index);
 	if (node_at(&edit, parent)->parent == SOPS_NONE && before == SOPS_NONE && after == SOPS_NONE)
 		return complain(&edit, ERR_UNSUPPORTED, "it is the last value of the file");
-	if (document->format == SOPS_DOTENV || document->format == SOPS_INI)
+	if (sops_format_is_flat(document->format))
 		return cut(&edit, line_start(&edit, node_at(&edit, index)->begin),
 		           line_next(&edit, entry_end(&edit, index)), "");
 	return is_flow(&edit, parent) ? cut_in_flow(&edit, index, before, after)

@@ -20,6 +20,22 @@ static inline bool bytes_begin_with(struct bytes bytes, const char *prefix)
 	return bytes.len >= len && memcmp(bytes.data, prefix, len) == 0;
 }
 
+/* The next line without its end, which is taken, too; CRLF counts as one. False when nothing is left. */
+static inline bool bytes_next_line(struct bytes *rest, struct bytes *ret_line)
+{
+	const uint8_t *end = rest->len ? memchr(rest->data, '\n', rest->len) : NULL;
+	size_t len = end ? (size_t)(end - rest->data) : rest->len;
+
+	*ret_line = bytes_of(rest->data, len);
+	if (rest->len == 0)
+		return false;
+	len += end != NULL;
+	*rest = bytes_of(rest->data + len, rest->len - len);
+	if (ret_line->len && ret_line->data[ret_line->len - 1] == '\r')
+		ret_line->len--;
+	return true;
+}
+
 /* What C's isspace says in the "C" locale. */
 static inline bool is_white_space(uint8_t character)
 {

@@ -28,6 +28,7 @@
 #include <time.h>
 
 #include "common/encoding.h"
+#include "common/file.h"
 #include "common/log.h"
 #include "common/thread.h"
 #include "formats/audit_record.h"
@@ -990,8 +991,7 @@ static enum err open_file(struct audit *audit, int directory)
 	if (fstat(fd, &st) < 0)
 		return ERR_SYSTEM;
 	/* A second name would let its owner read or keep what we believe to be in one place. */
-	if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || (st.st_mode & 0027) != 0 ||
-	    (st.st_uid != geteuid() && st.st_uid != 0))
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || !file_is_ours(&st, 0027))
 		return ERR_STATE_DIR;
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK ? ERR_BUSY : ERR_SYSTEM;

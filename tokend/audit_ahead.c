@@ -10,6 +10,7 @@
 #include "common/buf.h"
 #include "common/cleanup.h"
 #include "common/encoding.h"
+#include "common/file.h"
 #include "common/log.h"
 #include "formats/audit_record.h"
 #include "tokend/audit_internal.h"
@@ -88,8 +89,7 @@ static bool fill(const struct audit_ahead *ahead)
 
 static bool is_ours(const struct stat *st)
 {
-	return S_ISREG(st->st_mode) && st->st_nlink == 1 && (st->st_mode & 0027) == 0 &&
-	       (st->st_uid == geteuid() || st->st_uid == 0);
+	return S_ISREG(st->st_mode) && st->st_nlink == 1 && file_is_ours(st, 0027);
 }
 
 static enum err open_file(struct audit_ahead *ahead, int directory)

@@ -494,7 +494,7 @@ static enum err open_directory(int state_directory, int *ret_fd)
 		return errno == ELOOP || errno == ENOTDIR ? ERR_STATE_DIR : err_from_errno(errno);
 	if (fstat(fd, &st) < 0)
 		return ERR_SYSTEM;
-	if ((st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & FORBIDDEN_MODE) != 0)
+	if (!file_is_ours(&st, FORBIDDEN_MODE))
 		return ERR_STATE_DIR;
 	*ret_fd = TAKE_FD(fd);
 	return OK;

@@ -253,22 +253,21 @@ git checkout -qB ours ours~1
 taken git merge --no-commit here
 taken tokenctl guard
 tokenctl enroll --name third --kind x25519 >/dev/null 2>&1
-rules host other third
-tokenctl updatekeys $file >/dev/null
-git add -A
-refused "the age recipient $(tokenctl recipient third) was added" git commit -qm third
-git commit -qm third --no-verify
-refused "the age recipient $(tokenctl recipient third) was added" tokenctl guard --range here..HEAD
+# Whom neither side has: refused when it is committed, and in the range when it was committed all the same.
+third_is_refused() {
+	rules host other third
+	tokenctl updatekeys $file >/dev/null
+	git add -A
+	refused "the age recipient $(tokenctl recipient third) was added" git commit -qm third
+	git commit -qm third --no-verify
+	refused "the age recipient $(tokenctl recipient third) was added" tokenctl guard --range here..HEAD
+}
+third_is_refused
 # What only the other side had is no new file.
 git checkout -q --orphan fresh
 git rm -rqf .
 git commit -q --allow-empty -m fresh
 git merge -q --no-commit --allow-unrelated-histories here >"$said" 2>&1
 taken tokenctl guard
-rules host other third
-tokenctl updatekeys $file >/dev/null
-git add -A
-refused "the age recipient $(tokenctl recipient third) was added" git commit -qm fresh
-git commit -qm fresh --no-verify
-refused "the age recipient $(tokenctl recipient third) was added" tokenctl guard --range here..HEAD
+third_is_refused
 lab_tokend_stop "$work"
