@@ -1,11 +1,12 @@
 /*
  * Whose turn it is. The event loop looks at each ready source again before each step, so with one source per connection somebody's thousand ready ones would make every step of everybody
- * dear, and a newcomer would come after all of them. Therefore the connections have an epoll of their own, which is one source, and tells of each once (EPOLLONESHOT):
+ * dear, and a newcomer would come after all of them. Therefore the connections have an epoll of their own, which is one source, and tells of each when something happens to it (EPOLLET), and
+ * not for as long as it is so: what there may be to read is remembered here (readable), and costs no call into the kernel for each message.
  *
- *	waiting --(something to read)--> ready, in its user's queue --(its user's turn, and it is the first)--> read, answered --> waiting
+ *	waiting --(something to read, and room for its answer)--> ready, in its user's queue --(its user's turn, and it is the first)--> read, answered --> waiting
  *
  * Users take turns, one message of one connection each, and whoever had his last turn longest ago is next: who comes now and then does not wait for those who always want something.
- * After TURNS_AT_ONCE of them, or a dear one, the event loop goes on to the listener, the helpers and the log. A user at the ceiling of his requests
+ * After TURNS_AT_ONCE of them (more while nobody else wants any), or a dear one, the event loop goes on to the listener, the helpers and the log. A user at the ceiling of his requests
  * takes no turns until one of them is finished; his connections stay where they are. A connection that hung up is dropped wherever it is, with all that it still had to say.
  */
 #include "tokend/client.h"
@@ -29,6 +30,8 @@
 #define REPLY_KEPT_MAX 65536U /* a longer answer's memory is given back */
 #define USEC_PER_MS 1000U
 #define TURNS_AT_ONCE 2U
+#define TURNS_ALONE \
+	8U /* of a user whom nobody else waits behind: each way through the event loop costs as much as a turn */
 #define TURNS_USEC 100U /* and no further one when they have taken so long: some messages are dear */
 #define MESSAGES_AT_ONCE \
 	1U /* in a turn: each step of whoever is served meanwhile waits for TURNS_AT_ONCE times so many */
@@ -61,10 +64,9 @@ struct client {
 	struct peer peer;
 	struct peer_hold hold; /* until somebody asks who it is */
 	int fd;
-	uint32_t events; /* asked for, if it is armed */
-	bool armed; /* the epoll will tell of it */
+	bool readable; /* there may be something that was not read yet */
+	bool tells_writable; /* the epoll tells of it */
 	bool ready; /* in its user's queue */
-	bool waited; /* for others there */
 	bool held; /* in begins with what could be taken but for a ceiling */
 	struct buf *in; /* NULL: nothing */
 	struct buf *out; /* NULL: nothing */
@@ -250,7 +252,6 @@ static void make_ready(struct client *client)
 	if (client->ready)
 		return;
 	client->ready = true;
-	client->waited = user->ready_first || user->requests >= REQUESTS_PER_UID_MAX;
 	client->ready_previous = user->ready_last;
 	client->ready_next = NULL;
 	*(user->ready_last ? &user->ready_last->ready_next : &user->ready_first) = client;
@@ -378,18 +379,17 @@ static bool may_take(const struct client *client)
 	return has_room(client) && client->user->requests < REQUESTS_PER_UID_MAX;
 }
 
-static void arm(struct client *client, uint32_t events)
+/* Whoever does not take his answers is told of when he does; the others take them all the time, and nobody asks. */
+static void watch_writable(struct client *client, bool on)
 {
-	struct epoll_event event = { .events = events | EPOLLONESHOT, .data.ptr = client };
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET | (on ? (uint32_t)EPOLLOUT : 0),
+		                     .data.ptr = client };
 
-	if (client->armed && client->events == events)
+	if (client->tells_writable == on)
 		return;
-	if (epoll_ctl(client->clients->epoll, EPOLL_CTL_MOD, client->fd, &event) < 0) {
+	client->tells_writable = on;
+	if (epoll_ctl(client->clients->epoll, EPOLL_CTL_MOD, client->fd, &event) < 0)
 		end_client(client);
-		return;
-	}
-	client->armed = true;
-	client->events = events;
 }
 
 /* What it waits for from now on: its turn, if there is something to take; else what the epoll tells. */
@@ -397,14 +397,9 @@ static void wait_on(struct client *client)
 {
 	if (client->dead)
 		return;
-	if (client->held && has_room(client))
+	if ((client->held || client->readable) && has_room(client))
 		make_ready(client);
-	/* Whoever pipelines is heard hanging up also while he waits for a turn. */
-	if (client->ready && client->held)
-		arm(client, 0);
-	if (!client->ready)
-		arm(client,
-		    (has_room(client) ? (uint32_t)EPOLLIN : 0) | (client->out ? (uint32_t)EPOLLOUT : 0));
+	watch_writable(client, client->out != NULL);
 }
 
 /* The sweep comes at that time, or sooner. */
@@ -689,9 +684,23 @@ static void process(struct client *client)
 }
 
 /*
- * Plain recv: descriptors that a client passes along are dropped by the kernel, before they take a place in our table. One read for each turn.
- * Returns false at the end of the connection.
+ * What was less than there is room for was all there is, except that a read ends behind what descriptors came with. Those are dropped by the kernel, which says so, before they take a place in our
+ * table. As recv(2).
  */
+static ssize_t receive(struct client *client, uint8_t *space, size_t room)
+{
+	struct iovec part = { .iov_base = space, .iov_len = room };
+	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
+	ssize_t got = recvmsg(client->fd, &header, MSG_DONTWAIT);
+
+	if (got < 0)
+		client->readable = errno != EAGAIN;
+	else
+		client->readable = (size_t)got == room || (header.msg_flags & MSG_CTRUNC);
+	return got;
+}
+
+/* One read for each turn. Returns false at the end of the connection. */
 static bool read_input(struct client *client)
 {
 	struct clients *clients = client->clients;
@@ -704,7 +713,7 @@ static bool read_input(struct client *client)
 		if (room == 0 || buf_reserve(client->in, room, &space))
 			return false;
 	}
-	got = recv(client->fd, space, room, MSG_DONTWAIT);
+	got = receive(client, space, room);
 	if (got < 0)
 		return errno == EAGAIN || errno == EINTR;
 	if (got == 0) {
@@ -726,9 +735,7 @@ static bool read_input(struct client *client)
 
 static void serve(struct client *client)
 {
-	if (client->waited && hung_up(client->fd))
-		end_client(client);
-	else if (client->held)
+	if (client->held)
 		process(client);
 	else if (may_take(client) && !read_input(client) && !client->no_more_input)
 		end_client(client);
@@ -738,7 +745,6 @@ static void serve(struct client *client)
 
 static void on_client(struct client *client, uint32_t events)
 {
-	client->armed = false;
 	if (client->dead)
 		return;
 	if (events & (EPOLLHUP | EPOLLERR)) {
@@ -749,8 +755,8 @@ static void on_client(struct client *client, uint32_t events)
 		write_rest(client);
 		flush(client);
 	}
-	if (!client->dead && (events & EPOLLIN))
-		make_ready(client);
+	if (events & EPOLLIN)
+		client->readable = true;
 	wait_on(client);
 }
 
@@ -773,10 +779,12 @@ static void collect(struct clients *clients)
 static void take_turns(struct clients *clients)
 {
 	const uint64_t end = clock_usec() + TURNS_USEC;
+	const bool alone = clients->turn_first && !clients->turn_first->next_turn;
+	const unsigned turns = alone ? TURNS_ALONE : TURNS_AT_ONCE;
 	struct user *user;
 
-	for (unsigned i = 0;
-	     i < TURNS_AT_ONCE && (i == 0 || clock_usec() < end) && (user = take_turn(clients)); i++) {
+	for (unsigned i = 0; i < turns && (i == 0 || clock_usec() < end) && (user = take_turn(clients));
+	     i++) {
 		struct client *client = user->requests < REQUESTS_PER_UID_MAX ? user->ready_first : NULL;
 
 		if (client) {
@@ -939,7 +947,7 @@ static bool make_room(const struct clients *clients, const struct user *user)
 
 static enum err start_client(struct client *client)
 {
-	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.ptr = client };
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.ptr = client };
 
 	const struct frontend_state *state = client->frontend->state;
 	enum err err = state ? state->open(client, &client->state) : OK;
@@ -951,8 +959,6 @@ static enum err start_client(struct client *client)
 			state->close(client->state);
 		return ERR_SYSTEM;
 	}
-	client->events = EPOLLIN;
-	client->armed = true;
 	append_client(client);
 	client->clients->count++;
 	client->user->connections++;

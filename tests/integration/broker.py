@@ -596,6 +596,17 @@ def test_passed_descriptors():
             check("parameters" in connection.answer(), "a call with descriptors")
         if count is not None:
             check(len(os.listdir(f"/proc/{broker}/fd")) <= count + 1, "descriptors were kept")
+        # Several that lie there together: a read ends behind each one's descriptors, and nobody tells of the next.
+        os.kill(broker, signal.SIGSTOP)
+        try:
+            for _ in range(5):
+                with open("/dev/null", "rb") as null:
+                    connection.socket.sendmsg([b'{"method":"org.varlink.service.GetInfo"}\0'],
+                                              [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [null.fileno()]))])
+        finally:
+            os.kill(broker, signal.SIGCONT)
+        for number in range(5):
+            check("parameters" in connection.answer(), f"call {number} of those that came together")
 
 
 def test_many_connections():
