@@ -555,6 +555,18 @@ static struct request **find_due(struct client *client)
 	return *at && (*at)->finished ? at : NULL;
 }
 
+/* Out of the queue before it is answered: an answer that nobody takes may end the connection, which drops all that stands there. */
+static void take_out(struct client *client, struct request **at)
+{
+	const struct request *request = *at;
+
+	*at = request->next;
+	if (!request->next)
+		client->last_end = at;
+	if (--client->request_count == 0)
+		client->user->busy--;
+}
+
 /* Sends what is due, and only while the client takes it. */
 static void flush(struct client *client)
 {
@@ -562,13 +574,10 @@ static void flush(struct client *client)
 
 	while ((at = find_due(client)) != NULL) {
 		struct request *request = *at;
-		enum err err = request->silent ? OK : write_reply(client, request);
+		enum err err;
 
-		*at = request->next;
-		if (!request->next)
-			client->last_end = at;
-		if (--client->request_count == 0)
-			client->user->busy--;
+		take_out(client, at);
+		err = request->silent ? OK : write_reply(client, request);
 		request_free(request);
 		request_answered(client);
 		if (err)

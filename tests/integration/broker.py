@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """The broker over its socket: a real tokend, a real helper, a software TPM, and a client that is written from the protocol alone.
 
-Every test has a private directory, a deadline on everything, and says what it saw when it fails. broker.py [NAME]... runs those only.
+Every test has a private directory, a deadline on everything, and says what it saw when it fails. broker.py [NAME]... runs those only, as TOKEND_TEST_ONLY="NAME..." does.
 """
 import array
 import base64
+import contextlib
 import ctypes
 import ctypes.util
 import json
@@ -563,6 +564,26 @@ def test_unread_answers():
         wait_for(lambda: deaf_ended(deaf), 20, "the deaf one is hung up on")
 
 
+def test_too_much_unread():
+    """Whose answers fill his share of memory loses connections, and nobody else anything: the one that passes the ceiling ends in the midst of its answer."""
+    with Daemon(tpms=0) as daemon:
+        broker = daemon.broker()
+        half, deaf = ([daemon.connect() for _ in range(count)] for count in (128, 20))
+        for connection in half:
+            connection.socket.setblocking(False)
+            connection.send(b" " * 65000)  # all of them leave little of the eight MiB
+        end = time.monotonic() + 15
+        # One call at a time, so that what passes the ceiling is an answer and not a call.
+        while "too much of it is unread" not in daemon.log_text() and time.monotonic() < end:
+            for connection in deaf:
+                with contextlib.suppress(OSError):
+                    connection.socket.setblocking(False)
+                    connection.ask("org.varlink.service.GetInterfaceDescription", {"interface": "io.tokend"})
+            time.sleep(0.005)
+        check("too much of it is unread" in daemon.log_text(), "nobody was hung up on")
+        check(daemon.broker() == broker, "the broker is another")
+
+
 def deaf_ended(connection):
     try:
         connection.socket.send(b" ", socket.MSG_DONTWAIT)
@@ -1056,7 +1077,7 @@ def alive(pid):
 def run_tests(module):
     """Those of a module's functions test_... that the command line names, or all; the exit status."""
     tests = {name.removeprefix("test_"): test for name, test in module.items() if name.startswith("test_")}
-    names = sys.argv[1:] or list(tests)
+    names = sys.argv[1:] or os.environ.get("TOKEND_TEST_ONLY", "").split() or list(tests)
     failed = 0
     for name in names:
         began = time.monotonic()
