@@ -72,15 +72,14 @@ void peer_unit_read(const struct peer_process *process, char ret_unit[static UNI
 	uint8_t text[CGROUP_TEXT_MAX];
 	size_t len;
 
-	ret_unit[0] = '\0';
+	memcpy(ret_unit, UNIT_UNKNOWN, sizeof(UNIT_UNKNOWN));
 	if (process->pidfd < 0 || process->pid <= 0)
 		return;
 	len = read_proc(process, "cgroup", text, sizeof(text));
-	if (len == 0 || len == sizeof(text))
+	if (len == 0 || len == sizeof(text) || (!process->exact && !runs_as(process)) ||
+	    !is_alive(process->pidfd))
 		return;
 	peer_unit_from_cgroup(bytes_of(text, len), ret_unit);
-	if ((!process->exact && !runs_as(process)) || !is_alive(process->pidfd))
-		ret_unit[0] = '\0';
 }
 
 /* ---- the socket ---- */
@@ -132,7 +131,7 @@ enum err peer_read(int fd, struct peer *ret_peer, struct peer_hold *ret_hold)
 {
 	struct ucred credentials;
 	socklen_t len = sizeof(credentials);
-	struct peer peer = { 0 };
+	struct peer peer = { .unit = UNIT_UNKNOWN };
 	enum err err;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &len) < 0 || len != sizeof(credentials) ||

@@ -3,7 +3,8 @@
  *
  * Who is at the other end of a socket, by the kernel's word; nothing that the client says about itself is in here. uid, gid and groups are fixed by the
  * kernel when the peer connects; the systemd unit is read from the peer's cgroup, and believed only while a pidfd (SO_PEERPIDFD, or pidfd_open and a second
- * look where the kernel is older) says that the process is still the one that connected.
+ * look where the kernel is older) says that the process is still the one that connected. Who hands his connection on and ends has no unit that is known: to be in none is something else, for
+ * whoever wants to be rid of a unit could have that.
  *
  * The unit is the system manager's: the outermost service or scope of the cgroup's path. What a user's own manager or a container runs below it can name its
  * cgroups as it likes, and is all of it in "user@1000.service" or in the container's unit.
@@ -24,7 +25,7 @@ struct peer {
 	pid_t pid; /* for the log only: may be reused by now */
 	size_t group_count;
 	gid_t groups[PEER_GROUPS_MAX];
-	char unit[UNIT_NAME_MAX]; /* system unit, "" if none or not believed */
+	char unit[UNIT_NAME_MAX]; /* system unit; "" if it is in none, UNIT_UNKNOWN if that cannot be known */
 };
 
 /* What keeps the process known until its unit is asked for. Taken when the connection is accepted, for a number can be given to another process later; used when somebody wants to know, for to read
@@ -34,7 +35,7 @@ struct peer_hold {
 	bool exact; /* the kernel's own memory of who connected, not opened by number afterwards */
 };
 
-/* Reads the peer of a connected AF_UNIX socket, all but its unit, which is "". ERR_DENIED when it cannot be established. */
+/* Reads the peer of a connected AF_UNIX socket, all but its unit, which is UNIT_UNKNOWN. ERR_DENIED when it cannot be established. */
 MUST_CHECK enum err peer_read(int fd, struct peer *ret_peer, struct peer_hold *ret_hold);
 
 /* Reads the unit, the first time, and gives hold back. */

@@ -12,5 +12,5 @@ struct peer_process {
 	uid_t uid;
 };
 
-/* The unit of a process that is still alive when all has been read; "" otherwise. */
+/* The unit of a process that is still alive when all has been read, "" if it is in none; UNIT_UNKNOWN otherwise. */
 void peer_unit_read(const struct peer_process *process, char ret_unit[static UNIT_NAME_MAX]);

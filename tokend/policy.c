@@ -702,6 +702,17 @@ static enum err check_whole(struct draft *draft)
 	return OK;
 }
 
+/* Who denies something to a unit denies it to whoever hides which unit he is in. */
+static enum err deny_unknown_unit(struct draft *draft)
+{
+	uint8_t subject[UNIT_NAME_MAX + 1];
+
+	if (!draft->rule.deny || !draft->said[CLAUSE_UNIT])
+		return OK;
+	return subject_add(draft, WHO_UNIT,
+	                   bytes_of(subject, subject_of_name('n', bytes_of_string(UNIT_UNKNOWN), subject)));
+}
+
 /* ---- a rule enters the policy ---- */
 
 static enum err rules_grow(struct policy *policy)
@@ -825,6 +836,8 @@ static enum err parse_rule(struct draft *draft, struct bytes line)
 		err = parse_clauses(draft, &rest);
 	if (!err)
 		err = check_whole(draft);
+	if (!err)
+		err = deny_unknown_unit(draft);
 	return err ? err : rule_enter(draft, line);
 }
 

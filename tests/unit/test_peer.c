@@ -191,7 +191,7 @@ static void test_other_identity(void **state)
 	assert_int_equal(peer.gid, 4242);
 	assert_int_equal(peer.group_count, 3);
 	assert_int_equal(peer.groups[2], 5002);
-	assert_string_equal(peer.unit, ""); /* whatever this test runs in: the child is gone */
+	assert_string_equal(peer.unit, UNIT_UNKNOWN); /* whatever this test runs in: the child is gone */
 	assert_int_equal(read_child(4242, PEER_GROUPS_MAX, &peer), OK);
 	assert_int_equal(peer.group_count, PEER_GROUPS_MAX);
 	assert_int_equal(read_child(4242, PEER_GROUPS_MAX + 1, &peer), ERR_DENIED);
@@ -241,13 +241,13 @@ static void test_units(void **state)
 		const char *unit;
 	} rows[] = {
 		{ "known to the kernel", 77, 1, true, true, "x.service" },
-		{ "known to the kernel, ended", 77, 1, false, true, "" },
+		{ "known to the kernel, ended", 77, 1, false, true, UNIT_UNKNOWN },
 		{ "by number, same uid", 77, 1000, true, false, "x.service" },
 		{ "by number, the saved uid", 77, 1002, true, false, "x.service" },
-		{ "by number, ended", 77, 1000, false, false, "" },
-		{ "by number, another uid: the number was given away", 77, 1, true, false, "" },
-		{ "no such number", 78, 1000, true, true, "" },
-		{ "of another namespace", 0, 1000, true, true, "" },
+		{ "by number, ended", 77, 1000, false, false, UNIT_UNKNOWN },
+		{ "by number, another uid: the number was given away", 77, 1, true, false, UNIT_UNKNOWN },
+		{ "no such number", 78, 1000, true, true, UNIT_UNKNOWN },
+		{ "of another namespace", 0, 1000, true, true, UNIT_UNKNOWN },
 	};
 	pid_t child = fork();
 	int alive, dead;
@@ -274,11 +274,27 @@ static void test_units(void **state)
 			fail_msg("%s: '%s'", rows[i].name, unit);
 		process.pidfd = -1;
 		peer_unit_read(&process, unit);
-		assert_string_equal(unit, "");
+		assert_string_equal(unit, UNIT_UNKNOWN);
 		(void)close(process.proc);
 	}
 	(void)close(alive);
 	(void)close(dead);
+}
+
+/* In none is not the same as not known. */
+static void test_no_unit(void **state)
+{
+	struct peer_process process = { .pid = 77, .uid = 1, .exact = true };
+	char unit[UNIT_NAME_MAX];
+
+	(void)state;
+	write_proc("cgroup", "0::/\n");
+	process.proc = open(proc_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	process.pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	peer_unit_read(&process, unit);
+	assert_string_equal(unit, "");
+	(void)close(process.proc);
+	(void)close(process.pidfd);
 }
 
 /* A cgroup file that is longer than any can be is not read in part. */
@@ -296,7 +312,7 @@ static void test_long_cgroup(void **state)
 	process.proc = open(proc_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	process.pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	peer_unit_read(&process, unit);
-	assert_string_equal(unit, "");
+	assert_string_equal(unit, UNIT_UNKNOWN);
 	(void)close(process.proc);
 	(void)close(process.pidfd);
 }
@@ -310,6 +326,7 @@ int main(void)
 		cmocka_unit_test(test_not_a_peer),
 		cmocka_unit_test(test_other_identity),
 		cmocka_unit_test_setup_teardown(test_units, make_proc, remove_proc),
+		cmocka_unit_test_setup_teardown(test_no_unit, make_proc, remove_proc),
 		cmocka_unit_test_setup_teardown(test_long_cgroup, make_proc, remove_proc),
 	};
 

@@ -244,7 +244,8 @@ static void test_too_many_pairs(void **state)
 	"permit list        key repo/*          user 12\n" /* 15 */                                    \
 	"permit unwrap      key *               user * group 300\n" /* 16 */                           \
 	"deny   unwrap      key closed          user *\n" /* 17 */                                     \
-	"permit unwrap      key units           unit a@b.service user@5.service\n" /* 18 */
+	"permit unwrap      key units           unit a@b.service user@5.service\n" /* 18 */            \
+	"deny   unwrap      key open            unit bad.service\n" /* 19 */
 
 #define NOBODY 99U
 
@@ -277,6 +278,13 @@ static const struct {
 	  VERDICT_DENY, 0, 0 },
 	{ "second of two units", 5, 5, 5, "user@5.service", "age", OPERATION_UNWRAP, "units", VERDICT_PERMIT,
 	  18, 0 },
+	{ "denied to its unit", 5, 5, 5, "bad.service", "age", OPERATION_UNWRAP, "open", VERDICT_DENY, 19,
+	  0 },
+	{ "denied to a unit, in none", 5, 5, 5, "", "age", OPERATION_UNWRAP, "open", VERDICT_PERMIT, 5, 0 },
+	{ "denied to a unit, in one that is not known", 5, 5, 5, UNIT_UNKNOWN, "age", OPERATION_UNWRAP,
+	  "open", VERDICT_DENY, 19, 0 },
+	{ "permitted to a unit, in one that is not known", 5, 5, 5, UNIT_UNKNOWN, "age", OPERATION_UNWRAP,
+	  "units", VERDICT_DENY, 0, 0 },
 	{ "first group", 6, 100, 6, "", "age", OPERATION_UNWRAP, "repo/x", VERDICT_PERMIT, 2, 900 },
 	{ "other group", 6, 6, 100, "", "sops", OPERATION_LIST, "repo/x", VERDICT_PERMIT, 2, 900 },
 	{ "group, deep below", 6, 6, 100, "", "sops", OPERATION_UNWRAP, "repo/x/y/z", VERDICT_PERMIT, 2,
@@ -325,7 +333,7 @@ static void test_questions(void **state)
 	CLEANUP(policy_freep) struct policy *policy = policy_of(RULES);
 
 	(void)state;
-	assert_int_equal(policy_rule_count(policy), 18);
+	assert_int_equal(policy_rule_count(policy), 19);
 	assert_string_equal(policy_warnings(policy), "");
 	for (size_t i = 0; i < COUNT(questions); i++) {
 		struct peer peer = { .uid = questions[i].uid,
@@ -412,6 +420,7 @@ static const char *const model_keys[] = { "a", "b", "a/b", "a/b/c", "a/c", "ab",
 static const char *const model_patterns[] = { "a",     "b", "a/b",  "a/b/c", "a/*",
 	                                      "a/b/*", "*", "ab/*", "b/*",   "ab" };
 static const char *const model_units[] = { "a.service", "b.service", "user@1.service" };
+static const char *const model_peer_units[] = { "a.service", "b.service", "user@1.service", UNIT_UNKNOWN };
 static const char *const model_frontends[] = { "age", "sops", "credential", "control" };
 
 static bool reference_key(const struct model_rule *rule, const char *key)
@@ -440,6 +449,7 @@ static bool reference_peer(const struct model_rule *rule, const struct peer *pee
 	}
 	for (unsigned i = 0; i < rule->unit_count; i++)
 		unit |= strcmp(rule->units[i], peer->unit) == 0;
+	unit |= rule->deny && strcmp(peer->unit, UNIT_UNKNOWN) == 0;
 	return user && group && unit;
 }
 
@@ -542,7 +552,8 @@ static void draw_peer(struct peer *peer)
 	for (size_t i = 0; i < peer->group_count; i++)
 		peer->groups[i] = draw(5);
 	if (draw(2))
-		(void)snprintf(peer->unit, sizeof(peer->unit), "%s", model_units[draw(COUNT(model_units))]);
+		(void)snprintf(peer->unit, sizeof(peer->unit), "%s",
+		               model_peer_units[draw(COUNT(model_peer_units))]);
 }
 
 static const struct {
