@@ -49,6 +49,7 @@ struct user {
 	struct user *next_turn;
 	uint64_t last_turn; /* its number; 0: none yet */
 	bool has_turn; /* in the queue for turns */
+	bool is_named; /* in our own log, as one who has too much; once is enough, for the log has a ceiling too */
 };
 
 struct client {
@@ -88,6 +89,7 @@ struct clients {
 	uint64_t turns;
 	struct client *dead;
 	size_t count;
+	size_t buffered; /* bytes, of all */
 	int epoll;
 	int more; /* an eventfd in the epoll: readable while there are turns to take */
 	bool more_set;
@@ -301,13 +303,21 @@ static void abandon_requests(struct client *client)
 	client->request_count = 0;
 }
 
-/* The connection is over. The struct stays until the tidying, since handlers further up may still look at it. */
+static void count_buffered(struct client *client, size_t buffered)
+{
+	client->user->buffered += buffered - client->buffered;
+	client->clients->buffered += buffered - client->buffered;
+	client->buffered = buffered;
+}
+
+/* The connection is over. The struct stays until the tidying, since handlers further up may still look at it; what it holds goes then too, which is soon. */
 static void end_client(struct client *client)
 {
 	if (client->dead)
 		return;
 	client->dead = true;
 	make_unready(client);
+	count_buffered(client, 0);
 	close_fdp(&client->fd);
 	client->fd = -1;
 	peer_release(&client->hold);
@@ -338,7 +348,6 @@ static void free_client(struct client *client)
 	unlink_client(client);
 	clients->count--;
 	user->connections--;
-	user->buffered -= client->buffered;
 	buf_free(client->in);
 	buf_free(client->out);
 	if (client->state)
@@ -417,23 +426,51 @@ static uint64_t patience_usec(const struct client *client)
 	return (uint64_t)client->frontend->patience_ms * USEC_PER_MS;
 }
 
+static void name_user(struct user *user, const char *what)
+{
+	if (!user->is_named)
+		log_info("a connection of uid %lu %s", (unsigned long)user->uid, what);
+	user->is_named = true;
+}
+
+static void end_unread(struct client *client)
+{
+	name_user(client->user, "was ended: too much of it is unread");
+	end_client(client);
+}
+
+/* The connection that holds most, of the user who does. */
+static struct client *largest_client(const struct clients *clients)
+{
+	const struct user *most = clients->users;
+	struct client *largest;
+
+	for (const struct user *user = most; user; user = user->next)
+		if (user->buffered > most->buffered)
+			most = user;
+	largest = most->oldest;
+	for (struct client *client = largest; client; client = client->next)
+		if (client->buffered > largest->buffered)
+			largest = client;
+	return largest;
+}
+
 /* What it holds in memory, counted against its user; too much ends the connection. */
 static void account(struct client *client)
 {
 	size_t buffered = (client->in ? buf_len(client->in) : 0) + (client->out ? buf_len(client->out) : 0);
 
+	if (client->dead)
+		return;
 	if (client->state)
 		buffered += client->frontend->state->held(client->state);
-	client->user->buffered = client->user->buffered - client->buffered + buffered;
-	client->buffered = buffered;
-	if (buffered == 0)
+	count_buffered(client, buffered);
+	if (client->user->buffered > BUFFERED_PER_UID_MAX)
+		end_unread(client);
+	else if (client->clients->buffered > BUFFERED_MAX)
+		end_unread(largest_client(client->clients));
+	if (client->buffered == 0)
 		return;
-	if (client->user->buffered > BUFFERED_PER_UID_MAX) {
-		log_info("a connection of uid %lu was ended: too much of it is unread",
-		         (unsigned long)client->user->uid);
-		end_client(client);
-		return;
-	}
 	arm_sweep(client->clients, now_usec(client->clients) + patience_usec(client));
 }
 
@@ -1003,8 +1040,7 @@ void clients_add(struct clients *clients, const struct frontend *frontend, int f
 	if (!client->user)
 		return;
 	if (!make_room(clients, client->user)) {
-		log_info("a connection of uid %lu was refused: it has too many",
-		         (unsigned long)client->peer.uid);
+		name_user(client->user, "was refused: it has too many");
 		drop_user(clients, client->user);
 		return;
 	}

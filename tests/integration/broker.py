@@ -739,6 +739,37 @@ def test_one_user_among_others():
         check(len(pressed) * 20 > len(quiet), said)
 
 
+def hold_halves(count):
+    """Begins messages and ends none; how many of the connections are there in the end."""
+    connections = []
+    for _ in range(count):
+        with contextlib.suppress(OSError):
+            connections.append(connected("control.sock"))
+            connections[-1].socket.setblocking(False)
+            connections[-1].send(b" " * 65000)
+    time.sleep(1)
+    return sum(not deaf_ended(connection) for connection in connections)
+
+
+def test_many_uids():
+    """Whoever is many uids has no more than one share of all the memory there is for messages, and who has little keeps it."""
+    if os.getuid() != 0:
+        return
+    with Daemon(tpms=0) as daemon:
+        daemon.run.chmod(0o755)
+        daemon.socket.chmod(0o666)
+        broker, little = daemon.broker(), daemon.connect()
+        little.send(b'{"method":"org.varlink.service.')
+        results = [start_as(daemon, uid, lambda: hold_halves(120)) for uid in range(61003, 61013)]
+        held = sum(result() for result in results)
+        little.send(b'GetInfo"}\0')
+        check("parameters" in little.answer(), "the one who had little")
+        check(daemon.broker() == broker, "the broker is another")
+        check(600 < held <= 1033, f"{held} of 1200 halves were kept")  # 64 MiB
+        said = daemon.log_text().count("too much of it is unread")
+        check(0 < said <= 10, f"that was said {said} times")
+
+
 def test_flood_of_refusals():
     """Refusals cost a sender nothing, so they must not cost the disk: some are recorded singly, the rest in sums, and none is missing."""
     uid = os.getuid()
