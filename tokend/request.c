@@ -62,6 +62,7 @@ static void (*const first_stages[])(struct request *request) = {
 void request_submit(struct request *request)
 {
 	request->submitted = true;
+	request->policy = request->daemon->policy;
 	request->daemon->requests++;
 	request->daemon->in_flight++;
 	client_add_request(request->client, request);

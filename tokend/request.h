@@ -22,6 +22,7 @@ struct client;
 struct user;
 struct daemon;
 struct key;
+struct policy;
 struct worker;
 
 #define REQUEST_TEXT_MAX 512U
@@ -148,6 +149,8 @@ struct request {
 	struct peer *other; /* owned; whom to explain for; NULL: the peer itself */
 
 	/* decided */
+	const struct policy
+	        *policy; /* borrowed; the one that was asked, which is kept while requests are on their way */
 	const struct key *key; /* borrowed; the one named, once policy has agreed */
 	char rule[REQUEST_TEXT_MAX]; /* "file:line" of the deciding rule */
 	size_t try_count;

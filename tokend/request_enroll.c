@@ -14,6 +14,7 @@ struct reservation {
 };
 
 static void ask_token(struct request *request);
+static bool still_permitted(const struct request *request);
 
 /* ---- names on their way ---- */
 
@@ -173,7 +174,7 @@ static void done(struct worker_call *call, enum err err, const struct token_mess
 		err = take_key(request, message);
 		if (err == ERR_TOKEN)
 			worker_restart(request->worker);
-		request_finish(request, err);
+		request_finish(request, err || still_permitted(request) ? err : ERR_DENIED);
 		return;
 	}
 	if (err == ERR_NO_TOKEN && !request->enroll.token[0]) {
@@ -269,6 +270,18 @@ static enum err authorise(struct request *request)
 		break;
 	}
 	return ERR_DENIED;
+}
+
+/* When the token has made the key: has another policy that is in force since taken the permission away? */
+static bool still_permitted(const struct request *request)
+{
+	const struct policy *policy = request->daemon->policy;
+	struct policy_decision decision;
+
+	if (request->policy == policy)
+		return true;
+	policy_check(policy, &request->peer, request->via, OPERATION_ADMIN, request->key_name, &decision);
+	return decision.verdict != VERDICT_DENY;
 }
 
 /* A sentence when kind, class and what came along do not go together. */

@@ -282,6 +282,26 @@ static struct request_try *find_try(const struct request *request, const struct 
 	return NULL;
 }
 
+/*
+ * What the token worked on was permitted when it was asked for. If another policy is in force since, that one has the last word: whoever lost a permission is not to have what he queued up before, and
+ * the log is to name a rule that is there.
+ */
+static enum err judge_again(struct request *request, const struct request_try *try)
+{
+	const struct policy *policy = request->daemon->policy;
+	struct candidate candidate;
+	bool permitted;
+
+	if (request->policy == policy) {
+		request_note_rule(request, try->rule_file, try->rule_line);
+		return OK;
+	}
+	permitted = candidate_judge(policy, &request->peer, request->via, try->key, &candidate);
+	request->rule[0] = '\0';
+	request_note_rule(request, candidate.rule_file, candidate.rule_line);
+	return permitted && (try->pin_each_time || !candidate.pin_each_time) ? OK : ERR_DENIED;
+}
+
 /* Takes the file key, if the answer is one to what was asked. */
 static enum err take_file_key(struct request *request, const struct token_message *message)
 {
@@ -299,7 +319,9 @@ static enum err take_file_key(struct request *request, const struct token_messag
 		return ERR_TOKEN;
 	request->key = try->key;
 	request->index = request->stanzas[try->stanza].index;
-	request_note_rule(request, try->rule_file, try->rule_line);
+	err = judge_again(request, try);
+	if (err)
+		return err;
 	if (try->pin_each_time)
 		unlock_spend(request->daemon->unlocks, request->peer.uid, &try->key->id);
 	err = secret_new_from(file_key, &request->file_key);

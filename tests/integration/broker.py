@@ -892,6 +892,37 @@ def test_reload():
         check([record["result"] for record in daemon.audit() if record["operation"] == "reload"] == ["bad-config", "ok"], "reloads in the log")
 
 
+def test_reload_in_flight():
+    """What was asked for before a permission was taken away and waits for the device is not released after it, and the log names a rule that is there."""
+    uid = os.getuid()
+    everything, less = f"permit unwrap list admin key * user {uid}\n", f"permit list key * user {uid}\n"
+    with Daemon(policy=everything) as daemon:
+        wanted = stanzas(seal_p256(daemon.enroll("host")["recipient"]))
+        daemon.result("Unwrap", {"stanzas": wanted})
+        for policy, expected in ((less, "Denied"), ("# another line\n" + everything, "")):
+            daemon.write("policy.d/50-test.conf", everything)
+            reload(daemon)
+            daemon.tpms[0].process.send_signal(signal.SIGSTOP)
+            unwrap, enroll = daemon.connect(), daemon.connect()
+            unwrap.ask("io.tokend.Unwrap", {"stanzas": wanted})
+            enroll.ask("io.tokend.Enroll", {"name": f"new{len(policy)}", "kind": "p256", "class": "boot"})
+            time.sleep(0.2)
+            daemon.result("GetStatus")  # behind both of them
+            daemon.write("policy.d/50-test.conf", policy)
+            reload(daemon)
+            daemon.tpms[0].process.send_signal(signal.SIGCONT)
+            check(error_of(unwrap.answer()) == error_of(enroll.answer()) == expected, f"not {expected or 'released'}")
+        record = [record for record in daemon.audit() if record["operation"] == "unwrap"][-1]
+        check(record["result"] == "ok" and record["rule"] == "50-test.conf:2", f"{record}")
+        check(len(daemon.result("GetKeys")["keys"]) == 2, "the key that was denied is there, or the other is not")
+
+
+def reload(daemon):
+    count = len(daemon.audit())
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: [record for record in daemon.audit()[count:] if record["operation"] == "reload"], 5, "the policy is loaded")
+
+
 def test_helper_killed():
     with Daemon() as daemon:
         wanted = x25519_file(daemon)
