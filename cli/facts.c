@@ -1,6 +1,7 @@
 #include "cli/facts.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #include "common/key.h"
 
@@ -296,13 +297,25 @@ void tokens_print_problems(const json_t *tokens)
 	}
 }
 
+/* The one control character that the encoder leaves. */
+static int print_piece(const char *text, size_t len, void *context)
+{
+	(void)context;
+	for (size_t i = 0; i < len; i++)
+		if (text[i] == 0x7f ? fputs("\\u007f", stdout) == EOF : putchar(text[i]) == EOF)
+			return -1;
+	return 0;
+}
+
+/* A terminal gets the same in ASCII alone: texts of others may be in it. */
 enum err json_print(json_t *value)
 {
+	size_t flags = JSON_INDENT(2) | (isatty(STDOUT_FILENO) ? JSON_ENSURE_ASCII : 0);
 	int result;
 
 	if (!value)
 		return ERR_NOMEM;
-	result = json_dumpf(value, stdout, JSON_INDENT(2));
+	result = json_dump_callback(value, print_piece, NULL, flags);
 	json_decref(value);
 	return result < 0 || putchar('\n') == EOF ? ERR_SYSTEM : OK;
 }

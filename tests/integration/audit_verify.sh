@@ -27,6 +27,29 @@ head=$(tokenctl audit verify --file "$log" | sed -n "s/.*: $count records, whole
 lab_expect 0 tokenctl audit verify --file "$log" --head "$head" >/dev/null
 cases=0
 
+# What others wrote into a log is shown by a terminal and not obeyed: as a table and as JSON, which is the same JSON as through a pipe.
+python3 - "$log" hostile <<'PYTHON' || lab_fail "a terminal is told what stands in the log"
+import json, os, pty, subprocess, sys
+line = open(sys.argv[1]).readline()
+hostile = '"rule":"\\u009b31m\\u202e\\u001b[31m\\u007f"'
+with open(sys.argv[2], "w") as file:
+    file.write(line.replace('"rule":null', hostile, 1))
+for option in [], ["--json"]:
+    master, slave = pty.openpty()
+    subprocess.run(["tokenctl", "audit", "show", *option, "--file", sys.argv[2]], stdout=slave, check=True)
+    os.close(slave)
+    shown = b""
+    try:
+        while piece := os.read(master, 65536):
+            shown += piece
+    except OSError:
+        pass
+    shown = shown.replace(b"\r\n", b"\n").decode()
+    assert "31m" in shown and not any(c != "\n" and not c.isprintable() for c in shown), repr(shown)
+piped = subprocess.run(["tokenctl", "audit", "show", "--json", "--file", sys.argv[2]], capture_output=True, check=True).stdout
+assert json.loads(shown) == json.loads(piped) and "\x9b" in piped.decode()
+PYTHON
+
 # named LINE OPTION...: the log "damaged" is refused, and this is the record that is named.
 named() {
 	local line=$1 status=0
