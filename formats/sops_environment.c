@@ -135,6 +135,17 @@ static enum err check_value(struct sops_environment *environment, const struct n
 	return err;
 }
 
+/* What the loader of programs and the shell obey before a program has its first word: who may write a file of values is not to choose by it what is run. Programs have others of their own. */
+static bool chooses_code(struct bytes name)
+{
+	static const char *const names[] = { "PATH", "BASH_ENV", "GCONV_PATH" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (bytes_equal(name, bytes_of_string(names[i])))
+			return true;
+	return name.len > 3 && memcmp(name.data, "LD_", 3) == 0;
+}
+
 static enum err put_named(struct sops_environment *environment, enum sops_format format,
                           const struct name *name, enum sops_type type, struct bytes text)
 {
@@ -148,6 +159,10 @@ static enum err put_named(struct sops_environment *environment, enum sops_format
 		err = buf_put(string, bytes_of(name->text, name->len));
 	if (!err && !sops_environment_is_name(buf_bytes(string))) {
 		show(environment, name, "is no name for an environment variable");
+		return ERR_USAGE;
+	}
+	if (!err && !environment->only_count && chooses_code(buf_bytes(string))) {
+		show(environment, name, "would choose what code is run, and has to be asked for by name");
 		return ERR_USAGE;
 	}
 	if (!err)

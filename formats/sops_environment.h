@@ -33,7 +33,7 @@ struct sops_environment {
 MUST_CHECK enum err sops_environment_init(struct sops_environment *environment);
 void sops_environment_done(struct sops_environment *environment);
 
-/* Takes a value, as sops_decrypt_values gives it; one that is not meant is passed over. ERR_USAGE: no name of a variable comes of it; ERR_BUSY: too large; ERR_UNSUPPORTED: a NUL in it. */
+/* Takes a value, as sops_decrypt_values gives it; one that is not meant is passed over. ERR_USAGE: no name of a variable comes of it, or one that chooses what code is run and was not asked for by name; ERR_BUSY: too large; ERR_UNSUPPORTED: a NUL in it. */
 MUST_CHECK enum err sops_environment_add(struct sops_environment *environment,
                                          const struct sops_document *document, uint32_t index,
                                          enum sops_type type, struct bytes text);
