@@ -488,6 +488,9 @@ def test_varlink_service():
         for method, parameters, expected in rows:
             reply = daemon.call(method, parameters)
             check(error_of(reply) == expected, f"{method} {str(parameters)[:80]}: {reply}")
+        for method, parameters in (("org.varlink.service.GetInterfaceDescription", {"interface": "\x7f" * 10000}), ("io.tokend.GetKeys", {"\x7f" * 10000: 1})):
+            reply = daemon.call(method, parameters)
+            check(error_of(reply).startswith("org.varlink.service.I") and len(json.dumps(reply)) < 200, f"a long name comes back: {str(reply)[:80]}")
         connection = daemon.connect()
         connection.ask("io.tokend.GetStatus", oneway=True)
         connection.ask("io.tokend.GetKeys", more=True)

@@ -3,6 +3,7 @@
  */
 #include <stdlib.h>
 
+#include "common/control.h"
 #include "common/encoding.h"
 #include "tokend/client.h"
 #include "tokend/frontend/interface_text.h"
@@ -12,7 +13,7 @@
 
 #define INTERFACE "io.tokend"
 #define SERVICE "org.varlink.service"
-#define REPLY_MAX (16U << 20)
+#define REPLY_MAX CONTROL_MESSAGE_MAX /* what clients take */
 #define STANZA_BODY_TEXT_MAX 43U /* 32 bytes in base64 without padding */
 #define RECIPIENT_TEXT_MAX 127U /* age1tag1... has 70 characters */
 #define STANZA_ARGUMENTS_MAX 8U
@@ -469,12 +470,13 @@ static const char service_description[] =
         "error MethodNotImplemented (method: string)\n"
         "error InvalidParameter (parameter: string)\n";
 
+/* What is longer than any name of ours is not repeated: it would wait here at the cost of all, and be up to six times as long. */
 static enum err put_one(struct buf *out, const char *error, const char *name, const char *value)
 {
 	struct json_writer writer;
 
 	varlink_reply_begin(&writer, out, error);
-	json_put_string(&writer, name, value);
+	json_put_string(&writer, name, error && strlen(value) > VARLINK_METHOD_MAX ? "" : value);
 	return varlink_reply_end(&writer);
 }
 
