@@ -9,6 +9,7 @@
 #define SEALED_CHUNK_LEN (AGE_CHUNK_LEN + AGE_CHUNK_TAG_LEN)
 #define NONCE_LEN 12U
 #define SMALL_LEN 4096U
+#define PAGE_LEN 4096U
 
 struct batch_cipher {
 	bool encrypting;
@@ -59,11 +60,22 @@ size_t batch_in_len(bool encrypting)
 	return BATCH_CHUNKS * chunk_in_len(encrypting);
 }
 
+/*
+ * From the beginning of a page, as a file is kept: what is copied to a place up to 31 bytes further into its page than it was, as into what malloc gives,
+ * AMD's Zen 3 copies at a quarter of its speed.
+ */
+static uint8_t *allocate_pages(size_t len)
+{
+	void *pages;
+
+	return posix_memalign(&pages, PAGE_LEN, len) ? NULL : pages;
+}
+
 static enum err allocate(struct batch *batch, size_t in_room, size_t out_room)
 {
 	memset(batch, 0, sizeof(*batch));
-	batch->in = malloc(in_room);
-	batch->out = malloc(out_room);
+	batch->in = allocate_pages(in_room);
+	batch->out = allocate_pages(out_room);
 	batch->in_room = in_room;
 	return batch->in && batch->out ? OK : ERR_NOMEM;
 }

@@ -11,7 +11,7 @@
 #include "common/err.h"
 #include "common/secret.h"
 
-#define BATCH_CHUNKS 16U
+#define BATCH_CHUNKS 4U
 
 /* One thread's cipher: libcrypto's when there is one and bulk is wanted, else libsodium's. */
 struct batch_cipher;

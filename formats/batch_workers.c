@@ -134,7 +134,7 @@ struct batch_workers *batch_workers_free(struct batch_workers *workers)
 
 size_t batch_workers_depth(const struct batch_workers *workers)
 {
-	return workers->thread_count + 2;
+	return workers->thread_count + WORKERS_SPARE;
 }
 
 void batch_workers_submit(struct batch_workers *workers, struct batch *batch)

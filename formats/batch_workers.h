@@ -9,7 +9,9 @@
 #include "formats/age_batch.h"
 
 #define WORKERS_MAX 3U
-#define WORKERS_QUEUE_MAX (WORKERS_MAX + 2U)
+/* Batches beside those being run: what the threads go on with while the owner, once all is full, runs one itself and then reads the next. With too few they run dry meanwhile. */
+#define WORKERS_SPARE 4U
+#define WORKERS_QUEUE_MAX (WORKERS_MAX + WORKERS_SPARE)
 
 struct batch_workers;
 

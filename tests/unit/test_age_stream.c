@@ -15,6 +15,9 @@
 #define CHUNK AGE_CHUNK_LEN
 #define SEALED (AGE_CHUNK_LEN + AGE_CHUNK_TAG_LEN)
 #define BATCH (BATCH_CHUNKS * AGE_CHUNK_LEN)
+#define PAGE 4096U
+#define BULK AGE_STREAM_BULK /* whole batches */
+#define RING (16UL * BATCH) /* more than are ever in flight */
 #define PLAIN_MAX (12UL << 20)
 #define OUT_MAX (16UL << 20)
 
@@ -82,11 +85,15 @@ static const size_t lens[] = { 0,
 	                       BATCH + 1,
 	                       2 * BATCH,
 	                       2 * BATCH + 1,
-	                       3 * BATCH,
-	                       4 * BATCH + 1,
-	                       7 * BATCH,
-	                       7 * BATCH + 1,
-	                       11 * BATCH + 5 };
+	                       BULK - 1,
+	                       BULK,
+	                       BULK + 1,
+	                       BULK + BATCH,
+	                       BULK + BATCH + 1,
+	                       BULK + 4 * BATCH + 1,
+	                       BULK + 7 * BATCH,
+	                       BULK + 7 * BATCH + 1,
+	                       BULK + RING + 5 };
 static const size_t pieces[] = { 1000003, 65536, 65552, PLAIN_MAX, PLAIN_MAX + 1 };
 
 static void test_round_trip(void **state)
@@ -180,11 +187,11 @@ static void test_flipped(void **state)
 static void test_flipped_in_bulk(void **state)
 {
 	CLEANUP(buf_freep) struct buf *sealed = new_buf();
-	size_t len = 11 * BATCH + 5;
+	size_t len = BULK + RING + 5;
 
 	(void)state;
 	assert_int_equal(run(true, bytes_of(plain, len), PLAIN_MAX, sealed), OK);
-	for (size_t chunk = 0; chunk * CHUNK < len; chunk += 13) {
+	for (size_t chunk = 0; chunk * CHUNK < len; chunk += 7) {
 		CLEANUP(buf_freep) struct buf *out = new_buf();
 		CLEANUP(buf_freep) struct buf *copy = new_buf();
 		uint8_t *space;
@@ -216,7 +223,8 @@ static const struct cut cuts[] = {
 	{ 2 * CHUNK, AGE_NONCE_LEN + SEALED + 5, ERR_TRUNCATED, CHUNK }, /* the beginning of one */
 	{ 2 * CHUNK, AGE_NONCE_LEN + SEALED + 500, ERR_BAD_CIPHERTEXT, CHUNK },
 	{ 2 * CHUNK, AGE_NONCE_LEN + SEALED + 16, ERR_BAD_CIPHERTEXT, CHUNK }, /* looks like an empty one */
-	{ 7 * BATCH + 1, AGE_NONCE_LEN + 7 * BATCH_CHUNKS *SEALED, ERR_TRUNCATED, 7 * BATCH },
+	{ BULK + 7 * BATCH + 1, AGE_NONCE_LEN + (BULK + 7 * BATCH) / CHUNK *SEALED, ERR_TRUNCATED,
+	  BULK + 7 * BATCH },
 };
 
 static void test_cut(void **state)
@@ -285,16 +293,34 @@ static enum err refuse(void *context, struct bytes bytes)
 static void test_sink_error(void **state)
 {
 	(void)state;
-	for (size_t calls = 1; calls < 8; calls++) {
+	for (size_t calls = 1; calls < 2 * BULK / BATCH; calls++) {
 		CLEANUP(age_stream_freep) struct age_stream *stream = NULL;
 		struct limited limited = { calls };
 
 		assert_int_equal(age_stream_new(true, file_key, refuse, &limited, &stream), OK);
-		assert_int_equal(push_pieces(stream, bytes_of(plain, 11 * BATCH), PLAIN_MAX + 1),
+		assert_int_equal(push_pieces(stream, bytes_of(plain, BULK + RING), PLAIN_MAX + 1),
 		                 ERR_DISK_FULL);
 		assert_int_equal(age_stream_finish(stream), ERR_DISK_FULL);
 		assert_int_equal(age_stream_push(stream, bytes_of(plain, 1)), ERR_DISK_FULL);
 	}
+}
+
+/* Where it is read to lies in its page as it lies in the file's; elsewhere some processors copy at a quarter of their speed. */
+static void test_space_lies_as_the_file(void **state)
+{
+	CLEANUP(buf_freep) struct buf *out = new_buf();
+	CLEANUP(age_stream_freep) struct age_stream *stream = NULL;
+
+	(void)state;
+	assert_int_equal(age_stream_new(true, file_key, collect, out, &stream), OK);
+	for (size_t at = 0, room; at < BULK + RING; at += room) {
+		uint8_t *space = age_stream_space(stream, &room);
+
+		assert_int_equal((uintptr_t)space % PAGE, at % PAGE);
+		memset(space, 0, room);
+		assert_int_equal(age_stream_commit(stream, room), OK);
+	}
+	assert_int_equal(age_stream_finish(stream), OK);
 }
 
 /* Given up in the middle of bulk work. */
@@ -305,7 +331,7 @@ static void test_abandoned(void **state)
 
 	(void)state;
 	assert_int_equal(age_stream_new(true, file_key, collect, out, &stream), OK);
-	assert_int_equal(age_stream_push(stream, bytes_of(plain, 11 * BATCH)), OK);
+	assert_int_equal(age_stream_push(stream, bytes_of(plain, BULK + RING)), OK);
 }
 
 /* On one processor no thread is started, and the bytes are the same. */
@@ -350,7 +376,7 @@ int main(void)
 		cmocka_unit_test(test_flipped),       cmocka_unit_test(test_flipped_in_bulk),
 		cmocka_unit_test(test_cut),           cmocka_unit_test(test_rearranged),
 		cmocka_unit_test(test_sink_error),    cmocka_unit_test(test_abandoned),
-		cmocka_unit_test(test_one_processor),
+		cmocka_unit_test(test_one_processor), cmocka_unit_test(test_space_lies_as_the_file),
 	};
 
 	return secret_client_init() ? 1 : cmocka_run_group_tests(tests, setup, teardown);
