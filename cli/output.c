@@ -34,6 +34,8 @@ struct output {
 	mode_t strangers; /* whose writing into a directory makes it one where strangers lie in wait */
 	bool among_strangers; /* the directory that was named is such a one, as /tmp is */
 	bool takes_over; /* that file is somebody else's, who gets nothing of this one */
+	bool others_rename; /* in the directory that was named others can give a file of ours another name */
+	mode_t mode_taken; /* of that file, when this one is not to have it; 0: it has it */
 	bool careful; /* a terminal: text only */
 	struct reading text; /* how far into a character the last chunk went; when careful */
 };
@@ -107,16 +109,26 @@ static enum err open_nameless(struct output *output, const char *directory_path,
 	return problem_errno(output->problem, errno, "cannot write to the directory", directory_path);
 }
 
+/* Whose it is may do so with every file in it; and everybody who may write it, unless it is sticky. */
+static bool others_rename_in(const struct output *output, const struct stat *directory)
+{
+	return !file_is_ours(directory, 0) ||
+	       ((directory->st_mode & output->strangers) && !(directory->st_mode & S_ISVTX));
+}
+
 /* The directory of path as it was named, whatever is a link there. */
-static bool stands_among_strangers(const struct output *output)
+static void look_at_directory(struct output *output)
 {
 	const char *path = output->path, *slash = strrchr(path, '/');
 	char directory[PATH_MAX];
 	struct stat status;
+	bool found;
 
 	(void)snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash - path) + 1 : 1,
 	               slash ? path : ".");
-	return stat(directory, &status) < 0 || (status.st_mode & output->strangers);
+	found = stat(directory, &status) == 0;
+	output->among_strangers = !found || (status.st_mode & output->strangers);
+	output->others_rename = !found || others_rename_in(output, &status);
 }
 
 /* A pipe, a socket or a link of somebody else's, where strangers can put one, waits for what is written to it. */
@@ -148,13 +160,30 @@ static bool lies_in_wait(const struct output *output, const struct stat *file)
 	        (directory.st_mode & output->strangers));
 }
 
+static bool is_plain(const struct output *output)
+{
+	return output->strangers & S_IWGRP;
+}
+
+/* A file of ours that others may read can have been given the name of one that they may not, by those who wait for the plain text. */
+static bool may_be_renamed(const struct output *output, const struct stat *file)
+{
+	struct stat directory;
+
+	return is_plain(output) && file->st_uid == geteuid() &&
+	       (output->others_rename || fstat(output->directory, &directory) < 0 ||
+	        others_rename_in(output, &directory));
+}
+
 /* The file that is replaced gives the new one its mode and, where we may, its owner. What we may not give away is ours then, as after cp. */
 static enum err keep_mode(struct output *output, const struct stat *old)
 {
 	bool kept;
 
 	output->takes_over = lies_in_wait(output, old);
-	if (output->takes_over)
+	if ((old->st_mode & 0077U) && may_be_renamed(output, old))
+		output->mode_taken = old->st_mode & 0777U;
+	if (output->takes_over || output->mode_taken)
 		return OK;
 	kept = fchown(output->fd, old->st_uid, old->st_gid) == 0 ||
 	       fchown(output->fd, (uid_t)-1, old->st_gid) == 0;
@@ -200,7 +229,7 @@ static enum err open_existing(struct output *output, const struct stat *old, int
 	struct stat named;
 	enum err err;
 
-	output->among_strangers = stands_among_strangers(output);
+	look_at_directory(output);
 	if (lstat(output->path, &named) < 0)
 		return problem_errno(output->problem, errno, "cannot open", output->path);
 	if (is_trap(output, &named))
@@ -447,6 +476,27 @@ enum err output_discard(void *context, struct bytes chunk)
 	return OK;
 }
 
+/* That it is not as it was, where somebody may count on that. */
+static void tell_mode(const struct output *output)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+
+	if (output->takes_over && is_plain(output))
+		shown_line(stderr,
+		           "warning: %s was somebody else's, in a directory where others can put one; it is "
+		           "a new "
+		           "file now that is yours alone",
+		           output->path);
+	if (!output->mode_taken)
+		return;
+	shown_quote(output->path, quoted);
+	shown_line(
+	        stderr,
+	        "warning: others can put a file of yours in the place of %s, and could read the one that was "
+	        "there; it is yours alone now (chmod %04o %s   gives it the old mode)",
+	        output->path, (unsigned)output->mode_taken, quoted);
+}
+
 enum err output_commit(struct output *output)
 {
 	if (output->text.left || output->text.after_return)
@@ -459,11 +509,6 @@ enum err output_commit(struct output *output)
 	if (give_name(output))
 		return problem_errno(output->problem, errno, "cannot give the output its name,",
 		                     name_of(output));
-	if (output->takes_over && (output->strangers & S_IWGRP))
-		shown_line(stderr,
-		           "warning: %s was somebody else's, in a directory where others can put one; it is "
-		           "a new "
-		           "file now that is yours alone",
-		           output->path);
+	tell_mode(output);
 	return OK;
 }

@@ -22,7 +22,8 @@ struct output;
 MUST_CHECK enum err output_open(const char *path, mode_t mode, int input, struct problem *problem,
                                 struct output **ret_output);
 
-/* The same for a plain text, with the mode 0600. Where a group may put things others lie in wait as well: there, too, somebody else's file is replaced by one of ours, with a warning, and his link or pipe is refused. */
+/* The same for a plain text, with the mode 0600. Where a group may put things others lie in wait as well: there, too, somebody else's file is replaced by one of ours, with a warning, and his link or pipe is refused. Where
+ * others can give a file of ours this name (their directory, or one that they may write and that is not sticky) its mode says nothing of who is meant to read: what others could read is ours alone then, with a warning. */
 MUST_CHECK enum err output_open_plain(const char *path, int input, struct problem *problem,
                                       struct output **ret_output);
 

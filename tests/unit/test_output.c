@@ -210,14 +210,57 @@ static void test_groups_directory(void **state)
 	assert_file("new text", 0600);
 	assert_int_equal(stat("file", &status), 0);
 	assert_int_equal(status.st_uid, 0);
-	/* One's own keeps its mode, and so does everybody's where nobody else can put one. */
+	/* Where nobody else can put one everybody's keeps its mode. */
 	put_file("old", 0640);
-	assert_int_equal(write_as(true, "file"), OK);
-	assert_file("new text", 0640);
 	assert_int_equal(chown("file", STRANGER, STRANGER), 0);
 	assert_int_equal(chmod(".", 0755), 0);
 	assert_int_equal(write_as(true, "file"), OK);
 	assert_file("new text", 0640);
+}
+
+/* One of our own that others may read can have got its name from them, wherever they can give it one. */
+static void test_own_file_renamed(void **state)
+{
+	static const struct {
+		mode_t place;
+		uid_t owner;
+		mode_t mode; /* of what comes of a plain text in the place of one that all may read */
+	} rows[] = {
+		{ 0777, 0, 0600 }, { 0775, 0, 0600 }, { 01777, 0, 0644 },       { 01775, 0, 0644 },
+		{ 0755, 0, 0644 }, { 0700, 0, 0644 }, { 0755, STRANGER, 0600 }, { 01777, STRANGER, 0600 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		lay_out(rows[i].place);
+		assert_int_equal(chown(".", rows[i].owner, (gid_t)-1), 0);
+		put_file("old", 0644);
+		assert_int_equal(write_as(true, "file"), OK);
+		assert_file("new text", rows[i].mode);
+		/* What is no plain text may be read, and what nobody else could read has the mode that it had. */
+		put_file("old", 0644);
+		assert_int_equal(write_as(false, "file"), OK);
+		assert_file("new text", 0644);
+		put_file("old", 0700);
+		assert_int_equal(write_as(true, "file"), OK);
+		assert_file("new text", 0700);
+	}
+	assert_int_equal(chown(".", 0, (gid_t)-1), 0);
+}
+
+/* A link of our own can have got its name from them, too; it may lead where they cannot do so. */
+static void test_own_link_renamed(void **state)
+{
+	(void)state;
+	lay_out(0777);
+	assert_int_equal(mkdir("inner", 0700), 0);
+	put_file("old", 0644);
+	assert_int_equal(rename("file", "inner/file"), 0);
+	assert_int_equal(symlink("inner/file", "link"), 0);
+	assert_int_equal(write_as(true, "link"), OK);
+	assert_int_equal(rename("inner/file", "file"), 0);
+	assert_int_equal(rmdir("inner"), 0);
+	assert_file("new text", 0600);
 }
 
 static void test_groups_link(void **state)
@@ -432,6 +475,8 @@ int main(void)
 		IN_DIRECTORY(test_made_meanwhile),
 		IN_DIRECTORY(test_groups_directory),
 		IN_DIRECTORY(test_groups_link),
+		IN_DIRECTORY(test_own_file_renamed),
+		IN_DIRECTORY(test_own_link_renamed),
 		IN_DIRECTORY(test_strangers_file),
 		IN_DIRECTORY(test_strangers_pipe),
 		IN_DIRECTORY(test_strangers_link),
