@@ -24,6 +24,7 @@ struct look {
 	struct findings *findings;
 	size_t line, line_at; /* of a position, counted on from the one before */
 	char quoted[SHOWN_QUOTED_MAX]; /* the path as a shell takes it */
+	char pathspec[SHOWN_QUOTED_MAX]; /* and as git does */
 };
 
 static size_t line_of(struct look *look, size_t position)
@@ -63,7 +64,7 @@ static enum err say_key(struct look *look, size_t line, const char *text)
 		        look->quoted, look->quoted, look->quoted);
 	return say(look, line, "private-key", text,
 	           "git rm --cached %s   and put a new key in its place: this one was written down",
-	           look->quoted);
+	           look->pathspec);
 }
 
 static enum err look_for_keys(struct look *look)
@@ -107,7 +108,7 @@ static enum err look_at_remains(struct look *look)
 	return say(look, 0, "broken",
 	           "values that SOPS encrypted are in this file, and no sops metadata, without which they "
 	           "cannot be opened",
-	           "git log -p -S lastmodified -- %s   shows the metadata that is missing", look->quoted);
+	           "git log -p -S lastmodified -- %s   shows the metadata that is missing", look->pathspec);
 }
 
 static enum err look_at_coverage(struct look *look)
@@ -119,7 +120,7 @@ static enum err look_at_coverage(struct look *look)
 	               "the rule in line %zu of %s covers this file, and it is not encrypted",
 	               file->rule->line, file->rules);
 	return say(look, 0, "not-encrypted", text, "tokenctl encrypt --in-place %s && git add %s",
-	           look->quoted, look->quoted);
+	           look->quoted, look->pathspec);
 }
 
 /* ---- variables ---- */
@@ -177,7 +178,7 @@ static enum err look_at_variables(struct look *look)
 			return say(look, line_of(look, at), "dotenv",
 			           "variables with their values are in the clear in this file",
 			           "git rm --cached %s   and tokenctl sample %s   gives others the names",
-			           look->quoted, look->quoted);
+			           look->pathspec, look->quoted);
 		at = next + 1;
 	}
 	return OK;
@@ -194,9 +195,9 @@ static enum err take_finding(void *context, enum sops_finding finding, size_t li
 	if (finding == SOPS_FOUND_CLEAR)
 		return say(look, line, "clear-value", what,
 		           "git checkout HEAD -- %s   takes it back; put it in with: tokenctl set %s PATH",
-		           look->quoted, look->quoted);
+		           look->pathspec, look->quoted);
 	return say(look, line, finding == SOPS_FOUND_METADATA ? "metadata" : "malformed-value", what,
-	           "git diff HEAD -- %s   shows what changed", look->quoted);
+	           "git diff HEAD -- %s   shows what changed", look->pathspec);
 }
 
 static bool is_allowed(const struct guard_file *file, struct bytes recipient)
@@ -238,7 +239,7 @@ static enum err say_recipient(struct look *look, const struct sops_entry *entry)
 	return say(look, line_with(look, entry->recipient), "recipient", text,
 	           "git add %s && tokenctl guard --allow-recipient %s && git commit --no-verify   if that is "
 	           "meant",
-	           look->quoted, quoted);
+	           look->pathspec, quoted);
 }
 
 /* A SOPS file, read for its metadata. */
@@ -325,7 +326,7 @@ static enum err say_broken(struct look *look, const char *reason)
 	if (err == ERR_BAD_FILE && marks.message[0] && strcmp(file->place, file->path) == 0)
 		return say(look, 0, "broken", marks.message + strlen(file->path) + strlen(": "), "%s",
 		           marks.hint);
-	return say(look, 0, "broken", reason, "git diff HEAD -- %s   shows what changed", look->quoted);
+	return say(look, 0, "broken", reason, "git diff HEAD -- %s   shows what changed", look->pathspec);
 }
 
 /* ret_encrypted: nothing more has to be said about what is in it. */
@@ -351,6 +352,7 @@ enum err guard_look(const struct guard_file *file, struct findings *findings)
 
 	findings_begin_file(findings);
 	shown_quote(file->path, look.quoted);
+	shown_quote_pathspec(file->path, look.pathspec);
 	if (!encrypted)
 		err = look_at_sops(&look, &encrypted);
 	if (!err && !encrypted && is_remains(file))

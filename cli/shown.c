@@ -91,3 +91,32 @@ void shown_quote(const char *word, char out[static SHOWN_QUOTED_MAX])
 	out[len++] = '\'';
 	out[len] = '\0';
 }
+
+void shown_quote_pathspec(const char *path, char out[static SHOWN_QUOTED_MAX])
+{
+	char literal[SHOWN_QUOTED_MAX];
+
+	if (*path != ':' && !path[strcspn(path, "*?[\\")]) {
+		shown_quote(path, out);
+		return;
+	}
+	(void)snprintf(literal, sizeof(literal), ":(literal)%s", path);
+	shown_quote(literal, out);
+}
+
+void shown_quote_attribute(const char *name, char out[static SHOWN_QUOTED_MAX])
+{
+	char pattern[SHOWN_QUOTED_MAX];
+	size_t len = 0;
+
+	for (const char *c = name; *c && len + 2 < sizeof(pattern); c++) {
+		/* What divides words there may stand in no pattern. */
+		bool divides = strchr(" \t\n\"", *c);
+
+		if (strchr("*?[\\", *c) || (c == name && strchr("!#-", *c)))
+			pattern[len++] = '\\';
+		pattern[len++] = divides ? '?' : *c;
+	}
+	pattern[len] = '\0';
+	shown_quote(pattern, out);
+}

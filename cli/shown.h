@@ -20,3 +20,9 @@ void shown_line(FILE *file, const char *format, ...) __attribute__((format(print
 
 /* The word as a shell takes it, for commands that are to be typed: in quotes where it needs some, and behind "./" where it would be taken for an option. What is too long is cut. */
 void shown_quote(const char *word, char out[static SHOWN_QUOTED_MAX]);
+
+/* The same of a file's name where git takes a pattern ("pathspec"): what git would read in another way stands behind ":(literal)". */
+void shown_quote_pathspec(const char *path, char out[static SHOWN_QUOTED_MAX]);
+
+/* The same where a line of .gitattributes is made of it: the pattern that is this name, and no other (but for white space and quotes, in whose place it takes any character). */
+void shown_quote_attribute(const char *name, char out[static SHOWN_QUOTED_MAX]);

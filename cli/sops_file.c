@@ -339,7 +339,7 @@ enum err sops_file_refuse_remains(const char *name, struct problem *problem)
 	                  "%s holds values that SOPS encrypted, but no sops metadata, without which they "
 	                  "cannot be opened",
 	                  name);
-	shown_quote(name, quoted);
+	shown_quote_pathspec(name, quoted);
 	problem_hint(problem, "git log -p -S lastmodified -- %s   shows when it was lost", quoted);
 	return ERR_BAD_FILE;
 }
@@ -358,8 +358,8 @@ enum err sops_file_explain_marks(const struct sops_request *request, struct byte
 	(void)problem_set(request->problem, err,
 	                  "%s: line %zu is a mark of git, of a conflict that is not decided", request->name,
 	                  line);
-	shown_quote(slash ? slash + 1 : path, pattern);
-	shown_quote(path, quoted);
+	shown_quote_attribute(slash ? slash + 1 : path, pattern);
+	shown_quote_pathspec(path, quoted);
 	problem_hint(request->problem,
 	             "tokenctl git --install %s && git checkout -m %s   merges the values, and says how to "
 	             "finish it",

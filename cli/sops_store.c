@@ -70,7 +70,7 @@ static enum err decrypt(struct sops_store *store, const struct sops_request *req
 
 static enum err open_text(struct sops_store *store)
 {
-	char quoted[SHOWN_QUOTED_MAX];
+	char pathspec[SHOWN_QUOTED_MAX];
 	struct invocation *invocation = store->opener.invocation;
 	struct sops_request request = { .name = store->path,
 		                        .path = store->path,
@@ -88,12 +88,12 @@ static enum err open_text(struct sops_store *store)
 		err = decrypt(store, &request);
 	err = sops_file_explain_marks(&request, buf_bytes(store->text), err);
 	err = sops_store_explain(store, &store->document, err);
-	shown_quote(store->path, quoted);
+	shown_quote_pathspec(store->path, pathspec);
 	if ((err == ERR_BAD_FILE || err == ERR_BAD_CIPHERTEXT) && !invocation->problem.hint[0])
 		problem_hint(
 		        &invocation->problem,
 		        "git diff HEAD -- %s   shows what changed; git checkout HEAD -- %s takes it back",
-		        quoted, quoted);
+		        pathspec, pathspec);
 	return err;
 }
 
@@ -232,16 +232,17 @@ enum err sops_verify(struct bytes sealed, const struct secret *data_key, const s
 /* A comment that is gone is found in the history; what is meant to be in the clear is a value of its own. */
 static void hint_comments(struct sops_store *store, const struct sops_document *plain)
 {
-	char quoted[SHOWN_QUOTED_MAX];
+	char quoted[SHOWN_QUOTED_MAX], pathspec[SHOWN_QUOTED_MAX];
 
 	if (!strstr(plain->reason, "by the comments here"))
 		return;
 	shown_quote(store->path, quoted);
+	shown_quote_pathspec(store->path, pathspec);
 	problem_hint(
 	        problem_of(store),
 	        "git log -p -- %s   shows the comments as they were, to be put back; a value that is meant "
 	        "to be in the clear: tokenctl unset %s PATH, and tokenctl set %s PATH",
-	        quoted, quoted, quoted);
+	        pathspec, quoted, quoted);
 }
 
 static enum err seal(struct sops_store *store, const struct sops_change *change, struct sops_document *plain,

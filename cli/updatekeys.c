@@ -117,9 +117,10 @@ static bool is_for_any_of(json_t *tree, const struct recipients *own)
 static void tell_removed(struct invocation *invocation, json_t *tree, const char *path)
 {
 	struct recipients own = { .count = 0 };
-	char quoted[SHOWN_QUOTED_MAX];
+	char quoted[SHOWN_QUOTED_MAX], pathspec[SHOWN_QUOTED_MAX];
 
 	shown_quote(path, quoted);
+	shown_quote_pathspec(path, pathspec);
 	shown_line(stderr,
 	           "who was taken out may have kept the data key; type: tokenctl rotate --data-key %s",
 	           quoted);
@@ -127,7 +128,7 @@ static void tell_removed(struct invocation *invocation, json_t *tree, const char
 		shown_line(stderr,
 		           "warning: %s is for none of your keys any more; to take that back type: git "
 		           "checkout HEAD -- %s",
-		           path, quoted);
+		           path, pathspec);
 	recipients_done(&own);
 }
 

@@ -158,9 +158,11 @@ static enum err conclude(struct verifying *verifying)
 {
 	const struct options *options = &verifying->invocation->options;
 	struct problem *problem = &verifying->invocation->problem;
-	char name[SHOWN_QUOTED_MAX];
+	const char *path = options->argument_count == 1 ? options->arguments[0] : "FILE";
+	char name[SHOWN_QUOTED_MAX], pathspec[SHOWN_QUOTED_MAX];
 
-	shown_quote(options->argument_count == 1 ? options->arguments[0] : "FILE", name);
+	shown_quote(path, name);
+	shown_quote_pathspec(path, pathspec);
 	if (!verifying->failed)
 		return OK;
 	if (options->argument_count == 1)
@@ -174,13 +176,13 @@ static enum err conclude(struct verifying *verifying)
 		             name);
 	else if (verifying->conflicts == verifying->failed)
 		problem_hint(problem, "git checkout -m %s   makes the conflict again, as a merge of values",
-		             name);
+		             pathspec);
 	else
 		problem_hint(
 		        problem,
 		        "git diff HEAD -- %s   shows what changed; git checkout HEAD -- %s takes it back, "
 		        "and tokenctl set %s PATH puts a value in encrypted",
-		        name, name, name);
+		        pathspec, pathspec, name);
 	return ERR_BAD_FILE;
 }
 

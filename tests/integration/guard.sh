@@ -108,6 +108,20 @@ found 0 '' tokenctl guard --allow-recipient "$another"
 git mv secrets/plain.yaml secrets/other.yaml
 found 3 "secrets/other.yaml:" tokenctl guard
 
+# What is said to type is about this file, and not about all that git's patterns find by its name.
+for name in '*' ':name' '[k]ey.pem'; do
+	openssl genpkey -algorithm ed25519 -out "$name" 2>/dev/null
+	touch key.pem
+	git add --all
+	found 3 'here is a private key' tokenctl guard
+	# shellcheck disable=SC2016 # it is for the shell that reads it
+	bash -c "$(sed -n 's/.*next: \(git rm .*\)   and put.*/\1/p' "$directory/stdout")" >/dev/null
+	[ -n "$(git ls-files key.pem)" ] || lab_fail "the hint for '$name' has taken another file: $(cat "$directory/stdout")"
+	found 0 '' tokenctl guard --allow-recipient "$another"
+	rm -f -- "$name" key.pem
+	git rm -q --cached key.pem
+done
+
 # A range looks at each commit: what was taken away again is in the history.
 git commit -qm recipient
 openssl genpkey -algorithm ed25519 -out key.pem 2>/dev/null

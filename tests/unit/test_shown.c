@@ -49,6 +49,38 @@ static void test_clean(void **state)
 	}
 }
 
+static const struct {
+	const char *name, *quoted, *pathspec, *attribute;
+} names[] = {
+	{ "plain.yaml", "plain.yaml", "plain.yaml", "plain.yaml" },
+	{ "a b", "'a b'", "'a b'", "'a?b'" },
+	{ "*", "'*'", "':(literal)*'", "'\\*'" },
+	{ "../a?[b]", "'../a?[b]'", "':(literal)../a?[b]'", "'../a\\?\\[b]'" },
+	{ "a\\b", "'a\\b'", "':(literal)a\\b'", "'a\\\\b'" },
+	{ ":a", "':a'", "':(literal):a'", "':a'" },
+	{ "a:b", "'a:b'", "'a:b'", "'a:b'" },
+	{ "-a", "'./-a'", "'./-a'", "'\\-a'" },
+	{ "-*", "'./-*'", "':(literal)-*'", "'\\-\\*'" },
+	{ "!a", "'!a'", "'!a'", "'\\!a'" },
+	{ "#a", "'#a'", "'#a'", "'\\#a'" },
+};
+
+/* For a shell, for git where it takes a pattern, and in .gitattributes. */
+static void test_names(void **state)
+{
+	char out[SHOWN_QUOTED_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		shown_quote(names[i].name, out);
+		assert_string_equal(out, names[i].quoted);
+		shown_quote_pathspec(names[i].name, out);
+		assert_string_equal(out, names[i].pathspec);
+		shown_quote_attribute(names[i].name, out);
+		assert_string_equal(out, names[i].attribute);
+	}
+}
+
 static char *collected;
 static size_t collected_len;
 
@@ -133,8 +165,8 @@ static void test_quote(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_clean), cmocka_unit_test(test_print), cmocka_unit_test(test_line),
-		cmocka_unit_test(test_table), cmocka_unit_test(test_quote),
+		cmocka_unit_test(test_clean), cmocka_unit_test(test_print), cmocka_unit_test(test_names),
+		cmocka_unit_test(test_line),  cmocka_unit_test(test_table), cmocka_unit_test(test_quote),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
