@@ -55,7 +55,7 @@ static struct sops_store *find_carrier(struct merge *merge)
 {
 	struct sops_store *base = &merge->sides[BASE], *ours = &merge->sides[OURS],
 	                  *theirs = &merge->sides[THEIRS];
-	char quoted[SHOWN_QUOTED_MAX];
+	char quoted[SHOWN_QUOTED_MAX], pathspec[SHOWN_QUOTED_MAX];
 
 	if (same_keys(ours, theirs))
 		return ours;
@@ -66,11 +66,12 @@ static struct sops_store *find_carrier(struct merge *merge)
 	(void)problem_set(&merge->invocation->problem, ERR_UNSUPPORTED,
 	                  "both sides changed who can open %s, and it is as our side has it", merge->name);
 	shown_quote(merge->name, quoted);
+	shown_quote_pathspec(merge->name, pathspec);
 	problem_hint(
 	        &merge->invocation->problem,
 	        "git diff --theirs %s   shows what the other side has (-), to be put in with tokenctl set "
 	        "%s PATH; then tokenctl updatekeys %s && git add %s",
-	        quoted, quoted, quoted, quoted);
+	        pathspec, quoted, quoted, pathspec);
 	merge->explained = true;
 	return NULL;
 }
@@ -79,7 +80,7 @@ static struct sops_store *find_carrier(struct merge *merge)
 static enum err check_rule(struct merge *merge)
 {
 	struct problem *problem = &merge->invocation->problem;
-	char quoted[SHOWN_QUOTED_MAX];
+	char quoted[SHOWN_QUOTED_MAX], pathspec[SHOWN_QUOTED_MAX];
 
 	if (sops_metadata_same_rule(merge->sides[OURS].metadata, merge->sides[THEIRS].metadata))
 		return OK;
@@ -87,10 +88,11 @@ static enum err check_rule(struct merge *merge)
 	                  "the two sides do not encrypt the same values of %s, and it is as our side has it",
 	                  merge->name);
 	shown_quote(merge->name, quoted);
+	shown_quote_pathspec(merge->name, pathspec);
 	problem_hint(problem,
 	             "git diff --theirs %s   shows what the other side has (-), and its rule; put its values "
 	             "in with tokenctl set %s PATH; then git add %s",
-	             quoted, quoted, quoted);
+	             pathspec, quoted, pathspec);
 	merge->explained = true;
 	return ERR_UNSUPPORTED;
 }
@@ -211,7 +213,7 @@ static enum err keep_conflict(struct merge *merge, const struct buf *text)
 {
 	struct problem *problem = &merge->invocation->problem;
 	char file[MEMORY_DIRECTORY_FILE_MAX];
-	char quoted_file[SHOWN_QUOTED_MAX], quoted[SHOWN_QUOTED_MAX];
+	char quoted_file[SHOWN_QUOTED_MAX], quoted[SHOWN_QUOTED_MAX], pathspec[SHOWN_QUOTED_MAX];
 	enum err err = OK;
 
 	if (!kept_text_find(path_of(merge), file) || !kept_text_says(file, buf_bytes(text)))
@@ -223,29 +225,25 @@ static enum err keep_conflict(struct merge *merge, const struct buf *text)
 	                  merge->name);
 	shown_quote(file, quoted_file);
 	shown_quote(merge->name, quoted);
+	shown_quote_pathspec(merge->name, pathspec);
 	problem_hint(
 	        problem,
 	        "tokenctl edit --resume %s %s && git add %s   opens it with git's marks; it is in memory "
 	        "until the next start (git checkout -m %s   makes it again)",
-	        quoted_file, quoted, quoted, quoted);
+	        quoted_file, quoted, pathspec, pathspec);
 	merge->explained = true;
 	return ERR_SYSTEM;
 }
 
 /* ---- what has no lines ---- */
 
-#define BINARY_WITHIN 8000U /* where a NUL byte makes a file one that git does not merge by lines */
-
-static bool has_no_lines(const struct merge *merge)
+static bool have_lines(const struct merge *merge)
 {
-	for (size_t i = 0; i < SIDES; i++) {
-		struct bytes plain = plain_of(merge, i);
+	bool lines = true;
 
-		if (plain.len &&
-		    memchr(plain.data, '\0', plain.len < BINARY_WITHIN ? plain.len : BINARY_WITHIN))
-			return true;
-	}
-	return false;
+	for (size_t i = 0; i < SIDES; i++)
+		lines &= text_merge_has_lines(plain_of(merge, i));
+	return lines;
 }
 
 /* The side that has changed it, if only one has. */
@@ -254,7 +252,7 @@ static enum err merge_whole(struct merge *merge)
 	struct problem *problem = &merge->invocation->problem;
 	struct bytes ours = plain_of(merge, OURS), theirs = plain_of(merge, THEIRS),
 	             base = plain_of(merge, BASE);
-	char quoted[SHOWN_QUOTED_MAX];
+	char quoted[SHOWN_QUOTED_MAX], pathspec[SHOWN_QUOTED_MAX];
 
 	if (bytes_equal(ours, theirs) || (!merge->base_is_empty && bytes_equal(theirs, base)))
 		return save(merge, merge->sides[OURS].plain);
@@ -266,11 +264,12 @@ static enum err merge_whole(struct merge *merge)
 	        "side has it",
 	        merge->name);
 	shown_quote(merge->name, quoted);
+	shown_quote_pathspec(merge->name, pathspec);
 	problem_hint(
 	        problem,
 	        "git checkout --theirs %s   takes the other side's whole; then git add %s && tokenctl guard "
 	        "--allow-one-side %s && git commit --no-verify",
-	        quoted, quoted, quoted);
+	        pathspec, pathspec, quoted);
 	merge->explained = true;
 	return ERR_UNSUPPORTED;
 }
@@ -281,7 +280,7 @@ static enum err merge_sides(struct merge *merge)
 	bool clean = false;
 	enum err err;
 
-	if (has_no_lines(merge))
+	if (!have_lines(merge))
 		return merge_whole(merge);
 	err = merge_texts(merge, &text, &clean);
 	if (err)
@@ -349,11 +348,13 @@ static unsigned name_sides(struct merge *merge)
 static void explain(struct merge *merge, enum err err)
 {
 	struct problem *problem = &merge->invocation->problem;
-	char quoted[SHOWN_QUOTED_MAX], quoted_path[SHOWN_QUOTED_MAX], hint[PROBLEM_TEXT_MAX];
+	char quoted[SHOWN_QUOTED_MAX], quoted_path[SHOWN_QUOTED_MAX], pathspec[SHOWN_QUOTED_MAX];
+	char hint[PROBLEM_TEXT_MAX];
 	unsigned side = name_sides(merge);
 
 	shown_quote(merge->name, quoted);
 	shown_quote(path_of(merge), quoted_path);
+	shown_quote_pathspec(merge->name, pathspec);
 	memcpy(hint, problem->hint, sizeof(hint));
 	if (!problem->message[0])
 		(void)problem_set(problem, err, "%s is not merged: %s", merge->name,
@@ -363,11 +364,11 @@ static void explain(struct merge *merge, enum err err)
 		        problem,
 		        "git show :%u:%s   shows it, to be mended where it was committed; %s is as our side "
 		        "has it, and git checkout -m %s   merges it again",
-		        side, quoted_path, quoted, quoted);
+		        side, quoted_path, quoted, pathspec);
 	else
 		problem_hint(problem,
 		             "%s%s%s is as our side has it, and git checkout -m %s   merges it again", hint,
-		             hint[0] ? "; until then " : "", quoted, quoted);
+		             hint[0] ? "; until then " : "", quoted, pathspec);
 }
 
 static enum err run(struct invocation *invocation)

@@ -8,7 +8,7 @@
 
 enum { BASE, OURS, THEIRS, TEXTS };
 
-static bool has_lines(struct bytes text)
+bool text_merge_has_lines(struct bytes text)
 {
 	return text.len == 0 || !memchr(text.data, '\0', text.len);
 }
@@ -22,7 +22,7 @@ enum err text_merge(const struct text_merge *merge, struct problem *problem, str
 	enum err err = OK;
 
 	for (size_t i = 0; !err && i < TEXTS; i++)
-		if (!has_lines(texts[i]))
+		if (!text_merge_has_lines(texts[i]))
 			err = problem_set(problem, ERR_BAD_FILE,
 			                  "what has NUL bytes cannot be merged line by line");
 	for (size_t i = 0; !err && i < TEXTS; i++)

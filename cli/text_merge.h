@@ -16,6 +16,9 @@ struct text_merge {
 	const char *our_name, *their_name; /* behind the marks */
 };
 
+/* Can it be merged line by line? What has a NUL byte anywhere has no lines. */
+bool text_merge_has_lines(struct bytes text);
+
 /* *ret_clean is false where both changed the same lines: the text then has git's marks there. ERR_UNSUPPORTED when there is no git, ERR_BAD_FILE for what has no lines (NUL bytes), ERR_SYSTEM; with
  * a sentence. */
 MUST_CHECK enum err text_merge(const struct text_merge *merge, struct problem *problem, struct buf **ret_text,

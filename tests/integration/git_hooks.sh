@@ -214,6 +214,19 @@ git add key.enc
 refused 'is staged as the other side has it' git commit -qm other
 taken tokenctl guard --allow-one-side key.enc
 git merge --abort
+# It is binary wherever the NUL byte stands, also where git itself would not look for one.
+{ head -c 9000 /dev/zero | tr '\0' a; printf '\000a'; } | tokenctl encrypt --sops --key host --key other --input-type binary -o late.enc -
+git add late.enc
+git commit -qm late
+git checkout -qb binary-late
+printf '#!/bin/sh\nprintf b >>"$1"\n' >"$work/editor"
+EDITOR=$work/editor tokenctl edit late.enc >/dev/null 2>&1
+git commit -qam late-b
+git checkout -q binary
+sed -i 's/^\(\t*"lastmodified": \)/\1 /' late.enc
+git commit -qam late-a
+taken git merge -m late binary-late
+[ "$(tokenctl decrypt -o - late.enc | tail -c 2)" = ab ] || lab_fail 'the merge of a binary file with a late NUL byte has not what one side changed'
 
 # ---- merges that went well ----
 
