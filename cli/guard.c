@@ -235,38 +235,39 @@ static enum err find_head(struct problem *problem, struct buf **ret_head)
 /* Is the file one of those that --allow-one-side names? As they are typed here. */
 static enum err is_allowed_side(const struct guard *guard, const char *path, bool *ret_allowed)
 {
-	const char *top = buf_string(guard->top), *given;
-	size_t cursor = 0, len = strlen(top);
+	const char *top = guard->top ? buf_string(guard->top) : NULL, *given;
+	size_t cursor = 0, len = top ? strlen(top) : 0;
 
 	*ret_allowed = false;
 	while ((given = options_next(&guard->invocation->options, "allow-one-side", &cursor))) {
 		CLEANUP(freep) char *absolute = NULL;
-		enum err err = sops_config_absolute(given, &absolute);
+		enum err err = top ? sops_config_absolute(given, &absolute) : OK;
 
 		if (err)
 			return err;
+		if (!top) { /* without a working tree nothing has a place on the disk */
+			*ret_allowed |= strcmp(given, path) == 0;
+			continue;
+		}
 		*ret_allowed |= strncmp(absolute, top, len) == 0 && absolute[len] == '/' &&
 		                strcmp(absolute + len + 1, path) == 0;
 	}
 	return OK;
 }
 
-static enum err take_side(void *context, const struct guard_side *side)
+static enum err say_staged_side(struct guard *guard, const struct guard_side *side)
 {
-	struct guard *guard = context;
-	char here[PATH_MAX], place[PATH_MAX], quoted[SHOWN_QUOTED_MAX], next[3 * SHOWN_QUOTED_MAX];
-	bool allowed;
-	enum err err = is_allowed_side(guard, side->path, &allowed);
+	char here[PATH_MAX], place[PATH_MAX], quoted[SHOWN_QUOTED_MAX], pathspec[SHOWN_QUOTED_MAX];
+	char next[3 * SHOWN_QUOTED_MAX];
 
-	if (err || allowed)
-		return err;
 	show(guard, side->path, here, place);
 	shown_quote(here, quoted);
+	shown_quote_pathspec(here, pathspec);
 	(void)snprintf(
 	        next, sizeof(next),
 	        "git checkout -m %s   makes the conflict again, and says how to finish it; if one side "
 	        "is meant: tokenctl guard --allow-one-side %s && git commit --no-verify",
-	        quoted, quoted);
+	        pathspec, quoted);
 	guard->looked_at += !side->theirs; /* as HEAD has it, it is no change */
 	findings_begin_file(&guard->findings);
 	return findings_add(&guard->findings, place, 0, "one-side", false,
@@ -275,6 +276,51 @@ static enum err take_side(void *context, const struct guard_side *side)
 	                                 : "was in conflict and is staged as HEAD has it, so what the other "
 	                                   "side changed in it would be lost",
 	                    next);
+}
+
+/* Whoever pushes has no way to say what was meant there: that is said, and let through. */
+static enum err say_merged_side(struct guard *guard, const struct guard_side *side)
+{
+	const char *range = options_value(&guard->invocation->options, "range");
+	char here[PATH_MAX], place[PATH_MAX], quoted[SHOWN_QUOTED_MAX], pathspec[SHOWN_QUOTED_MAX];
+	char allow[2 * SHOWN_QUOTED_MAX + 128] = "", next[4 * SHOWN_QUOTED_MAX], text[256];
+	char quoted_range[SHOWN_QUOTED_MAX];
+
+	show(guard, side->path, here, place);
+	shown_quote(here, quoted);
+	shown_quote_pathspec(here, pathspec);
+	if (range) {
+		shown_quote(range, quoted_range);
+		(void)snprintf(allow, sizeof(allow),
+		               "; if one side is meant: tokenctl guard --range %s --allow-one-side %s",
+		               quoted_range, quoted);
+	}
+	(void)snprintf(next, sizeof(next),
+	               "git diff %.*s^1 %.*s^%u -- %s   shows what each has, to be put in with tokenctl "
+	               "set%s",
+	               (int)COMMIT_SHOWN, side->commit, (int)COMMIT_SHOWN, side->commit, side->parent,
+	               pathspec, allow);
+	(void)snprintf(text, sizeof(text),
+	               "was changed on both sides of this merge, which has it as its %s has it, so what the "
+	               "%s changed in it is lost",
+	               side->theirs ? "other parent" : "first parent",
+	               side->theirs ? "first parent" : "other side");
+	findings_begin_file(&guard->findings);
+	return findings_add(&guard->findings, place, 0, "one-side", !range, text, next);
+}
+
+static enum err take_side(void *context, const struct guard_side *side)
+{
+	struct guard *guard = context;
+	bool allowed;
+	enum err err = is_allowed_side(guard, side->path, &allowed);
+
+	if (err || allowed)
+		return err;
+	guard->commit = side->commit;
+	err = side->commit ? say_merged_side(guard, side) : say_staged_side(guard, side);
+	guard->commit = NULL;
+	return err;
 }
 
 static enum err guard_staged(struct guard *guard)
@@ -365,6 +411,7 @@ static enum err check_whole(struct bytes commits, const char *range, struct prob
 /* Each commit by itself: what a later one takes away is in the history all the same. */
 static enum err guard_commits(struct guard *guard, struct bytes rest)
 {
+	const struct bytes commits = rest;
 	struct bytes line;
 	enum err err = OK;
 
@@ -376,7 +423,8 @@ static enum err guard_commits(struct guard *guard, struct bytes rest)
 		err = guard_commit(guard, commit);
 		guard->commit = NULL;
 	}
-	return err;
+	return err ? err
+	           : guard_sides_in(commits, guard->objects, &guard->invocation->problem, take_side, guard);
 }
 
 static enum err guard_range(struct guard *guard, const char *range)
@@ -572,10 +620,11 @@ static enum err check_usage(struct invocation *invocation)
 	if (pushed && (range || install || options->argument_count))
 		return problem_set(&invocation->problem, ERR_USAGE,
 		                   "--pushed looks at what standard input names, and at nothing else");
-	if (options_given(options, "allow-one-side") &&
-	    (range || pushed || install || options->argument_count))
-		return problem_set(&invocation->problem, ERR_USAGE,
-		                   "--allow-one-side is for what is staged during a merge");
+	if (options_given(options, "allow-one-side") && (pushed || install || options->argument_count))
+		return problem_set(
+		        &invocation->problem, ERR_USAGE,
+		        "--allow-one-side is for what is staged during a merge, and for the merges "
+		        "of a range");
 	if (install && (range || options->argument_count))
 		return problem_set(&invocation->problem, ERR_USAGE, "--install stands alone");
 	return OK;
@@ -644,7 +693,9 @@ static const struct option_row rows[] = {
 	{ 0, "range", "A..B", "looks at each of these commits, as in CI", false },
 	{ 0, "allow-recipient", "RECIPIENT", "who may be added to a SOPS file", true },
 	{ 0, "allow-one-side", "FILE",
-	  "a SOPS file that was in conflict and is meant to be as one side has it", true },
+	  "a SOPS file that was in conflict, or in a merge of the range, and is meant to be as one side has "
+	  "it",
+	  true },
 	{ 0, "pushed", NULL, "looks at what a push brings; for a pre-receive hook", false },
 	{ 0, "install", NULL,
 	  "writes the hooks pre-commit and pre-merge-commit for this repository, in a bare one a pre-receive "

@@ -2,6 +2,7 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -89,6 +90,228 @@ enum err guard_sides_each(const char *top, struct git_objects *objects, struct p
 	                             "git's list of what was in conflict is not understood")
 	               : err;
 }
+
+/* ---- merges that are committed ---- */
+
+/* A file that the two sides have, and not the same. */
+struct pair {
+	char *path; /* owned */
+	char ours[GIT_NAME_MAX], theirs[GIT_NAME_MAX];
+	char found[GIT_NAME_MAX]; /* what the last comparison has of it; "": it is not in it */
+};
+
+struct merged {
+	struct problem *problem; /* borrowed */
+	char commit[GIT_NAME_MAX], first[GIT_NAME_MAX], other[GIT_NAME_MAX];
+	struct pair *pairs; /* owned; by their paths */
+	size_t count;
+};
+
+static void drop_pairs(struct merged *merged)
+{
+	for (size_t i = 0; i < merged->count; i++)
+		free(merged->pairs[i].path);
+	free(merged->pairs);
+	merged->pairs = NULL;
+	merged->count = 0;
+}
+
+static enum err add_pair(void *context, const struct git_change *change)
+{
+	struct merged *merged = context;
+	struct pair *pairs, *pair;
+
+	if (change->repository || !change->old_object[0] || strcmp(change->old_object, change->object) == 0)
+		return OK;
+	pairs = reallocarray(merged->pairs, merged->count + 1, sizeof(*pairs));
+	if (!pairs)
+		return ERR_NOMEM;
+	merged->pairs = pairs;
+	pair = &pairs[merged->count];
+	*pair = (struct pair){ .path = strdup(change->path) };
+	if (!pair->path)
+		return ERR_NOMEM;
+	memcpy(pair->ours, change->old_object, sizeof(pair->ours));
+	memcpy(pair->theirs, change->object, sizeof(pair->theirs));
+	merged->count++;
+	return OK;
+}
+
+static int by_path(const void *a, const void *b)
+{
+	return strcmp(((const struct pair *)a)->path, ((const struct pair *)b)->path);
+}
+
+static enum err note_pair(void *context, const struct git_change *change)
+{
+	struct merged *merged = context;
+	CLEANUP(freep) char *path = strdup(change->path);
+	const struct pair wanted = { .path = path };
+	struct pair *pair;
+
+	if (!path)
+		return ERR_NOMEM;
+	pair = merged->count ? bsearch(&wanted, merged->pairs, merged->count, sizeof(*pair), by_path) : NULL;
+	if (pair)
+		memcpy(pair->found, change->object, sizeof(pair->found));
+	return OK;
+}
+
+static enum err compare_trees(struct merged *merged, const char *from, const char *to, git_change_taken take)
+{
+	const char *const arguments[] = { "diff-tree", "-r", "--raw", "-z", "--no-abbrev",
+		                          from,        to,   "--",    NULL };
+	CLEANUP(buf_freep) struct buf *raw = NULL;
+	enum err err = git_run(arguments, false, merged->problem, &raw);
+
+	for (size_t i = 0; i < merged->count; i++)
+		merged->pairs[i].found[0] = '\0';
+	if (!err)
+		err = git_changes_each(buf_bytes(raw), take, merged);
+	return err == ERR_BAD_MESSAGE && !merged->problem->message[0]
+	               ? problem_set(merged->problem, ERR_SYSTEM, "git's list of changes is not understood")
+	               : err;
+}
+
+/* Leaves those that a side has changed since base. */
+static enum err keep_changed(struct merged *merged, const char *base, const char *side)
+{
+	enum err err = merged->count ? compare_trees(merged, base, side, note_pair) : OK;
+	size_t kept = 0;
+
+	for (size_t i = 0; !err && i < merged->count; i++) {
+		if (merged->pairs[i].found[0])
+			merged->pairs[kept++] = merged->pairs[i];
+		else
+			free(merged->pairs[i].path);
+	}
+	if (!err)
+		merged->count = kept;
+	return err;
+}
+
+/* Where nothing is found two histories have begun each by itself, or this clone does not have the beginning. */
+static enum err check_begin(const struct merged *merged)
+{
+	static const char *const arguments[] = { "rev-parse", "--is-shallow-repository", NULL };
+	CLEANUP(buf_freep) struct buf *shallow = NULL;
+	enum err err = git_line(arguments, false, merged->problem, &shallow);
+
+	if (err || strcmp(buf_string(shallow), "true") != 0)
+		return err;
+	(void)problem_set(
+	        merged->problem, ERR_SYSTEM,
+	        "this clone is shallow, and does not have what the sides of the merge %.10s began with",
+	        merged->commit);
+	problem_hint(merged->problem, "git fetch --unshallow   and the same again");
+	return ERR_SYSTEM;
+}
+
+/* Of several beginnings, as of sides that were merged crosswise, each. */
+static enum err keep_changed_by_both(struct merged *merged)
+{
+	const char *const arguments[] = { "merge-base", "--all", merged->first, merged->other, NULL };
+	CLEANUP(buf_freep) struct buf *bases = NULL;
+	enum err err = git_run(arguments, true, merged->problem, &bases);
+	struct bytes rest = { NULL, 0 }, line;
+
+	if (err)
+		return err == ERR_NO_MATCH ? check_begin(merged) : err;
+	rest = buf_bytes(bases);
+	while (!err && text_next_line(&rest, &line)) {
+		char base[GIT_NAME_MAX];
+
+		if (!text_copy(line, base, sizeof(base)))
+			return ERR_SYSTEM;
+		err = keep_changed(merged, base, merged->first);
+		if (!err)
+			err = keep_changed(merged, base, merged->other);
+	}
+	return err;
+}
+
+/* What the merge has as a side has it, if that is a SOPS file. */
+static enum err take_pair(const struct merged *merged, const struct pair *pair, unsigned parent,
+                          const struct sides *sides)
+{
+	const struct guard_side side = {
+		.path = pair->path, .theirs = pair->found[0], .commit = merged->commit, .parent = parent
+	};
+	CLEANUP(buf_freep) struct buf *text = NULL;
+	char name[PATH_MAX + GIT_NAME_MAX];
+	enum err err;
+
+	if (side.theirs && strcmp(pair->found, pair->theirs) != 0)
+		return OK;
+	(void)snprintf(name, sizeof(name), "%s:%s", merged->commit, pair->path);
+	err = git_objects_find(sides->objects, name, GUARD_FILE_MAX, &text);
+	if (err || !text || !sops_file_is_likely(buf_bytes(text)))
+		return err;
+	return sides->take(sides->context, &side);
+}
+
+static enum err look_at_parent(struct merged *merged, unsigned parent, const struct sides *sides)
+{
+	enum err err = compare_trees(merged, merged->first, merged->other, add_pair);
+
+	if (!err && merged->count) {
+		qsort(merged->pairs, merged->count, sizeof(*merged->pairs), by_path);
+		err = keep_changed_by_both(merged);
+	}
+	if (!err && merged->count)
+		err = compare_trees(merged, merged->first, merged->commit, note_pair);
+	for (size_t i = 0; !err && i < merged->count; i++)
+		err = take_pair(merged, &merged->pairs[i], parent, sides);
+	drop_pairs(merged);
+	return err;
+}
+
+/* The next of the names in a line. */
+static bool take_name(struct bytes *line, char name[static GIT_NAME_MAX])
+{
+	const uint8_t *space = line->len ? memchr(line->data, ' ', line->len) : NULL;
+	size_t len = space ? (size_t)(space - line->data) : line->len;
+	bool taken = len && text_copy(bytes_of(line->data, len), name, GIT_NAME_MAX);
+
+	len += space != NULL;
+	*line = bytes_of(line->data + len, line->len - len);
+	return taken;
+}
+
+/* "COMMIT PARENT PARENT...": each with the first. */
+static enum err look_at_merge(struct bytes line, struct problem *problem, const struct sides *sides)
+{
+	struct merged merged = { .problem = problem };
+	enum err err = OK;
+
+	if (!take_name(&line, merged.commit) || !take_name(&line, merged.first))
+		return ERR_SYSTEM;
+	for (unsigned parent = 2; !err && take_name(&line, merged.other); parent++)
+		err = look_at_parent(&merged, parent, sides);
+	return err;
+}
+
+enum err guard_sides_in(struct bytes commits, struct git_objects *objects, struct problem *problem,
+                        guard_side_taken take, void *context)
+{
+	static const char *const arguments[] = { "rev-list", "--no-walk=unsorted",
+		                                 "--merges", "--parents",
+		                                 "--stdin",  NULL };
+	const struct sides sides = { .objects = objects, .take = take, .context = context };
+	CLEANUP(buf_freep) struct buf *merges = NULL;
+	struct bytes rest = { NULL, 0 }, line;
+	enum err err = OK;
+
+	if (commits.len)
+		err = git_run_with(arguments, commits, problem, &merges);
+	if (!err && merges)
+		rest = buf_bytes(merges);
+	while (!err && text_next_line(&rest, &line))
+		err = look_at_merge(line, problem, &sides);
+	return err;
+}
+
+/* ---- the merge that is under way ---- */
 
 /* Before git merge makes its commit by itself there is no MERGE_HEAD yet, but a variable for the hook. */
 static bool find_in_environment(char commit[static GIT_NAME_MAX])

@@ -106,7 +106,7 @@ git checkout -qB again right
 conflict merge left
 git add $file
 refused "$lost" git commit -qm lost
-refused 'is for what is staged' tokenctl guard --allow-one-side $file --range main..HEAD
+refused 'is for what is staged during a merge, and for the merges of a range' tokenctl guard --allow-one-side $file --pushed
 taken tokenctl guard --allow-one-side $file
 git commit -qm meant --no-verify
 taken tokenctl guard
@@ -121,6 +121,52 @@ git checkout -q HEAD -- $file
 git add $file
 git -c core.hooksPath=/nonexistent commit -qm lost
 [ "$(of pass) $(of port)" = 'right 1' ] || lab_fail 'control: nothing was lost'
+
+# The range sees it there, whichever side it is, and says what shows what was lost; a merge of what one side alone changed is none.
+lost_in_range='was changed on both sides of this merge, which has it as its'
+refused "$(git rev-parse --short=10 HEAD):$file: $lost_in_range first parent has it, so what the other side changed in it is lost" tokenctl guard --range main..HEAD
+bash -c "$(sed -n 's/.*next: \(git diff .*\)   shows .*/\1/p' "$said")" >"$work/shown" || lab_fail "what it says to type does not work: $(<"$said")"
+grep -q '^+pass: left' "$work/shown" || lab_fail "what was lost is not shown: $(<"$work/shown")"
+taken tokenctl guard --range main..HEAD --allow-one-side $file
+cd deploy
+taken tokenctl guard --range main..HEAD --allow-one-side s.enc.yaml
+refused "$lost_in_range first parent" tokenctl guard --range main..HEAD --allow-one-side deploy/s.enc.yaml
+cd ..
+git clone -q --bare . ../bare.git
+(cd ../bare.git && refused "$lost_in_range first parent" tokenctl guard --range main..again && taken tokenctl guard --range main..again --allow-one-side $file)
+# Who pushes it is told, and cannot say that it is meant: it is let through.
+taken git -C ../bare.git update-ref -d refs/heads/again
+(cd ../bare.git && printf '%s %s refs/heads/again\n' "$(git hash-object --stdin </dev/null | tr '0-9a-f' 0)" "$(git -C ../repository rev-parse HEAD)" | taken tokenctl guard --pushed)
+grep -qF "$lost_in_range first parent" "$said" || lab_fail "a push does not say it: $(<"$said")"
+rm -rf ../bare.git
+git checkout -qB again right
+conflict merge left
+git checkout -q --theirs $file
+git add $file
+git commit -qm theirs --no-verify
+refused "$lost_in_range other parent has it, so what the first parent changed in it is lost" tokenctl guard --range main..HEAD
+git checkout -qB again right
+git commit -q --allow-empty -m again
+taken git merge -m main --no-ff main
+git checkout -qB plain main
+echo text >plain
+git add plain
+git commit -qm plain
+taken git merge -m right right
+taken tokenctl guard --range main..HEAD
+# Crosswise, what both began with is more than one commit: whose side has it as one of those has not changed it.
+git checkout -qB cross main
+git commit -q --allow-empty -m cross
+git checkout -qB other-cross left
+taken git merge -m cross cross
+git checkout -q cross
+taken git merge -m other left
+git checkout -q other-cross
+value port 4
+git commit -qam port
+taken git merge -m all cross
+[ "$(git merge-base --all HEAD^1 HEAD^2 | wc -l)" = 2 ] || lab_fail 'control: they are not merged crosswise'
+taken tokenctl guard --range main..HEAD
 
 # ---- others ----
 
