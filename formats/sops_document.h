@@ -44,7 +44,7 @@ struct sops_node {
 	enum sops_kind kind;
 	uint32_t
 	        parent; /* index of its map or list; SOPS_NONE: the map of a document, or a comment before it */
-	uint32_t position; /* among the elements of a list */
+	uint32_t position; /* among the elements of a list that are no comments */
 	uint32_t column; /* YAML: where a block that is its value is indented to */
 	struct bytes key; /* in a map; borrowed from the text or the document */
 	struct bytes text; /* its value, as sops hashes it; borrowed as key */
@@ -107,6 +107,9 @@ MUST_CHECK enum err sops_document_cut(struct sops_document *document, size_t sta
 
 /* len bytes that live as long as the document; NULL: no memory. */
 uint8_t *sops_document_space(struct sops_document *document, size_t len);
+
+/* Is it a comment? Also one that sops has encrypted in a list, where it stands as an element. */
+bool sops_node_is_comment(const struct sops_node *node);
 
 /* Sets the reason, with the line of position, and returns ERR_BAD_FILE. */
 enum err sops_document_refuse(struct sops_document *document, size_t position, const char *what);

@@ -273,18 +273,22 @@ static enum err read_value(struct json_reader *reader)
 
 	if (reader->depth) {
 		node.parent = top(reader)->node;
-		node.position = top(reader)->position++;
+		node.position = top(reader)->position;
 	}
 	node.start = node.end = reader->at;
 	node.begin = reader->key.data ? top(reader)->begin : node.start;
 	reader->key = bytes_of(NULL, 0);
 	node.kind = c == '{' ? SOPS_MAP : c == '[' ? SOPS_LIST : SOPS_STRING;
+	if (reader->depth && (c == '{' || c == '['))
+		top(reader)->position++;
 	if (c == '{' || c == '[')
 		return push(reader, &node);
 	if (c == -1)
 		return refuse(reader, "the file ends too early");
 	node.quoted = c == '"';
 	err = node.quoted ? read_string(reader, &node.text) : read_word(reader, &node);
+	if (!err && reader->depth)
+		top(reader)->position += !sops_node_is_comment(&node);
 	node.end = reader->at;
 	return err ? err : sops_document_add(reader->document, &node, &index);
 }

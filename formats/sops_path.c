@@ -89,8 +89,7 @@ enum err sops_path_parse(struct bytes text, struct sops_path *ret_path)
 	return err || ret_path->count ? err : ERR_USAGE;
 }
 
-/* sops writes a comment in a list as an element. */
-static bool is_comment(const struct sops_node *node)
+bool sops_node_is_comment(const struct sops_node *node)
 {
 	struct sops_value value;
 
@@ -110,7 +109,7 @@ static bool find_child(const struct sops_document *document, uint32_t parent, co
 	for (uint32_t i = parent + 1; i < document->count; i++) {
 		const struct sops_node *node = &document->nodes[i];
 
-		if (node->parent != parent || node->metadata || is_comment(node))
+		if (node->parent != parent || node->metadata || sops_node_is_comment(node))
 			continue;
 		if (list ? position++ == step->number
 		         : step->key.data && node->key.data && bytes_equal(node->key, step->key)) {

@@ -139,7 +139,8 @@ static enum err place(struct yaml_reader *reader, struct sops_node *node)
 	node->parent = frame->node;
 	node->in_flow = frame->flow;
 	if (reader->document->nodes[frame->node].kind == SOPS_LIST) {
-		node->position = frame->position++;
+		node->position = frame->position;
+		frame->position += !sops_node_is_comment(node);
 		return OK;
 	}
 	if (!frame->has_key)

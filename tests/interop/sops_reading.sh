@@ -81,6 +81,12 @@ if ! cmp -s theirs ours; then
 	diff theirs ours >&2 || true
 	lab_fail "run gives another environment than sops"
 fi
+# A comment in a list, which sops writes as one of its elements, has no place in it.
+printf 'list:\n  # one\n  - a\n  # two\n  - b\n  # end\n' >commented.yaml
+encrypt commented.yaml commented.enc.yaml
+[ "$(tokenctl run -f commented.enc.yaml --clean-env -- "$(command -v env)" | sort | tr '\n' ' ')" = 'list_0=a list_1=b ' ] || lab_fail "comments are counted in a list"
+[ "$(tokenctl get commented.enc.yaml 'list[1]' 2>/dev/null)" = b ] || lab_fail "get counts comments in a list"
+interop_refused 'in list: 2 elements, from 0 on' tokenctl get commented.enc.yaml 'list[2]'
 [ "$(tokenctl run -f e.yaml --clean-env --only db_pass,db_hosts_1 --prefix X_ -- "$(command -v env)" | sort | tr '\n' ' ')" = 'X_db_hosts_1=two X_db_pass=s3cret ' ] || lab_fail "--only, --prefix"
 interop_refused 'there is no value nothing' tokenctl run -f e.yaml --only nothing -- echo x
 status=0
