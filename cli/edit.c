@@ -429,9 +429,14 @@ static void done(struct edit *edit)
 static enum err forget(struct edit *edit)
 {
 	unsigned count = kept_text_forget(edit->path);
+	CLEANUP(input_closep) int input = -1;
 	char quoted[SHOWN_QUOTED_MAX];
+	enum err err;
 
 	if (count == 0) {
+		err = input_open(edit->path, problem_of(edit), &input);
+		if (err) /* a text may be kept for one that is not there; where none is, it is the name */
+			return err;
 		shown_quote(edit->path, quoted);
 		(void)problem_set(problem_of(edit), ERR_NO_FILE, "no text is kept for %s", edit->path);
 		problem_hint(problem_of(edit), "tokenctl edit %s   opens it", quoted);

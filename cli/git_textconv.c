@@ -37,12 +37,15 @@ static enum err print(struct bytes text, struct problem *problem)
 static enum err print_as_it_is(const char *path, struct problem *problem, enum err why)
 {
 	CLEANUP(buf_freep) struct buf *text = NULL;
+	const struct problem said = *problem;
 	enum err err;
 
-	problem_print(problem, why, "tokenctl");
 	*problem = (struct problem){ 0 };
 	err = sops_text_read(path, problem, &text);
-	return err ? err : print(buf_bytes(text), problem);
+	if (err) /* what is not there is not shown at all, and why is said once */
+		return err;
+	problem_print(&said, why, "tokenctl");
+	return print(buf_bytes(text), problem);
 }
 
 /* ---- where it goes ---- */

@@ -18,6 +18,7 @@
 
 #define CHOICES_MAX 1024U
 #define HANDED_MAX 64U
+#define LISTED 8U /* names in a hint */
 
 extern char **environ;
 
@@ -200,18 +201,60 @@ static enum err parse_options(struct running *running)
 }
 
 /* Of a path, what its variable is called. */
-static void hint_name(const struct running *running, const char *path)
+static bool hint_path(const struct running *running, const char *path)
 {
 	char name[256];
 
 	if (!strpbrk(path, ".[") || snprintf(name, sizeof(name), "%s", path) >= (int)sizeof(name))
-		return;
+		return false;
 	for (char *c = name; *c; c++)
 		if (*c == '.')
 			*c = '_';
-	if (sops_environment_is_name(bytes_of_string(name)))
-		problem_hint(problem_of(running),
-		             "--only %s   if the value at %s is meant: names are joined with _", name, path);
+	if (!sops_environment_is_name(bytes_of_string(name)))
+		return false;
+	problem_hint(problem_of(running), "--only %s   if the value at %s is meant: names are joined with _",
+	             name, path);
+	return true;
+}
+
+/* The next of the names that were passed over; each has a NUL behind. NULL: that was the last. */
+static const char *next_other(struct bytes *others)
+{
+	const char *name = others->len ? (const char *)others->data : NULL;
+	size_t len = name ? strnlen(name, others->len) + 1 : 0;
+
+	if (len > others->len)
+		return NULL;
+	*others = bytes_of(others->data + len, others->len - len);
+	return name;
+}
+
+/* The one that was meant, or those that there are. */
+static void hint_name(const struct running *running, const char *wanted)
+{
+	struct bytes rest = buf_bytes(running->environment.others);
+	char names[512], near[ENVIRONMENT_NAME_MAX] = "";
+	struct shown_list list = { .text = names, .size = sizeof(names), .limit = LISTED };
+	size_t best = strlen(wanted) < 5 ? 2 : 3;
+	const char *name;
+
+	if (hint_path(running, wanted))
+		return;
+	while ((name = next_other(&rest))) {
+		size_t changes = words_distance(wanted, name);
+
+		shown_list_add(&list, bytes_of_string(name));
+		if (changes >= best)
+			continue;
+		best = changes;
+		(void)snprintf(near, sizeof(near), "%s", name);
+	}
+	shown_list_end(&list);
+	if (near[0])
+		problem_hint(problem_of(running), "did you mean %s?", near);
+	else
+		problem_hint(problem_of(running), "the values there are, by their variables: %s",
+		             names[0] ? names : "none but what --only names");
 }
 
 static void hint_handed(const struct running *running, const char *path)

@@ -26,6 +26,7 @@ struct sampling {
 	struct bytes kept; /* a sample from before, whose values stay; borrowed */
 	struct buf *out; /* borrowed */
 	size_t line;
+	size_t names; /* found so far, those that are commented out included */
 };
 
 static size_t white_space(struct bytes text, size_t at)
@@ -111,6 +112,7 @@ static enum err sample_assignment(struct sampling *sampling, struct bytes line, 
 
 	if (err || is_metadata(name))
 		return err;
+	sampling->names++;
 	if (find_kept(sampling, name, &kept))
 		return put_line(sampling, kept);
 	return put_line(sampling, bytes_of(line.data, value));
@@ -127,8 +129,10 @@ static enum err sample_comment(struct sampling *sampling, struct bytes line)
 	inner = bytes_of(line.data + mark, line.len - mark);
 	if (sops_value_looks_like(inner))
 		return OK;
-	if (parse_assignment(inner, &name, &value))
+	if (parse_assignment(inner, &name, &value)) {
 		line.len = mark + value;
+		sampling->names++;
+	}
 	return put_line(sampling, line);
 }
 
@@ -234,6 +238,17 @@ static enum err explain(struct invocation *invocation, const char *path, const s
 	return err;
 }
 
+/* One that is there already would lose all its names for a file that was emptied. */
+static enum err check_names(struct invocation *invocation, const char *path, const struct sampling *sampling)
+{
+	if (sampling->names)
+		return OK;
+	(void)problem_set(&invocation->problem, ERR_BAD_FILE, "%s %s, and no sample was written",
+	                  input_name(path), sampling->text.len ? "has no names in it" : "is empty");
+	problem_hint(&invocation->problem, "tokenctl sample .env   wants NAME=VALUE in each line");
+	return ERR_BAD_FILE;
+}
+
 static enum err write_sample(struct invocation *invocation, const char *target, int input,
                              struct bytes sample)
 {
@@ -275,6 +290,8 @@ static enum err run(struct invocation *invocation)
 	sampling.out = out;
 	err = explain(invocation, path, &sampling, sample_all(&sampling));
 	if (!err)
+		err = check_names(invocation, path, &sampling);
+	if (!err)
 		err = write_sample(invocation, target, input, buf_bytes(out));
 	if (!err)
 		tell_gone(&sampling, path, target);
@@ -301,8 +318,9 @@ const struct verb sample_verb = {
 	           "already is\n"
 	           "brought up to date: what it has for a name stays, and a name that FILE does not have is "
 	           "taken out,\n"
-	           "with a warning. A line that is not understood is an error, for it might be part of a "
-	           "value.",
+	           "with a warning. A FILE without any name is refused, and so is a line that is not "
+	           "understood, for it\n"
+	           "might be part of a value.",
 	.example = "  tokenctl sample .env && git add .env.sample\n"
 	           "  tokenctl sample -o - .env.encrypted",
 	.options = rows,

@@ -30,9 +30,9 @@ static enum err bad_json(struct problem *problem)
 }
 
 /* Text is a string, without the line end that echo and editors put. */
-static enum err value_of(struct bytes text, bool is_json, struct problem *problem, json_t **ret_value)
+static enum err value_of(struct bytes text, bool as_json, struct problem *problem, json_t **ret_value)
 {
-	if (is_json) {
+	if (as_json) {
 		*ret_value =
 		        json_loadb((const char *)text.data, text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 		return *ret_value ? OK : bad_json(problem);
@@ -61,10 +61,10 @@ static enum err refuse_nothing(struct invocation *invocation, const char *what)
 
 static enum err ask_value(struct invocation *invocation, json_t **ret_value)
 {
-	bool is_json = options_given(&invocation->options, "json");
+	bool as_json = options_given(&invocation->options, "json");
 	struct problem *problem = &invocation->problem;
 	CLEANUP(secret_freep) struct secret *typed = NULL;
-	enum err err = terminal_read_secret(is_json ? "New value, as JSON: " : "New value: ", &typed);
+	enum err err = terminal_read_secret(as_json ? "New value, as JSON: " : "New value: ", &typed);
 
 	if (err == ERR_USAGE) {
 		(void)problem_set(problem, err, "the line has more than %u bytes", TERMINAL_SECRET_MAX);
@@ -75,7 +75,7 @@ static enum err ask_value(struct invocation *invocation, json_t **ret_value)
 		return refuse_nothing(invocation, "nothing was typed, and no value was changed");
 	if (err)
 		return problem_set(problem, err, "no value was given");
-	return value_of(secret_reveal(typed), is_json, problem, ret_value);
+	return value_of(secret_reveal(typed), as_json, problem, ret_value);
 }
 
 static enum err read_value(struct invocation *invocation, json_t **ret_value)
@@ -193,19 +193,95 @@ struct setting {
 	struct invocation *invocation;
 	const struct sops_path *path;
 	json_t *value;
+	const char *stood; /* of what type the old value is, in words; NULL: nothing to be said of */
 };
+
+static bool is_json(const struct invocation *invocation)
+{
+	return options_given(&invocation->options, "json") || invocation->options.argument_count > 2;
+}
+
+/* ---- the type ---- */
+
+/* NULL: of none that somebody would miss. */
+static const char *type_of_node(const struct sops_node *node)
+{
+	switch (node->kind) {
+	case SOPS_STRING:
+		return "a text";
+	case SOPS_INTEGER:
+	case SOPS_FLOAT:
+		return "a number";
+	case SOPS_BOOLEAN:
+		return "true or false";
+	case SOPS_TIME:
+		return "a time";
+	case SOPS_MAP:
+	case SOPS_LIST:
+	case SOPS_NULL:
+	case SOPS_COMMENT:
+	case SOPS_ALIAS:
+	default:
+		return NULL;
+	}
+}
+
+static const char *type_of_value(const json_t *value)
+{
+	if (json_is_string(value))
+		return "a text";
+	if (json_is_number(value))
+		return "a number";
+	return json_is_boolean(value) ? "true or false" : NULL;
+}
+
+/* A flat format holds nothing but texts. */
+static void note_type(struct setting *setting, const struct sops_document *document)
+{
+	uint32_t index;
+
+	setting->stood = NULL;
+	if (!sops_format_is_flat(document->format) &&
+	    sops_path_find(document, setting->path, setting->path->count, &index) == OK)
+		setting->stood = type_of_node(&document->nodes[index]);
+}
+
+/* Who reads the file as a program does would notice it first. */
+static void tell_type(const struct setting *setting)
+{
+	const char *const *words = setting->invocation->options.arguments;
+	const char *now = type_of_value(setting->value);
+	char file[SHOWN_QUOTED_MAX], quoted[SHOWN_QUOTED_MAX];
+
+	if (!now || !setting->stood || strcmp(now, setting->stood) == 0)
+		return;
+	shown_quote(words[0], file);
+	shown_quote(words[1], quoted);
+	if (is_json(setting->invocation))
+		shown_line(stderr, "tokenctl: %s is %s now, where %s stood%s", words[1], now, setting->stood,
+		           strcmp(setting->stood, "a text") == 0
+		                   ? " (as JSON a text has quotes of its own: '\"text\"')"
+		                   : "");
+	else if (strcmp(setting->stood, "a time") == 0) /* JSON has none */
+		shown_line(stderr, "tokenctl: %s is %s now, where %s stood", words[1], now, setting->stood);
+	else
+		shown_line(stderr,
+		           "tokenctl: %s is %s now, where %s stood; tokenctl set --json %s %s   sets %s",
+		           words[1], now, setting->stood, file, quoted, setting->stood);
+}
+
+/* ---- putting it there ---- */
 
 /* All that is in a map or a list would be gone for one text; whoever means that says it in JSON. */
 static enum err check_replaced(const struct setting *setting, const struct sops_document *document)
 {
 	struct invocation *invocation = setting->invocation;
 	const char *const *words = invocation->options.arguments;
-	bool is_json = options_given(&invocation->options, "json") || invocation->options.argument_count > 2;
 	char names[512], place[SHOWN_QUOTED_MAX], file[SHOWN_QUOTED_MAX], quoted[SHOWN_QUOTED_MAX];
 	uint32_t index;
 	bool is_map;
 
-	if (is_json || sops_path_find(document, setting->path, setting->path->count, &index))
+	if (is_json(invocation) || sops_path_find(document, setting->path, setting->path->count, &index))
 		return OK;
 	is_map = document->nodes[index].kind == SOPS_MAP;
 	if (!is_map && document->nodes[index].kind != SOPS_LIST)
@@ -226,11 +302,12 @@ static enum err check_replaced(const struct setting *setting, const struct sops_
 
 static enum err put_value(void *context, struct sops_document *document, struct buf *out)
 {
-	const struct setting *setting = context;
+	struct setting *setting = context;
 	struct invocation *invocation = setting->invocation;
 	const char *const *words = invocation->options.arguments;
 	enum err err = check_replaced(setting, document);
 
+	note_type(setting, document);
 	if (!err)
 		err = sops_edit_put(document, setting->path, setting->value, out);
 	if (err != ERR_NO_MATCH)
@@ -245,7 +322,7 @@ static enum err put_value(void *context, struct sops_document *document, struct 
 static enum err put(struct sops_store *store, const struct sops_path *path, json_t *value)
 {
 	CLEANUP(buf_freep) struct buf *plain = NULL;
-	struct setting setting = { store->opener.invocation, path, value };
+	struct setting setting = { .invocation = store->opener.invocation, .path = path, .value = value };
 	struct sops_change change = { .data_key = NULL };
 	bool changed;
 	enum err err = sops_store_edit(store, put_value, &setting, &plain);
@@ -258,6 +335,8 @@ static enum err put(struct sops_store *store, const struct sops_path *path, json
 	err = sops_store_save(store, &change, &changed);
 	if (!err && !changed)
 		shown_line(stdout, "%s has that value already", store->path);
+	else if (!err)
+		tell_type(&setting);
 	return err;
 }
 

@@ -63,6 +63,39 @@ void shown_line(FILE *file, const char *format, ...)
 	(void)fputc('\n', file);
 }
 
+/* ---- names in a row ---- */
+
+#define LISTED_NAME_MAX 80U /* bytes of one */
+
+/* Where a name is cut, so that no character is. */
+static size_t cut_len(struct bytes name)
+{
+	size_t len = name.len < LISTED_NAME_MAX ? name.len : LISTED_NAME_MAX;
+
+	while (len < name.len && len > 0 && (name.data[len] & 0xc0) == 0x80)
+		len--;
+	return len;
+}
+
+void shown_list_add(struct shown_list *list, struct bytes name)
+{
+	size_t at = list->count ? strlen(list->text) : 0, len = cut_len(name);
+
+	if (list->count++ < list->limit)
+		(void)snprintf(list->text + at, list->size - at, "%s%.*s%s", at ? ", " : "", (int)len,
+		               (const char *)name.data, len < name.len ? "..." : "");
+}
+
+void shown_list_end(struct shown_list *list)
+{
+	size_t at = list->count ? strlen(list->text) : 0, others = list->count - list->limit;
+
+	list->text[at] = '\0';
+	if (list->count > list->limit)
+		(void)snprintf(list->text + at, list->size - at, " and %zu other%s", others,
+		               others == 1 ? "" : "s");
+}
+
 /* ---- for a shell ---- */
 
 /* A quote within quotes is '\''; names of ordinary characters need none. */

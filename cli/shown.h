@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 
+#include "common/bytes.h"
+
 #define SHOWN_QUOTED_MAX 1200U
 
 /* Puts '?' in the place of each byte of a character that a terminal would obey, and of each that is no UTF-8. */
@@ -17,6 +19,18 @@ void shown_print(FILE *file, const char *text);
 
 /* Prints a line so; the format has no line end. */
 void shown_line(FILE *file, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Names in a row, for a message: "user, pass and 3 others". One that is very long is cut, and so is what does not fit. */
+struct shown_list {
+	char *text; /* borrowed: where they go */
+	size_t size;
+	size_t limit; /* how many are named */
+	size_t count; /* so far */
+};
+void shown_list_add(struct shown_list *list, struct bytes name);
+
+/* After the last one. "" when there was none. */
+void shown_list_end(struct shown_list *list);
 
 /* The word as a shell takes it, for commands that are to be typed: in quotes where it needs some, and behind "./" where it would be taken for an option. What is too long is cut. */
 void shown_quote(const char *word, char out[static SHOWN_QUOTED_MAX]);

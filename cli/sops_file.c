@@ -1,6 +1,5 @@
 #include "cli/sops_file.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,34 +169,26 @@ static enum err open_groups(struct opening *opening, bool asks)
 	return err;
 }
 
-/* Appends to a message; what does not fit is left out. */
-__attribute__((format(printf, 3, 4))) static void add(char *text, size_t size, const char *format, ...)
-{
-	size_t len = strlen(text);
-	va_list arguments;
-
-	va_start(arguments, format);
-	(void)vsnprintf(text + len, size - len, format, arguments);
-	va_end(arguments);
-}
-
+/* They are long, so fewer are named than of other names. */
 static void list_recipients(const struct opening *opening, char *names, size_t size)
 {
 	const struct sops_metadata *metadata = opening->metadata;
+	struct shown_list list = { .text = names, .size = size, .limit = LISTED };
 
-	for (size_t i = 0; i < metadata->entry_count && i < LISTED; i++) {
+	for (size_t i = 0; i < metadata->entry_count; i++) {
 		const struct sops_entry *entry = &metadata->entries[i];
+		bool age = strcmp(entry->kind, "age") == 0;
+		char name[256];
 
-		add(names, size, "%s%s%s%.*s", i ? ", " : "",
-		    strcmp(entry->kind, "age") == 0 ? "" : entry->kind,
-		    strcmp(entry->kind, "age") == 0 ? "" : " ",
-		    (int)(entry->recipient.len < 80 ? entry->recipient.len : 80),
-		    (const char *)entry->recipient.data);
+		(void)snprintf(name, sizeof(name), "%s%s%.*s", age ? "" : entry->kind, age ? "" : " ",
+		               (int)(entry->recipient.len < 200 ? entry->recipient.len : 200),
+		               entry->recipient.len ? (const char *)entry->recipient.data : "");
+		shown_list_add(&list, bytes_of_string(name));
 	}
-	if (metadata->entry_count > LISTED)
-		add(names, size, " and others");
+	shown_list_end(&list);
 	if (metadata->group_count > 1)
-		add(names, size, "; %u of the %u key groups needed opened", opening->opened, opening->wanted);
+		(void)snprintf(names + strlen(names), size - strlen(names),
+		               "; %u of the %u key groups needed opened", opening->opened, opening->wanted);
 }
 
 static bool is_recipient_of(const struct sops_metadata *metadata, const char *recipient)

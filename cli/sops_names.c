@@ -13,26 +13,17 @@ static bool is_in(const struct sops_document *document, uint32_t index, uint32_t
 {
 	const struct sops_node *node = &document->nodes[index];
 
-	return node->parent == container && !node->metadata && node->kind != SOPS_COMMENT;
+	return node->parent == container && !node->metadata && !sops_node_is_comment(node);
 }
 
 static void list_keys(const struct sops_document *document, uint32_t container, char *out, size_t size)
 {
-	size_t count = 0;
+	struct shown_list list = { .text = out, .size = size, .limit = LISTED };
 
-	for (uint32_t i = container + 1; i < document->count && count <= LISTED; i++) {
-		struct bytes key = document->nodes[i].key;
-		size_t len = strlen(out);
-
-		if (!is_in(document, i, container))
-			continue;
-		if (count++ == LISTED)
-			(void)snprintf(out + len, size - len, ", ...");
-		else
-			(void)snprintf(out + len, size - len, "%s%.*s", count > 1 ? ", " : "",
-			               (int)(key.len < SHOWN_MAX ? key.len : SHOWN_MAX),
-			               (const char *)key.data);
-	}
+	for (uint32_t i = container + 1; i < document->count; i++)
+		if (is_in(document, i, container))
+			shown_list_add(&list, document->nodes[i].key);
+	shown_list_end(&list);
 }
 
 void sops_names_list(const struct sops_document *document, uint32_t container, char *out, size_t size)

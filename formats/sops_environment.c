@@ -8,12 +8,15 @@
 
 enum err sops_environment_init(struct sops_environment *environment)
 {
-	return buf_new(ENVIRONMENT_MAX, &environment->strings);
+	enum err err = buf_new(ENVIRONMENT_MAX, &environment->strings);
+
+	return err ? err : buf_new(ENVIRONMENT_OTHERS_MAX, &environment->others);
 }
 
 void sops_environment_done(struct sops_environment *environment)
 {
 	environment->strings = buf_free(environment->strings);
+	environment->others = buf_free(environment->others);
 }
 
 bool sops_environment_is_name(struct bytes name)
@@ -82,6 +85,14 @@ static bool is_meant(struct sops_environment *environment, const struct name *na
 		return true;
 	}
 	return environment->only_count == 0;
+}
+
+/* For whoever has asked for one that is not there; without memory for it, or when there are very many, it is not there to be named. */
+static void note_other(struct sops_environment *environment, const struct name *name)
+{
+	if (buf_len(environment->others) + name->len < ENVIRONMENT_OTHERS_MAX &&
+	    buf_put(environment->others, bytes_of(name->text, name->len)) == OK)
+		(void)!buf_put_u8(environment->others, '\0');
 }
 
 /* What a terminal could take for something else does not get into a message. */
@@ -203,8 +214,10 @@ enum err sops_environment_add(struct sops_environment *environment, const struct
 	}
 	if (environment->quotes && document->format == SOPS_DOTENV)
 		drop_export(&name);
-	return is_meant(environment, &name) ? put_named(environment, document->format, &name, type, text)
-	                                    : OK;
+	if (is_meant(environment, &name))
+		return put_named(environment, document->format, &name, type, text);
+	note_other(environment, &name);
+	return OK;
 }
 
 static size_t name_len(const char *string)

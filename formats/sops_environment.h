@@ -13,6 +13,7 @@
 #define ENVIRONMENT_MAX (2U << 20) /* as the kernel has it for all arguments and variables together */
 #define ENVIRONMENT_STRING_MAX 131072U /* and for each */
 #define ENVIRONMENT_NAME_MAX 1024U
+#define ENVIRONMENT_OTHERS_MAX 16384U /* bytes of names that are not asked for; more are not kept */
 
 struct environment_choice {
 	const char *name; /* borrowed */
@@ -26,6 +27,7 @@ struct sops_environment {
 	bool quotes; /* values of dotenv files as other programs read them */
 	struct buf *strings; /* owned: NAME=value, each with a NUL behind */
 	size_t count;
+	struct buf *others; /* owned: the names that only passes over, each with a NUL behind */
 	char reason[ENVIRONMENT_NAME_MAX + 256]; /* after an error; names, no values */
 };
 

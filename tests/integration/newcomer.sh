@@ -458,6 +458,16 @@ files_others() {
 	printf 'TWO=2\n' >b.env
 	printf 'THREE=3\n' >.env
 	for name in a b ''; do works tokenctl sample $name.env; done
+	: >none.env
+	refused 7 'none.env is empty, and no sample was written' 'wants NAME=VALUE' tokenctl sample none.env
+	printf '# words\n\n' >none.env
+	refused 7 'none.env has no names in it, and no sample was written' 'wants NAME=VALUE' tokenctl sample none.env
+	if [ -e none.env.sample ]; then lab_fail 'a sample was written all the same'; fi
+	printf '#OLD=1\n' >none.env
+	works tokenctl sample none.env
+	refused 2 'cannot open nofile.yaml: No such file' 'ls -l' tokenctl edit --forget nofile.yaml
+	refused 2 'cannot open nofile.yaml: No such file' 'ls -l' tokenctl git textconv nofile.yaml
+	[ "$(grep -c 'No such file' stderr)" -eq 1 ] || lab_fail "it is said twice: $(<stderr)"
 	[ "$(cat a.env.sample b.env.sample .env.sample)" = $'ONE=\nTWO=\nTHREE=' ] || lab_fail "one sample took the names of another: $(cat ./*.sample .env.sample)"
 }
 
@@ -579,7 +589,13 @@ files_programs() {
 	says '{} is not in the command' tokenctl exec-file -i key.txt whole.yaml true
 	silent 'is not in the command' tokenctl exec-file -i key.txt whole.yaml 'cat {}'
 	refused 2 'there is no value db.pass in the files' '--only db_pass ' tokenctl run -i key.txt -f whole.yaml --only db.pass -- env
-	refused 2 'there is no value db.paß in the files' '' tokenctl run -i key.txt -f whole.yaml --only db.paß -- env
+	refused 2 'there is no value db.paß in the files' '^hint: the values there are, by their variables: db_user, db_pass$' tokenctl run -i key.txt -f whole.yaml --only db.paß -- env
+	refused 2 'there is no value nope in the files' '^hint: the values there are, by their variables: db_user$' tokenctl run -i key.txt -f whole.yaml --only db_pass,nope -- env
+	refused 2 'there is no value db_uesr in the files' '^hint: did you mean db_user\?$' tokenctl run -i key.txt -f whole.yaml --only db_uesr -- env
+	refused 2 'there is no value nope in the files' '^hint: .*: none but what --only names$' tokenctl run -i key.txt -f whole.yaml --only db_user,db_pass,nope -- env
+	printf 'list:\n  - one\n%s' "$(for status in a b c d e f g h; do printf '%s: %s\n' value_$status 1; done)" >many.yaml
+	keyed many.yaml
+	refused 2 'there is no value nope' 'list_0, value_a, .*, value_g and 1 other$' tokenctl run -i key.txt -f many.yaml --only nope -- env
 	refused 2 'there is no value db.pas in the files' 'tokenctl get whole.yaml db.pas ' tokenctl run -i key.txt -f whole.yaml --file X=db.pas -- env
 }
 
@@ -590,6 +606,18 @@ files_places() {
 	refused 2 'db is a map in v.yaml, and a text in its place would replace all that is in it: user, pass' 'tokenctl set v.yaml db.NAME ' tokenctl set --value-file value -i key.txt v.yaml db
 	refused 2 'hosts is a list in v.yaml, .* 2 elements' 'tokenctl set v.yaml .hosts\[0\]' tokenctl set --value-file value -i key.txt v.yaml hosts
 	unchanged v.yaml before
+	# What it has become, where it is not of the type that stood there.
+	printf 'n: 1\nt: one\nb: true\nz: null\n' >types.yaml
+	keyed types.yaml
+	printf '7\n' >number
+	says 'n is a text now, where a number stood; tokenctl set --json types.yaml n   sets a number' tokenctl set --value-file number -i key.txt types.yaml n
+	says 'n is a number now, where a text stood .*quotes' tokenctl set --json --value-file number -i key.txt types.yaml n
+	says 'b is a text now, where true or false stood; .* sets true or false' tokenctl set --value-file value -i key.txt types.yaml b
+	printf '8.5\n' >number
+	silent stood tokenctl set --json --value-file number -i key.txt types.yaml n
+	silent stood tokenctl set --value-file value -i key.txt types.yaml t
+	silent stood tokenctl set --value-file value -i key.txt types.yaml z
+	silent stood tokenctl set --value-file value -i key.txt types.yaml new
 	refused 2 'there is no db.usr in v.yaml' '^hint: did you mean db.user\?$' tokenctl get -i key.txt v.yaml db.usr
 	refused 2 'there is no bd in v.yaml' '^hint: did you mean db\?$' tokenctl unset -i key.txt v.yaml bd
 	refused 2 'there is no nothing in v.yaml' '^hint: at the top of v.yaml: db, hosts, odd key$' tokenctl get -i key.txt v.yaml nothing
