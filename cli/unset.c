@@ -65,8 +65,10 @@ const struct verb unset_verb = {
 	.arguments_min = 2,
 	.arguments_max = 2,
 	.summary = "Takes one value, or a whole map or list, out of a SOPS file",
-	.details =
-	        "PATH is written as for set. The last value of a file stays. Comments stay where they are.",
+	.details = "PATH is written as for set. The last value of a file stays. Comments stay where they "
+	           "are, but "
+	           "for those\n"
+	           "in a map or list that goes, or that is left with nothing.",
 	.example = "  tokenctl unset secrets.yaml db.old_pass\n"
 	           "  tokenctl unset secrets.yaml '[\"db\"][\"hosts\"][0]'",
 	.options = sops_store_options,

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "formats/sops_comment.h"
 #include "formats/sops_number.h"
 #include "formats/sops_value.h"
 #include "formats/sops_write.h"
@@ -462,21 +463,120 @@ static enum err cut_in_flow(struct edit *edit, uint32_t index, uint32_t before, 
 	return cut(edit, before == SOPS_NONE ? node->begin : node_at(edit, before)->end, node->end, "");
 }
 
-/* A container that is left with nothing is written between brackets; what stands behind a dash makes room for its neighbour. */
+static bool is_inside(const struct edit *edit, uint32_t index, uint32_t container)
+{
+	while (index != SOPS_NONE && index != container)
+		index = node_at(edit, index)->parent;
+	return index == container;
+}
+
+/* Where an entry ends with the comments that are in it: they may stand below its last value. */
+static size_t whole_end(const struct edit *edit, uint32_t index)
+{
+	size_t end = node_at(edit, index)->end;
+	struct sops_comments comments;
+
+	sops_comments_init(&comments, edit->document);
+	for (uint32_t i = index + 1; i < edit->document->count; i++) {
+		bool comment = node_at(edit, i)->kind == SOPS_COMMENT;
+
+		if (!is_inside(edit, comment ? sops_comment_owner(&comments, i) : i, index))
+			break;
+		if (comment && node_at(edit, i)->end > end)
+			end = node_at(edit, i)->end;
+	}
+	return end;
+}
+
+static bool begins_line(const struct edit *edit, size_t at)
+{
+	size_t start = line_start(edit, at);
+
+	while (start < at && is_white_space(edit->document->text.data[start]))
+		start++;
+	return start == at;
+}
+
+/* Where what is in a container begins: with the comments above its first entry. */
+static size_t inside_start(const struct edit *edit, uint32_t container)
+{
+	const struct sops_node *node = node_at(edit, container);
+	size_t start = node->start;
+
+	for (uint32_t i = container; node->key.data && i-- > 0;) {
+		const struct sops_node *comment = node_at(edit, i);
+
+		/* That begins at its mark. */
+		if (comment->kind != SOPS_COMMENT || comment->start <= node->begin ||
+		    !begins_line(edit, comment->start - 1))
+			break;
+		start = comment->start - 1;
+	}
+	return start;
+}
+
+/* A container that is left with nothing is written between brackets, behind its key; what was said in it of what it had goes, as it does with sops. */
+static enum err empty(struct edit *edit, uint32_t container)
+{
+	const uint8_t *text = edit->document->text.data;
+	const char *brackets = node_at(edit, container)->kind == SOPS_MAP ? "{}" : "[]";
+	size_t start = inside_start(edit, container), at = start;
+	char instead[8];
+
+	while (at > 0 && is_white_space(text[at - 1]))
+		at--;
+	if (node_at(edit, container)->key.data && at > 0 && text[at - 1] == ':')
+		start = at;
+	(void)snprintf(instead, sizeof(instead), "%s%s", start == at && start > 0 ? " " : "", brackets);
+	return cut(edit, start, whole_end(edit, container), instead);
+}
+
+/* Lines of comments, as far in as the line at which. */
+static enum err put_comments(struct edit *edit, size_t from, size_t to, size_t line)
+{
+	const uint8_t *text = edit->document->text.data;
+	size_t indent = line;
+	enum err err = OK;
+
+	while (indent < edit->document->text.len && text[indent] == ' ')
+		indent++;
+	while (!err && from < to) {
+		size_t next = line_next(edit, from), first = from;
+
+		while (first < next && is_white_space(text[first]) && text[first] != '\n' &&
+		       text[first] != '\r')
+			first++;
+		if (first < next && text[first] == '#')
+			err = buf_put(edit->out, part(edit, line, indent));
+		if (!err)
+			err = buf_put(edit->out, part(edit, first, next));
+		from = next;
+	}
+	return err;
+}
+
+/* The first entry in a list's element, on the line of the dash: it makes room for its neighbour, whose comments go above the dash. */
+static enum err cut_behind_dash(struct edit *edit, size_t start, size_t end, size_t after)
+{
+	size_t line = line_start(edit, start);
+	enum err err = buf_put(edit->out, part(edit, 0, line));
+
+	if (!err)
+		err = put_comments(edit, line_next(edit, end), line_start(edit, after), line);
+	if (!err)
+		err = buf_put(edit->out, part(edit, line, start));
+	return err ? err : buf_put(edit->out, part(edit, after, edit->document->text.len));
+}
+
 static enum err cut_in_block(struct edit *edit, uint32_t index, uint32_t before, uint32_t after)
 {
-	const struct sops_node *node = node_at(edit, index);
-	size_t start = entry_start(edit, node), line = line_start(edit, start);
-	bool alone = true;
+	size_t start = entry_start(edit, node_at(edit, index)), end = whole_end(edit, index);
 
-	for (size_t i = line; i < start; i++)
-		alone &= is_white_space(edit->document->text.data[i]);
 	if (before == SOPS_NONE && after == SOPS_NONE)
-		return cut(edit, start, node->end,
-		           node_at(edit, node->parent)->kind == SOPS_MAP ? "{}" : "[]");
-	if (!alone && after != SOPS_NONE)
-		return cut(edit, start, entry_start(edit, node_at(edit, after)), "");
-	return cut(edit, line, line_next(edit, node->end), "");
+		return empty(edit, node_at(edit, index)->parent);
+	if (!begins_line(edit, start) && after != SOPS_NONE)
+		return cut_behind_dash(edit, start, end, entry_start(edit, node_at(edit, after)));
+	return cut(edit, line_start(edit, start), line_next(edit, end), "");
 }
 
 enum err sops_edit_remove(struct sops_document *document, const struct sops_path *path, struct buf *out)
