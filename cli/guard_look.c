@@ -13,6 +13,7 @@
 #include "common/cleanup.h"
 #include "formats/age_file.h"
 #include "formats/dotenv.h"
+#include "formats/sops_expand.h"
 #include "formats/sops_metadata.h"
 #include "formats/text.h"
 
@@ -244,6 +245,7 @@ static enum err say_recipient(struct look *look, const struct sops_entry *entry)
 
 /* A SOPS file, read for its metadata. */
 struct side {
+	struct buf *written; /* owned: what it is of, when there were aliases */
 	struct sops_document document;
 	struct sops_metadata *metadata; /* owned */
 };
@@ -251,13 +253,14 @@ struct side {
 static void side_done(struct side *side)
 {
 	sops_document_done(&side->document);
+	(void)buf_free(side->written);
 	free(side->metadata);
 }
 
 /* ERR_NO_MATCH, ERR_BAD_FILE and the like: it is no SOPS file, or none that can be read. */
 static enum err side_read(struct side *side, enum sops_format format, struct bytes text)
 {
-	enum err err = sops_document_read(&side->document, format, text);
+	enum err err = sops_sealed_read(&side->document, format, text, &side->written);
 
 	side->metadata = calloc(1, sizeof(*side->metadata));
 	if (!side->metadata)

@@ -290,7 +290,7 @@ static enum err read_plain(struct encryption *encryption, struct sops_plain *pla
 	if (!err)
 		err = sops_plain_check_merges(&plain->document);
 	return err ? err
-	           : sops_plain_tell(plain, encryption->rule.rule, input_name(encryption->path),
+	           : sops_plain_tell(plain->aliases, encryption->rule.rule, input_name(encryption->path),
 	                             problem_of(encryption));
 }
 

@@ -4,6 +4,7 @@
 
 #include "cli/sops_file.h"
 #include "common/cleanup.h"
+#include "formats/sops_expand.h"
 
 /* What no plain file has: the reader may refuse a file whose metadata it never came to. */
 static bool has_traces(struct bytes text)
@@ -31,9 +32,10 @@ static enum err check(struct sops_document *document, sops_check_found found, vo
 }
 
 static enum err judge(struct sops_document *document, enum sops_format format, struct bytes text,
-                      sops_check_found found, void *context, enum sops_verdict *ret_verdict)
+                      sops_check_found found, void *context, struct buf **ret_written,
+                      enum sops_verdict *ret_verdict)
 {
-	enum err err = sops_document_read(document, format, text);
+	enum err err = sops_sealed_read(document, format, text, ret_written);
 
 	if (!err)
 		return check(document, found, context, ret_verdict);
@@ -48,11 +50,13 @@ enum err sops_examine(const char *name, const enum sops_format *format, struct b
                       sops_check_found found, void *context, struct sops_examination *ret_examination)
 {
 	struct sops_examination examination = { .format = format ? *format : sops_format_guess(name, text) };
+	CLEANUP(buf_freep) struct buf *written = NULL;
 	struct sops_document document = { .count = 0 };
 	enum err err = OK;
 
 	if (sops_file_is_likely(text))
-		err = judge(&document, examination.format, text, found, context, &examination.verdict);
+		err = judge(&document, examination.format, text, found, context, &written,
+		            &examination.verdict);
 	(void)snprintf(examination.reason, sizeof(examination.reason), "%s", document.reason);
 	if (sops_file_is_likely(text))
 		examination.format = document.format;

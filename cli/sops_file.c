@@ -8,6 +8,7 @@
 #include "formats/age_file.h"
 #include "formats/sops_convert.h"
 #include "formats/sops_decrypt.h"
+#include "formats/sops_expand.h"
 #include "formats/sops_metadata.h"
 #include "formats/sops_shamir.h"
 #include "formats/sops_value.h"
@@ -431,6 +432,7 @@ static enum err decrypt_document(const struct sops_request *request, struct sops
 
 enum err sops_file_decrypt(const struct sops_request *request, struct bytes text, struct buf *out)
 {
+	CLEANUP(buf_freep) struct buf *written = NULL;
 	struct sops_document document = { .count = 0 };
 	enum sops_format input, output;
 	enum err err = sops_file_format(request, text, &input);
@@ -439,7 +441,7 @@ enum err sops_file_decrypt(const struct sops_request *request, struct bytes text
 		err = choose_type(request, request->output_type, &output);
 	if (err)
 		return err;
-	err = sops_document_read(&document, input, text);
+	err = sops_sealed_read(&document, input, text, &written);
 	if (!request->output_type)
 		output = document.format;
 	if (!err)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "cli/input.h"
+#include "formats/sops_expand.h"
 #include "formats/sops_metadata.h"
 
 static enum err read_whole(int fd, struct sops_source *source)
@@ -23,7 +24,7 @@ static enum err read_document(struct sops_source *source)
 	enum err err = sops_file_format(&source->request, text, &format);
 
 	if (!err)
-		err = sops_document_read(&source->document, format, text);
+		err = sops_sealed_read(&source->document, format, text, &source->written);
 	if (err)
 		return sops_file_explain_marks(&source->request, text, err);
 	source->metadata = malloc(sizeof(*source->metadata));
@@ -62,6 +63,7 @@ void sops_source_close(struct sops_source *source)
 	free(source->metadata);
 	source->metadata = NULL;
 	sops_document_done(&source->document);
+	source->written = buf_free(source->written);
 	source->text = buf_free(source->text);
 }
 

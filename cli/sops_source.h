@@ -11,6 +11,7 @@
 struct sops_source {
 	struct sops_request request;
 	struct buf *text; /* owned */
+	struct buf *written; /* owned: the text with its aliases written out; NULL: there are none */
 	struct sops_document document;
 	struct sops_metadata *metadata; /* owned */
 	struct secret *data_key; /* owned */

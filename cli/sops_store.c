@@ -83,7 +83,7 @@ static enum err open_text(struct sops_store *store)
 	if (!err)
 		err = sops_file_format(&request, buf_bytes(store->text), &format);
 	if (!err)
-		err = sops_document_read(&store->document, format, buf_bytes(store->text));
+		err = sops_sealed_read(&store->document, format, buf_bytes(store->text), &store->written);
 	if (!err)
 		err = decrypt(store, &request);
 	err = sops_file_explain_marks(&request, buf_bytes(store->text), err);
@@ -160,6 +160,7 @@ void sops_store_done(struct sops_store *store)
 	(void)secret_free(store->data_key);
 	(void)sops_memory_free(store->memory);
 	(void)buf_free(store->plain);
+	(void)buf_free(store->written);
 	(void)buf_free(store->text);
 }
 
@@ -315,10 +316,9 @@ static enum err write_back(struct sops_store *store, struct bytes text)
 	return err ? err : output_commit(output);
 }
 
-enum err sops_plain_tell(const struct sops_plain *plain, enum sops_rule rule, const char *name,
-                         struct problem *problem)
+enum err sops_plain_tell(size_t aliases, enum sops_rule rule, const char *name, struct problem *problem)
 {
-	if (plain->aliases == 0)
+	if (aliases == 0)
 		return OK;
 	if (rule == SOPS_ENCRYPTED_COMMENT_REGEX || rule == SOPS_UNENCRYPTED_COMMENT_REGEX) {
 		(void)problem_set(problem, ERR_UNSUPPORTED,
@@ -331,7 +331,7 @@ enum err sops_plain_tell(const struct sops_plain *plain, enum sops_rule rule, co
 	           "tokenctl: %s: %zu %s written out, for a SOPS file has none; from now on each copy is "
 	           "changed by "
 	           "itself",
-	           name, plain->aliases, plain->aliases == 1 ? "alias was" : "aliases were");
+	           name, aliases, aliases == 1 ? "alias was" : "aliases were");
 	return OK;
 }
 
@@ -345,7 +345,7 @@ static enum err read_change(struct sops_store *store, struct bytes text, struct 
 		return sops_store_read(store, text, &plain->document);
 	err = sops_plain_read(plain, store->document.format, text);
 	if (!err)
-		err = sops_plain_tell(plain, store->metadata->rule, store->path, problem_of(store));
+		err = sops_plain_tell(plain->aliases, store->metadata->rule, store->path, problem_of(store));
 	return sops_store_explain(store, &plain->document, err);
 }
 
@@ -359,6 +359,9 @@ enum err sops_store_save(struct sops_store *store, const struct sops_change *cha
 	        change->data_key || change->metadata || !bytes_equal(change->plain, buf_bytes(store->plain));
 	if (!*ret_changed)
 		return OK;
+	err = sops_plain_tell(store->document.aliases, store->metadata->rule, store->path, problem_of(store));
+	if (err)
+		return err;
 	err = read_change(store, change->plain, &plain);
 	if (!err)
 		err = buf_new(2 * SOPS_FILE_MAX, &sealed);

@@ -23,7 +23,8 @@ struct sops_store {
 	struct file_opener opener;
 	const char *path; /* borrowed */
 	struct buf *text; /* the file */
-	struct sops_document document; /* of the text */
+	struct buf *written; /* the text with its aliases written out; NULL: there are none */
+	struct sops_document document; /* of the one or of the other */
 	struct sops_metadata *metadata;
 	struct secret *data_key;
 	struct sops_memory *memory;
@@ -77,7 +78,7 @@ MUST_CHECK enum err sops_store_has_paths(struct sops_store *store);
 MUST_CHECK enum err sops_text_read(const char *path, struct problem *problem, struct buf **ret_text);
 
 /* Says, once, that aliases were written out; under a rule about comments they are refused (ERR_UNSUPPORTED with a sentence), for a copy has none. */
-MUST_CHECK enum err sops_plain_tell(const struct sops_plain *plain, enum sops_rule rule, const char *name,
+MUST_CHECK enum err sops_plain_tell(size_t aliases, enum sops_rule rule, const char *name,
                                     struct problem *problem);
 
 /* Opens what was sealed as if it came from the disk, and compares. ERR_UNSUPPORTED with a sentence when it says something else than was meant. */

@@ -29,6 +29,8 @@ static size_t line_of(struct checker *checker, size_t position)
 {
 	struct bytes text = checker->document->text;
 
+	if (checker->document->aliases)
+		return 0; /* it has another line in the file */
 	if (position < checker->line_at) {
 		checker->line = 1;
 		checker->line_at = 0;

@@ -160,7 +160,8 @@ enum err sops_document_refuse(struct sops_document *document, size_t position, c
 
 	for (size_t i = 0; i < position && i < document->text.len; i++)
 		line += document->text.data[i] == '\n';
-	(void)snprintf(document->reason, sizeof(document->reason), "line %zu: %s", line, what);
+	(void)snprintf(document->reason, sizeof(document->reason), "line %zu%s: %s", line,
+	               document->aliases ? ", with its aliases written out" : "", what);
 	return ERR_BAD_FILE;
 }
 

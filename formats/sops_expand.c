@@ -477,6 +477,18 @@ enum err sops_plain_read(struct sops_plain *plain, enum sops_format format, stru
 	return err;
 }
 
+enum err sops_sealed_read(struct sops_document *document, enum sops_format format, struct bytes text,
+                          struct buf **ret_written)
+{
+	struct sops_plain plain;
+	enum err err = sops_plain_read(&plain, format, text);
+
+	*document = plain.document;
+	document->aliases = plain.aliases;
+	*ret_written = plain.expanded;
+	return err;
+}
+
 void sops_plain_done(struct sops_plain *plain)
 {
 	sops_document_done(&plain->document);

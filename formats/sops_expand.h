@@ -4,6 +4,8 @@
  * A plain YAML document that is to become a SOPS file, with its aliases written out: sops has none, and encrypts and hashes what one stands for as often as it stands. As in sops "<<" stays a key, with the map
  * that it takes under it. Everything else of the text, anchors included, stays as it was written; a copy gets no comments, which stand where the anchor is.
  *
+ * A SOPS file has an alias only where somebody has typed one. sops reads it as a copy of what it stands for, which is what it was in a value that is in the clear, if the MAC says so; a copy of a ciphertext opens at its own place alone.
+ *
  * What is written is read again and compared with what was meant. What aliases may come to is limited before anything is written.
  */
 #pragma once
@@ -23,6 +25,10 @@ struct sops_plain {
  * much. To be done with in any case. */
 MUST_CHECK enum err sops_plain_read(struct sops_plain *plain, enum sops_format format, struct bytes text);
 void sops_plain_done(struct sops_plain *plain);
+
+/* Reads a SOPS file of any format. ret_written: the text that the document is of, when it is not the one that was given; to be freed after the document, in any case. Errors as above. */
+MUST_CHECK enum err sops_sealed_read(struct sops_document *document, enum sops_format format,
+                                     struct bytes text, struct buf **ret_written);
 
 /* "<<" without quotes that takes neither a map nor a list of maps: ERR_BAD_FILE with a reason, for a file that is made of it no newer sops would read. */
 MUST_CHECK enum err sops_plain_check_merges(struct sops_document *document);

@@ -143,12 +143,38 @@ tokenctl encrypt --sops -r "$(recipient one.txt)" -o mine.yaml aliases.yaml 2>sa
 "$sops" -d --output-type json mine.yaml >got
 cmp want got || lab_fail "aliases: sops sees another file: $(<got)"
 tokenctl decrypt -i one.txt mine.yaml | head -3 | cmp - <(head -3 aliases.yaml) || lab_fail "the text around an alias is another"
-# In edit too, and not in a file that is one already.
+# In edit too; in a file that is one already an alias is a copy, of a ciphertext one that does not open.
 EDITOR='sh -c "printf \"more: &m {x: 1}\\nagain: *m\\n\" >>\"\$1\"" -' tokenctl edit -i one.txt mine.yaml 2>said
 grep -q '1 alias was written out' said || lab_fail "an alias that was typed: $(<said)"
 [ "$("$sops" -d --extract '["again"]["x"]' mine.yaml)" = 1 ] || lab_fail "the alias that was typed is not there"
 sed 's/^again:/more2: *m\n&/' mine.yaml >aliased.yaml
-interop_refused 'aliases are not read' tokenctl decrypt -i one.txt aliased.yaml
+interop_refused 'with its aliases written out: this value was changed, or is of another file or place' tokenctl decrypt -i one.txt aliased.yaml
+if "$sops" -d aliased.yaml >/dev/null 2>&1; then lab_fail 'sops opens the copy of a ciphertext'; fi
+# Of what is in the clear it is what sops makes of it, if the MAC is one over that; a change writes it out, as with sops, and says so.
+printf 'a: &x\n    p: 1\n    q: [two, &y three]\nb: 0\nc: 0\npass: secret\n' >clear.yaml
+"$sops" -e --age "$(recipient one.txt)" --encrypted-regex '^pass$' --mac-only-encrypted clear.yaml | sed 's/^b: 0$/b: *x/; s/^c: 0$/c: [*y, *x]/; s/^a:$/a: \&x/; s/- three$/- \&y three/' >clear.enc.yaml
+grep -q '^c: \[\*y, \*x\]$' clear.enc.yaml && grep -q '&y' clear.enc.yaml || lab_fail "control: there are no aliases in it: $(<clear.enc.yaml)"
+"$sops" -d --output-type json clear.enc.yaml >want
+tokenctl decrypt -i one.txt --output-type json clear.enc.yaml | python3 -c 'import json, sys; sys.exit(json.load(sys.stdin) != json.load(open("want")))' || lab_fail "an alias in the clear is something else to sops: $(<want)"
+[ "$(tokenctl get -i one.txt --verify clear.enc.yaml 'c[1].q[1]') $(tokenctl run -i one.txt -f clear.enc.yaml --clean-env --only b_q_0 -- "$(command -v env)")" = 'three b_q_0=two' ] || lab_fail "a value that an alias stands for"
+tokenctl verify clear.enc.yaml || lab_fail "verify does not read aliases"
+echo other | tokenctl set -i one.txt clear.enc.yaml pass 2>said
+grep -q 'clear.enc.yaml: 3 aliases were written out' said || lab_fail "nobody says that aliases were written out by set: $(<said)"
+[ "$("$sops" -d --extract '["c"][1]["q"][1]' clear.enc.yaml) $("$sops" -d --extract '["pass"]' clear.enc.yaml)" = 'three other' ] || lab_fail "after set sops reads something else"
+# Where they are no copies of what the MAC was made over, or come to too much, they are refused.
+"$sops" -e --age "$(recipient one.txt)" --encrypted-regex '^pass$' clear.yaml | sed 's/^b: 0$/b: *x/; s/^a:$/a: \&x/' >changed.enc.yaml
+interop_refused 'its MAC is wrong' tokenctl decrypt -i one.txt changed.enc.yaml
+{
+	echo 'a0: &a0 {x: 1}'
+	for i in $(seq 1 30); do echo "a$i: &a$i [*a$((i - 1)),*a$((i - 1)),*a$((i - 1)),*a$((i - 1))]"; done
+	cat clear.enc.yaml
+} >bomb.enc.yaml
+for command in decrypt 'get --verify' verify; do
+	# shellcheck disable=SC2086 # the words of the command
+	lab_expect 7 timeout 5 tokenctl $command bomb.enc.yaml $([ "$command" = 'get --verify' ] && echo pass) >said 2>&1
+	grep -q alias said || lab_fail "$command of a bomb: $(<said)"
+done
+rm bomb.enc.yaml
 for bomb in 'a: &a {b: *a}' "a0: &a0 {x: 1}
 $(for i in $(seq 1 30); do echo "a$i: &a$i [*a$((i - 1)),*a$((i - 1)),*a$((i - 1)),*a$((i - 1))]"; done)"; do
 	printf '%s\n' "$bomb" >bomb.yaml
