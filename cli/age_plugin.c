@@ -9,6 +9,7 @@
 
 #include "cli/plugin_daemon.h"
 #include "common/control.h"
+#include "common/path.h"
 #include "common/secret.h"
 
 #define EXIT_NOT_A_PLUGIN_CALL 2
@@ -63,9 +64,7 @@ static bool client_hides_messages(void)
 
 static bool is_tag(const char *program)
 {
-	const char *slash = strrchr(program, '/');
-
-	return strcmp(slash ? slash + 1 : program, "age-plugin-tag") == 0;
+	return strcmp(path_name(program), "age-plugin-tag") == 0;
 }
 
 static state_machine find_machine(const char *name, const char *program)

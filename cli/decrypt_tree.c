@@ -17,6 +17,7 @@
 #include "cli/output.h"
 #include "cli/shown.h"
 #include "cli/tree.h"
+#include "common/path.h"
 #include "formats/sops_decrypt.h"
 
 #define PROCESSES_MAX 16U
@@ -67,10 +68,8 @@ static enum err sink(void *context, struct bytes chunk)
 static size_t output_name_len(const char *relative)
 {
 	size_t len = strlen(relative);
-	const char *slash = strrchr(relative, '/');
-	size_t name_len = slash ? strlen(slash + 1) : len;
 
-	return name_len > 4 && strcmp(relative + len - 4, ".age") == 0 ? len - 4 : len;
+	return strlen(path_name(relative)) > 4 && strcmp(relative + len - 4, ".age") == 0 ? len - 4 : len;
 }
 
 /* Of file and file.age the one goes where the other goes. False: there is no such other. */

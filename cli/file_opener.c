@@ -93,23 +93,48 @@ static enum err open_with_private_keys(const struct identities *identities, cons
 	return err;
 }
 
-/* A key that is not ours, or not there, is no reason not to try the next. */
-static bool tries_next(enum err err)
+bool file_opener_tries_next(enum err err)
 {
 	return err == ERR_NO_MATCH || err == ERR_NO_KEY || err == ERR_DENIED || err == ERR_NO_TOKEN ||
-	       err == ERR_BAD_CIPHERTEXT;
+	       err == ERR_BAD_CIPHERTEXT || err == ERR_PIN_NEEDED || err == ERR_PIN_LOCKED ||
+	       err == ERR_TOKEN_STATE;
+}
+
+unsigned file_opener_weight(enum err err)
+{
+	if (err == OK)
+		return 0;
+	if (err == ERR_PIN_NEEDED || err == ERR_PIN_LOCKED)
+		return 5;
+	if (err == ERR_NO_TOKEN || err == ERR_TOKEN_STATE)
+		return 4;
+	if (err == ERR_BAD_CIPHERTEXT)
+		return 3;
+	return err == ERR_NO_KEY || err == ERR_DENIED ? 2 : 1;
 }
 
 static enum err open_with_identities(struct file_opener *opener, const struct age_header *header,
                                      struct secret **ret_file_key)
 {
 	const struct identities *identities = &opener->identities;
-	enum err err = open_with_private_keys(identities, header, ret_file_key);
+	struct problem *problem = &opener->invocation->problem;
+	enum err err = open_with_private_keys(identities, header, ret_file_key), worst = err;
+	struct problem said = *problem;
 
-	for (size_t i = 0; tries_next(err) && i < identities->count; i++)
-		if (identities->items[i].kind == IDENTITY_TOKEND)
-			err = open_with_tokend_identity(opener, &identities->items[i], header, ret_file_key);
-	return err;
+	for (size_t i = 0; file_opener_tries_next(err) && i < identities->count; i++) {
+		if (identities->items[i].kind != IDENTITY_TOKEND)
+			continue;
+		*problem = (struct problem){ 0 };
+		err = open_with_tokend_identity(opener, &identities->items[i], header, ret_file_key);
+		if (file_opener_weight(err) <= file_opener_weight(worst))
+			continue;
+		worst = err;
+		said = *problem;
+	}
+	if (!file_opener_tries_next(err))
+		return err;
+	*problem = said;
+	return worst;
 }
 
 /* Says to whom the file is, when that explains why nothing opens it. */

@@ -31,6 +31,12 @@ struct file_opener {
 MUST_CHECK enum err file_opener_init(struct file_opener *opener, struct invocation *invocation);
 void file_opener_done(struct file_opener *opener);
 
+/* Is it a reason to try the next key? That one is not ours, not there or locked is. That a file is damaged is none; where each key has a file of its own, as in SOPS files, that is for their reader to say. */
+bool file_opener_tries_next(enum err err);
+
+/* Of several such failures the one that says most has the largest; OK: 0. That somebody else's entry is damaged says nothing; whether a key that is locked or away would have opened the file nobody knows. */
+unsigned file_opener_weight(enum err err);
+
 /* Is there somebody to ask for a PIN? */
 bool file_opener_can_ask(const struct file_opener *opener);
 

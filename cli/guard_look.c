@@ -9,8 +9,10 @@
 #include "cli/guard_scan.h"
 #include "cli/sops_examine.h"
 #include "cli/sops_file.h"
+#include "cli/sops_recipients.h"
 #include "common/buf.h"
 #include "common/cleanup.h"
+#include "common/path.h"
 #include "formats/age_file.h"
 #include "formats/dotenv.h"
 #include "formats/sops_expand.h"
@@ -129,8 +131,7 @@ static enum err look_at_coverage(struct look *look)
 bool guard_is_dotenv_name(const char *path)
 {
 	static const char *const samples[] = { "sample", "example", "template", "dist", "defaults" };
-	const char *slash = strrchr(path, '/');
-	const char *name = slash ? slash + 1 : path;
+	const char *name = path_name(path);
 	size_t len = strlen(name);
 
 	for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++)
@@ -212,8 +213,8 @@ static bool is_allowed(const struct guard_file *file, struct bytes recipient)
 static bool has_recipient(const struct sops_metadata *metadata, const struct sops_entry *entry)
 {
 	for (size_t i = 0; i < metadata->entry_count; i++)
-		if (metadata->entries[i].kind == entry->kind &&
-		    bytes_equal(metadata->entries[i].recipient, entry->recipient))
+		if (sops_recipient_is(metadata->entries[i].kind, metadata->entries[i].recipient, entry->kind,
+		                      entry->recipient))
 			return true;
 	return false;
 }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/path.h"
+
 #define TREE_MAX 128U
 
 /* The rules of one directory, or that there are none. */
@@ -212,9 +214,7 @@ static enum err find_on_disk(struct guard_rules *rules, const char *path, struct
 
 static bool is_rules_file(const char *path)
 {
-	const char *slash = strrchr(path, '/');
-
-	return strcmp(slash ? slash + 1 : path, SOPS_RULES_NAME) == 0;
+	return strcmp(path_name(path), SOPS_RULES_NAME) == 0;
 }
 
 /* Nothing covers it; but when it cannot be read, nobody gets any further with a file below it. */

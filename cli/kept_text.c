@@ -11,6 +11,7 @@
 #include "cli/input.h"
 #include "cli/shown.h"
 #include "common/cleanup.h"
+#include "common/path.h"
 
 DEFINE_CLEANUP(DIR *, closedir);
 
@@ -87,17 +88,14 @@ enum err kept_text_base(const char *file, const char *path, size_t limit, struct
 /* By whatever name it is called, and also when it is not there yet: its path from the root. */
 static bool real_path(const char *path, char out[static PATH_MAX])
 {
-	const char *slash = strrchr(path, '/');
 	char directory[PATH_MAX], real[PATH_MAX];
 
 	if (realpath(path, out))
 		return true;
-	if ((size_t)snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash - path) + 1 : 1,
-	                     slash ? path : ".") >= sizeof(directory) ||
-	    !realpath(directory, real))
+	if (!path_directory(path, directory, sizeof(directory)) || !realpath(directory, real))
 		return false;
-	return (size_t)snprintf(out, PATH_MAX, "%s/%s", strcmp(real, "/") == 0 ? "" : real,
-	                        slash ? slash + 1 : path) < PATH_MAX;
+	return (size_t)snprintf(out, PATH_MAX, "%s/%s", strcmp(real, "/") == 0 ? "" : real, path_name(path)) <
+	       PATH_MAX;
 }
 
 enum err kept_text_keep(const char *file, const char *path, struct problem *problem)
@@ -109,7 +107,7 @@ enum err kept_text_keep(const char *file, const char *path, struct problem *prob
 	if (err || !directory_of(file, directory) || !real_path(path, real))
 		return err ? err : problem_errno(problem, errno, "cannot find", path);
 	err = buf_put(record, bytes_of(real, strlen(real) + 1));
-	file = strrchr(file, '/') + 1;
+	file = path_name(file);
 	if (!err)
 		err = buf_put(record, bytes_of(file, strlen(file) + 1));
 	return err ? err : memory_directory_rewrite(directory, RECORD, buf_bytes(record), problem);
@@ -191,7 +189,7 @@ bool kept_text_rescue(const char *file, struct bytes unlike)
 	if ((size_t)snprintf(rescued, sizeof(rescued), "%s.save", file) < sizeof(rescued) &&
 	    take_rescued(rescued, file, unlike))
 		return true;
-	return (size_t)snprintf(rescued, sizeof(rescued), "%s/#%s#", directory, strrchr(file, '/') + 1) <
+	return (size_t)snprintf(rescued, sizeof(rescued), "%s/#%s#", directory, path_name(file)) <
 	               sizeof(rescued) &&
 	       take_rescued(rescued, file, unlike);
 }

@@ -16,6 +16,7 @@
 
 #include "common/cleanup.h"
 #include "common/file.h"
+#include "common/path.h"
 
 #define SHARED "/dev/shm"
 #define NAME "tokenctl-"
@@ -84,11 +85,10 @@ bool memory_directory_is_one(const char *path)
 enum err memory_directory_write(const char *directory, const char *name, struct bytes text,
                                 struct problem *problem, char ret_file[static MEMORY_DIRECTORY_FILE_MAX])
 {
-	const char *slash = strrchr(name, '/');
 	int fd;
 	enum err err;
 
-	(void)snprintf(ret_file, MEMORY_DIRECTORY_FILE_MAX, "%s/%.200s", directory, slash ? slash + 1 : name);
+	(void)snprintf(ret_file, MEMORY_DIRECTORY_FILE_MAX, "%s/%.200s", directory, path_name(name));
 	fd = open(ret_file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return problem_errno(problem, errno, "cannot write", ret_file);
@@ -101,10 +101,9 @@ enum err memory_directory_rewrite(const char *directory, const char *name, struc
                                   struct problem *problem)
 {
 	char written[MEMORY_DIRECTORY_FILE_MAX], file[MEMORY_DIRECTORY_FILE_MAX];
-	const char *slash = strrchr(name, '/');
 	enum err err = memory_directory_write(directory, REWRITTEN, text, problem, written);
 
-	(void)snprintf(file, sizeof(file), "%s/%.200s", directory, slash ? slash + 1 : name);
+	(void)snprintf(file, sizeof(file), "%s/%.200s", directory, path_name(name));
 	if (!err && rename(written, file) < 0)
 		err = problem_errno(problem, errno, "cannot write", file);
 	if (err)

@@ -12,6 +12,7 @@
 
 #include "cli/shown.h"
 #include "common/file.h"
+#include "common/path.h"
 
 #define TEMPORARY_NAME_MAX (NAME_MAX + 1)
 
@@ -119,14 +120,11 @@ static bool others_rename_in(const struct output *output, const struct stat *dir
 /* The directory of path as it was named, whatever is a link there. */
 static void look_at_directory(struct output *output)
 {
-	const char *path = output->path, *slash = strrchr(path, '/');
 	char directory[PATH_MAX];
 	struct stat status;
 	bool found;
 
-	(void)snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash - path) + 1 : 1,
-	               slash ? path : ".");
-	found = stat(directory, &status) == 0;
+	found = path_directory(output->path, directory, sizeof(directory)) && stat(directory, &status) == 0;
 	output->among_strangers = !found || (status.st_mode & output->strangers);
 	output->others_rename = !found || others_rename_in(output, &status);
 }
@@ -194,15 +192,13 @@ static enum err keep_mode(struct output *output, const struct stat *old)
 
 static enum err open_beside(struct output *output, const char *path, mode_t mode)
 {
-	const char *slash = strrchr(path, '/');
-	const char *name = slash ? slash + 1 : path;
+	const char *name = path_name(path);
 	char directory_path[PATH_MAX];
 
-	if (!*name || strlen(name) >= sizeof(output->name) || strlen(path) >= sizeof(directory_path))
+	if (!*name || strlen(name) >= sizeof(output->name) ||
+	    !path_directory(path, directory_path, sizeof(directory_path)))
 		return problem_set(output->problem, ERR_USAGE, "%s is not the name of a file", output->path);
 	(void)snprintf(output->name, sizeof(output->name), "%s", name);
-	(void)snprintf(directory_path, sizeof(directory_path), "%.*s", slash ? (int)(slash - path) + 1 : 1,
-	               slash ? path : ".");
 	output->directory = open(directory_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (output->directory < 0)
 		return problem_errno(output->problem, errno, "cannot open the directory", directory_path);

@@ -5,6 +5,7 @@
 
 #include "cli/conflict_marks.h"
 #include "cli/shown.h"
+#include "common/path.h"
 #include "formats/age_file.h"
 #include "formats/sops_convert.h"
 #include "formats/sops_decrypt.h"
@@ -110,30 +111,15 @@ static enum err open_entry(const struct sops_request *request, const struct sops
 	return err;
 }
 
+/* An entry is an age file of its own: one that is damaged is no reason not to try the next. */
 static bool tries_next(enum err err)
 {
-	return err == ERR_NO_MATCH || err == ERR_NO_KEY || err == ERR_DENIED || err == ERR_NO_TOKEN ||
-	       err == ERR_BAD_CIPHERTEXT || err == ERR_BAD_FILE || err == ERR_TRUNCATED ||
-	       err == ERR_PIN_NEEDED || err == ERR_PIN_LOCKED || err == ERR_TOKEN_STATE;
-}
-
-/* Of several failures the one that says most. That somebody else's entry is damaged says nothing; whether a key that is locked or away would have opened the file nobody knows. */
-static unsigned weight(enum err err)
-{
-	if (err == OK)
-		return 0;
-	if (err == ERR_PIN_NEEDED || err == ERR_PIN_LOCKED)
-		return 5;
-	if (err == ERR_NO_TOKEN || err == ERR_TOKEN_STATE)
-		return 4;
-	if (err == ERR_BAD_CIPHERTEXT)
-		return 3;
-	return err == ERR_NO_KEY || err == ERR_DENIED ? 2 : 1;
+	return file_opener_tries_next(err) || err == ERR_BAD_FILE || err == ERR_TRUNCATED;
 }
 
 static void note_failure(struct opening *opening, enum err err)
 {
-	if (weight(err) <= weight(opening->worst))
+	if (file_opener_weight(err) <= file_opener_weight(opening->worst))
 		return;
 	opening->worst = err;
 	opening->problem = *opening->request->problem;
@@ -244,7 +230,7 @@ static enum err explain_no_match(const struct opening *opening)
 
 static enum err explain_failure(const struct opening *opening)
 {
-	if (weight(opening->worst) <= weight(ERR_NO_MATCH))
+	if (file_opener_weight(opening->worst) <= file_opener_weight(ERR_NO_MATCH))
 		return explain_no_match(opening);
 	*opening->request->problem = opening->problem;
 	return opening->worst;
@@ -339,7 +325,6 @@ enum err sops_file_refuse_remains(const char *name, struct problem *problem)
 enum err sops_file_explain_marks(const struct sops_request *request, struct bytes text, enum err err)
 {
 	const char *path = request->path ? request->path : "FILE";
-	const char *slash = strrchr(path, '/');
 	char quoted[SHOWN_QUOTED_MAX], pattern[SHOWN_QUOTED_MAX];
 	size_t line = 0;
 
@@ -350,7 +335,7 @@ enum err sops_file_explain_marks(const struct sops_request *request, struct byte
 	(void)problem_set(request->problem, err,
 	                  "%s: line %zu is a mark of git, of a conflict that is not decided", request->name,
 	                  line);
-	shown_quote_attribute(slash ? slash + 1 : path, pattern);
+	shown_quote_attribute(path_name(path), pattern);
 	shown_quote_pathspec(path, quoted);
 	problem_hint(request->problem,
 	             "tokenctl git --install %s && git checkout -m %s   merges the values, and says how to "

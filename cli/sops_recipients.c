@@ -12,6 +12,11 @@
 #define ENTRY_MAX 4096U
 #define RULE_HINT "tokenctl recipient --comma   prints what goes behind age: in .sops.yaml"
 
+bool sops_recipient_is(const char *kind, struct bytes name, const char *wanted_kind, struct bytes wanted)
+{
+	return strcmp(kind, wanted_kind) == 0 && bytes_equal(name, wanted);
+}
+
 static const char *const kinds[] = { "kms", "gcp_kms", "hckms", "azure_kv", "hc_vault", "age", "pgp" };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -169,8 +174,8 @@ static void compare(void *context, const struct sops_tree_recipient *recipient)
 {
 	struct search *search = context;
 
-	search->found |= strcmp(recipient->kind, search->wanted->kind) == 0 &&
-	                 strcmp(recipient->name, search->wanted->name) == 0 &&
+	search->found |= sops_recipient_is(recipient->kind, bytes_of_string(recipient->name),
+	                                   search->wanted->kind, bytes_of_string(search->wanted->name)) &&
 	                 (search->any_group || recipient->group == search->wanted->group);
 }
 
@@ -375,17 +380,19 @@ enum err sops_recipients_follow(json_t *tree, const struct sops_creation_rule *r
 	return err;
 }
 
-/* How a rule writes what is not age's is not how a file has it. */
-static bool is_recipient(const char *kind, struct bytes name, const char *wanted_kind, struct bytes wanted)
+/* How a rule writes what is not age's is not how a file has it: of those the kind alone is compared. */
+static bool is_of_rule(const char *kind, struct bytes name, const char *wanted_kind, struct bytes wanted)
 {
-	return strcmp(kind, wanted_kind) == 0 && (strcmp(kind, "age") != 0 || bytes_equal(name, wanted));
+	bool age = strcmp(kind, "age") == 0;
+
+	return age ? sops_recipient_is(kind, name, wanted_kind, wanted) : strcmp(kind, wanted_kind) == 0;
 }
 
 static bool file_has(const struct sops_metadata *metadata, const struct sops_rule_recipient *recipient)
 {
 	for (size_t i = 0; i < metadata->entry_count; i++)
-		if (is_recipient(metadata->entries[i].kind, metadata->entries[i].recipient, recipient->kind,
-		                 recipient->name))
+		if (is_of_rule(metadata->entries[i].kind, metadata->entries[i].recipient, recipient->kind,
+		               recipient->name))
 			return true;
 	return false;
 }
@@ -393,8 +400,8 @@ static bool file_has(const struct sops_metadata *metadata, const struct sops_rul
 static bool rule_has(const struct sops_creation_rule *rule, const struct sops_entry *entry)
 {
 	for (size_t i = 0; i < rule->recipient_count; i++)
-		if (is_recipient(rule->recipients[i].kind, rule->recipients[i].name, entry->kind,
-		                 entry->recipient))
+		if (is_of_rule(rule->recipients[i].kind, rule->recipients[i].name, entry->kind,
+		               entry->recipient))
 			return true;
 	return false;
 }
@@ -435,8 +442,7 @@ void sops_recipients_warn(const char *path, const struct sops_metadata *metadata
 
 bool sops_entries_are_same(const struct sops_entry *a, const struct sops_entry *b)
 {
-	return strcmp(a->kind, b->kind) == 0 && a->group == b->group &&
-	       bytes_equal(a->recipient, b->recipient);
+	return a->group == b->group && sops_recipient_is(a->kind, a->recipient, b->kind, b->recipient);
 }
 
 static bool has_entry(const struct sops_metadata *metadata, const struct sops_entry *entry)

@@ -46,6 +46,10 @@ MUST_CHECK enum err sops_recipients_follow(json_t *tree, const struct sops_creat
 /* Has a file other recipients than the rule names? Those of kinds that tokend makes none of are the same when the kind is there. */
 bool sops_recipients_differ(const struct sops_metadata *metadata, const struct sops_creation_rule *rule);
 
+/* Is it the same one? In whichever group: who can read a file is asked so, and where groups count for themselves, as for what opens it, they are compared beside. */
+bool sops_recipient_is(const char *kind, struct bytes name, const char *wanted_kind, struct bytes wanted);
+
+/* The same one in the same group. */
 bool sops_entries_are_same(const struct sops_entry *a, const struct sops_entry *b);
 
 /* Warns of each recipient that is there now and was not before; who: "somebody else has", to begin with. */

@@ -824,6 +824,13 @@ part_recipients() {
 	# An age file does not say it.
 	refused 5 'no open key opens this; it may be for the key sealed, which is locked' 'tokenctl unlock sealed' tokenctl decrypt stranger.age
 
+	# Of the keys that an identity file names, one that is locked is not in the way of the next; where none opens the file it is what is said.
+	works tokenctl enroll --name open --kind x25519
+	works tokenctl encrypt --key open -o open.age p.yaml
+	for file in sealed open host; do plainly tokenctl identity $file; done >three.txt
+	works tokenctl decrypt -i three.txt open.age
+	refused 5 'the key sealed is locked|for the key sealed, which is locked' 'tokenctl unlock sealed' tokenctl decrypt -i three.txt stranger.age
+
 	# What is in the way of a key of ours: the policy, and its token.
 	in_force <<-RULES
 		permit list admin key * user $(id -u)

@@ -12,6 +12,7 @@
 #include "common/encoding.h"
 #include "common/file.h"
 #include "common/key.h"
+#include "common/path.h"
 #include "common/secret.h"
 
 static void test_error_rows(void **state)
@@ -244,6 +245,26 @@ static void test_files(void **state)
 	assert_int_equal(file_open_directory("/tmp", false, 0022, &directory), ERR_STATE_DIR);
 }
 
+static void test_paths(void **state)
+{
+	static const struct {
+		const char *path, *directory, *name;
+	} rows[] = {
+		{ "a", ".", "a" },  { "a/b", "a/", "b" }, { "/a", "/", "a" }, { "a/b/c.d", "a/b/", "c.d" },
+		{ "a/", "a/", "" }, { "//a", "//", "a" }, { "", ".", "" },    { "..", ".", ".." },
+	};
+	char directory[8];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_string_equal(path_name(rows[i].path), rows[i].name);
+		assert_true(path_directory(rows[i].path, directory, sizeof(directory)));
+		assert_string_equal(directory, rows[i].directory);
+	}
+	assert_true(path_directory("123456/a", directory, sizeof(directory)));
+	assert_false(path_directory("1234567/a", directory, sizeof(directory)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +273,7 @@ int main(void)
 		cmocka_unit_test(test_reader),        cmocka_unit_test(test_base64),
 		cmocka_unit_test(test_base64_public), cmocka_unit_test(test_hex),
 		cmocka_unit_test(test_key_names),     cmocka_unit_test(test_files),
+		cmocka_unit_test(test_paths),
 	};
 
 	if (secret_client_init())
