@@ -287,7 +287,7 @@ static enum err read_value(struct json_reader *reader)
 		return refuse(reader, "the file ends too early");
 	node.quoted = c == '"';
 	err = node.quoted ? read_string(reader, &node.text) : read_word(reader, &node);
-	if (!err && reader->depth)
+	if (!err && reader->depth && !node.key.data)
 		top(reader)->position += !sops_node_is_comment(&node);
 	node.end = reader->at;
 	return err ? err : sops_document_add(reader->document, &node, &index);
