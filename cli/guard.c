@@ -292,7 +292,8 @@ static enum err say_merged_side(struct guard *guard, const struct guard_side *si
 	if (range) {
 		shown_quote(range, quoted_range);
 		(void)snprintf(allow, sizeof(allow),
-		               "; if one side is meant: tokenctl guard --range %s --allow-one-side %s",
+		               "; when that is done, or one side is meant: tokenctl guard --range %s "
+		               "--allow-one-side %s",
 		               quoted_range, quoted);
 	}
 	(void)snprintf(next, sizeof(next),
