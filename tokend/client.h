@@ -18,9 +18,8 @@
 #define CLIENTS_PER_UID_MAX 1024U /* one more ends the connection of that uid that was idle longest */
 #define REQUESTS_PER_UID_MAX 64U
 #define BUFFERED_PER_UID_MAX (8U << 20) /* bytes of half messages and unread answers */
-#define BUFFERED_MAX \
-	(64U         \
-	 << 20) /* of all: one user may be many uids (subuid(5)). Beyond it the one with the most loses a connection */
+/* Of all: one user may be many uids (subuid(5)). Beyond it the one with the most loses a connection. */
+#define BUFFERED_MAX (64U << 20)
 
 struct daemon;
 struct request;
