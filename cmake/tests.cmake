@@ -27,3 +27,11 @@ function(tokend_fuzz_target name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   add_dependencies(fuzz_targets ${name})
 endfunction()
+
+# tokend_fuzz_failing_memory(NAME): the input of that target may choose an allocation that fails (tests/fake/failing_memory.h).
+function(tokend_fuzz_failing_memory name)
+  target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/fake/failing_memory.c)
+  foreach(call malloc calloc realloc reallocarray strdup strndup)
+    target_link_options(${name} PRIVATE -Wl,--wrap=${call})
+  endforeach()
+endfunction()

@@ -1,5 +1,5 @@
 /*
- * Identity files, recipients files and the files that a PIN stands in. The first byte chooses which. A file encrypted with a passphrase is opened with the one of the vectors, and with little
+ * Identity files, recipients files and the files that a PIN stands in. The first byte chooses which, and whether the second says which allocation fails. A file encrypted with a passphrase is opened with the one of the vectors, and with little
  * work, whatever it asks for. What a file as a whole says is what its lines say one by one.
  */
 #include <stdio.h>
@@ -8,6 +8,7 @@
 
 #include "cli/identity_file.h"
 #include "cli/terminal.h"
+#include "tests/fake/failing_memory.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 enum err __real_identity_unwrap(const struct identity *identity, const struct age_header *header,
@@ -19,8 +20,11 @@ enum err __wrap_terminal_read_secret(const char *prompt, struct secret **ret_sec
 #define PASSPHRASE "password"
 #define WORK_FACTOR_MAX 4U /* more would be time spent, not paths found */
 
+#define MEMORY_FAILS 0x80U
+
 enum { IDENTITIES, IDENTITIES_LEAVING_PLUGINS, RECIPIENTS, SECRET, IDENTITIES_ALONE, WAYS };
 
+static unsigned nth; /* allocation that fails; 0: none */
 static bool alone; /* nobody to ask for a passphrase */
 
 static void check(bool good)
@@ -64,17 +68,34 @@ static bool count_lines(struct bytes text, size_t *ret_count)
 	return true;
 }
 
+static void add_passphrase(struct recipients *recipients)
+{
+	struct secret *passphrase = NULL;
+	size_t before = recipients->count;
+	enum err err;
+
+	check(secret_new_from(bytes_of_string(PASSPHRASE), &passphrase) == OK);
+	failing_memory_begin(nth);
+	err = recipients_add_passphrase(passphrase, recipients);
+	check(failing_memory_end() == (err == ERR_NOMEM));
+	check(recipients->count == before + (err ? 0 : 1));
+}
+
 static void check_identities(const struct identities *identities, struct problem *problem)
 {
 	struct recipients recipients = { 0 };
 
 	for (size_t i = 0; i < identities->count; i++) {
 		size_t before = recipients.count;
-		enum err err = recipients_add_identity(&identities->items[i], problem, &recipients);
+		enum err err;
 
-		check(err == OK || err == ERR_USAGE);
+		failing_memory_begin(nth);
+		err = recipients_add_identity(&identities->items[i], problem, &recipients);
+		check(failing_memory_end() == (err == ERR_NOMEM));
+		check(err == OK || err == ERR_USAGE || err == ERR_NOMEM);
 		check(recipients.count == before + (err ? 0 : 1));
 	}
+	add_passphrase(&recipients);
 	recipients_done(&recipients);
 }
 
@@ -82,15 +103,18 @@ static void read_identities(const char *path, struct bytes text, bool leave_plug
 {
 	struct identities identities = { .leave_plugins = leave_plugins };
 	struct problem problem = { 0 };
-	enum err err = identities_read(path, &problem, &identities);
-	bool encrypted =
-	        text.len > 0 && (text.data[0] == 'a' || memmem(text.data, text.len, "-----BEGIN", 10));
+	enum err err;
+	bool failed, encrypted = text.len > 0 &&
+	                         (text.data[0] == 'a' || memmem(text.data, text.len, "-----BEGIN", 10));
 	size_t count;
 
+	failing_memory_begin(nth);
+	err = identities_read(path, &problem, &identities);
+	failed = failing_memory_end();
 	check(!err || problem.message[0] || err == ERR_NOMEM);
 	check(err || identities.count + identities.plugins_left > 0);
 	check(identities.count <= IDENTITIES_MAX);
-	if (!encrypted && identities.plugins_left == 0 && count_lines(text, &count) && count > 0 &&
+	if (!failed && !encrypted && identities.plugins_left == 0 && count_lines(text, &count) && count > 0 &&
 	    count <= IDENTITIES_MAX)
 		check(err == OK && identities.count == count);
 	check_identities(&identities, &problem);
@@ -101,13 +125,17 @@ static void read_recipients(const char *path, const char *line)
 {
 	struct recipients recipients = { 0 };
 	struct problem problem = { 0 };
-	enum err err = recipients_read(path, &problem, &recipients);
+	enum err err;
 
-	check(!err || problem.message[0]);
+	failing_memory_begin(nth);
+	err = recipients_read(path, &problem, &recipients);
+	check(!err || problem.message[0] || (failing_memory_end() && err == ERR_NOMEM));
 	check(err || recipients.count > 0);
 	recipients_done(&recipients);
 	problem = (struct problem){ 0 };
+	failing_memory_begin(nth);
 	err = recipients_add(line, &problem, &recipients);
+	(void)failing_memory_end();
 	check((err == OK) == (recipients.count == 1));
 	/* A private key that was given for a recipient is never repeated. */
 	check(strncmp(line, "AGE-SECRET-KEY-", 15) != 0 || !strstr(problem.message, "AGE-SECRET"));
@@ -118,10 +146,13 @@ static void read_secret(const char *path, struct bytes text)
 {
 	CLEANUP(secret_freep) struct secret *secret = NULL;
 	struct problem problem = { 0 };
-	enum err err = secret_read_file(path, &problem, &secret);
+	enum err err;
 
+	failing_memory_begin(nth);
+	err = secret_read_file(path, &problem, &secret);
 	check((err == OK) == (secret != NULL));
-	check(!err || problem.message[0]);
+	check(!err || problem.message[0] || (failing_memory_end() && err == ERR_NOMEM));
+	(void)failing_memory_end();
 	if (!err)
 		check(secret_len(secret) <= text.len && secret_len(secret) <= TERMINAL_SECRET_MAX &&
 		      memcmp(secret_reveal(secret).data, text.data, secret_len(secret)) == 0);
@@ -129,26 +160,31 @@ static void read_secret(const char *path, struct bytes text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
+	struct reader input = reader_of(bytes_of(data, len));
+	uint8_t choice = reader_u8(&input);
+	unsigned way = (choice & ~MEMORY_FAILS) % WAYS;
 	CLEANUP(close_fdp) int fd = -1;
+	struct bytes text;
 	char path[64];
 
-	if (len < 1)
+	nth = choice & MEMORY_FAILS ? reader_u8(&input) : 0;
+	if (input.failed)
 		return 0;
+	text = input.rest;
 	check(secret_client_init() == OK);
 	fd = memfd_create("file", MFD_CLOEXEC);
-	check(fd >= 0 && write(fd, data + 1, len - 1) == (ssize_t)(len - 1));
+	check(fd >= 0 && write(fd, text.data, text.len) == (ssize_t)text.len);
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	alone = data[0] % WAYS == IDENTITIES_ALONE;
-	if (data[0] % WAYS == RECIPIENTS) {
-		CLEANUP(freep) char *line = strndup((const char *)data + 1, len - 1);
+	alone = way == IDENTITIES_ALONE;
+	if (way == RECIPIENTS) {
+		CLEANUP(freep) char *line = strndup((const char *)text.data, text.len);
 
 		check(line);
 		read_recipients(path, line);
-	} else if (data[0] % WAYS == SECRET) {
-		read_secret(path, bytes_of(data + 1, len - 1));
+	} else if (way == SECRET) {
+		read_secret(path, text);
 	} else {
-		read_identities(path, bytes_of(data + 1, len - 1),
-		                data[0] % WAYS == IDENTITIES_LEAVING_PLUGINS);
+		read_identities(path, text, way == IDENTITIES_LEAVING_PLUGINS);
 	}
 	return 0;
 }

@@ -1,21 +1,26 @@
 /*
  * Both plugin conversations with a hostile client and a capricious daemon. The first byte chooses the conversation and how the input is cut into
- * reads, the second how the daemon answers. Whatever is said, the plugin's own side is checked: every stanza it sends must parse, there is at most
+ * reads, the second how the daemon answers; it may say that these are told
+ * one by one, and that an allocation fails, and which. Whatever is said, the plugin's own side is checked: every stanza it sends must parse, there is at most
  * one file key for each file, and after an error there is no recipient stanza.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "cli/plugin_protocol.h"
+#include "tests/fake/failing_memory.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
+#define MOODS_ARE_TOLD 8U
+#define MEMORY_FAILS 0x80U
 #define SENT_MAX (PLUGIN_STANZA_MAX + 4096U)
 
 struct client {
 	struct reader input;
 	size_t step; /* bytes of one read */
 	uint8_t mood; /* of the daemon */
+	struct reader moods; /* and those that were told one by one */
 	unsigned calls;
 	size_t files_opened;
 	bool failed; /* the plugin sent an error */
@@ -63,6 +68,7 @@ static void check_sent(struct client *client, const struct plugin_stanza *stanza
 static enum err send_one(void *context, struct buf *output)
 {
 	CLEANUP(buf_freep) struct buf *body = NULL;
+	unsigned paused = failing_memory_pause();
 	struct plugin_stanza stanza;
 	size_t len;
 
@@ -70,6 +76,7 @@ static enum err send_one(void *context, struct buf *output)
 	check(plugin_stanza_parse(buf_bytes(output), body, &stanza, &len) == OK);
 	check(len == buf_len(output));
 	check_sent(context, &stanza);
+	failing_memory_resume(paused);
 	return OK;
 }
 
@@ -79,8 +86,10 @@ static enum err mood(struct client *client, struct plugin_problem *problem)
 		OK,       ERR_NO_MATCH,   ERR_DENIED, ERR_PIN_NEEDED, ERR_NO_DAEMON, ERR_PIN_WRONG,
 		ERR_BUSY, ERR_PIN_NEEDED, ERR_NO_KEY, ERR_PIN_LOCKED, ERR_NO_TOKEN
 	};
-	enum err err = moods[(client->mood + client->calls++) % (sizeof(moods) / sizeof(moods[0]))];
+	unsigned told = client->moods.rest.len > 0 ? reader_u8(&client->moods) : client->mood + client->calls;
+	enum err err = moods[told % (sizeof(moods) / sizeof(moods[0]))];
 
+	client->calls++;
 	problem->tries_left = (int)(client->mood >> 4) - 1;
 	(void)snprintf(problem->lock.key, sizeof(problem->lock.key), "key%u", client->calls % 3);
 	(void)snprintf(problem->lock.name, sizeof(problem->lock.name), "host");
@@ -134,6 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	CLEANUP(plugin_wire_freep) struct plugin_wire *wire = NULL;
 	struct client client = { .input = reader_of(bytes_of(data, len)) };
 	struct plugin_pipe pipe = { receive, send_one, &client, false };
+	unsigned nth;
 	uint8_t choice;
 	enum err err;
 
@@ -143,8 +153,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	pipe.hides_messages = choice & 4;
 	client.mood = reader_u8(&client.input);
 	client.step = choice & 2 ? 97 : 4096;
+	nth = choice & MEMORY_FAILS ? reader_u8(&client.input) : 0;
+	if (choice & MOODS_ARE_TOLD)
+		client.moods = reader_of(reader_take(&client.input, reader_u8(&client.input)));
+	if (client.input.failed)
+		return 0;
 	check(plugin_wire_new(&pipe, &wire) == OK);
+	failing_memory_begin(nth);
 	err = choice & 1 ? plugin_recipient_v1(wire, &ops, &client) : plugin_identity_v1(wire, &ops, &client);
+	if (failing_memory_end() && err == ERR_NOMEM)
+		err = OK;
 	check(!err || err == ERR_BAD_MESSAGE || err == ERR_TRUNCATED || err == ERR_BUSY);
 	check(secret_stats().live <= 3); /* the wire's buffers */
 	return 0;
