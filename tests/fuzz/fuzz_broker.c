@@ -1,10 +1,12 @@
 /*
- * The broker with hostile clients before it and a hostile helper behind: real front-end, client, policy, keyring, audit and worker, from bytes to bytes. An input is the policy and whether the client leaves early and tokens get little time (1 byte), how the client cuts what it
- * says (1), the length of what it says (2) and that, then the helper's answers: how each is made (1 byte), its length (2), the bytes. An answer is an honest one, or the input's: with a right header,
+ * The broker with hostile clients before it and a hostile helper behind: real front-end, client, policy, keyring, audit and worker, from bytes to bytes. An input is the policy, the world, and whether the client leaves early and helpers may say nothing (1 byte), how the client cuts what it
+ * says, or that it waits for each answer (1), the length of what it says (2) and that, for some worlds at which of its times it happens (1), then the helper's answers: how each is made (1 byte), its length (2), the bytes. An answer is an honest one, or the input's: with a right header,
  * with no right header, or the helper's end. When the input is used up the helper is honest. Whatever happens: the client is answered in order with messages that the client's own parser takes, as many as it
- * asked for at most; nothing is under way when it is over, and no secret is left.
+ * asked for at most; nothing is under way when it is over, and no secret is left. Time stands still while anything can be done without it, and then goes on to the next deadline of a worker: a busy machine changes nothing, and a
+ * minute takes none.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -15,10 +17,22 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "tokend/daemon.h"
+#include "tests/fake/failing_memory.h"
 #include "tokend/frontend/table.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 void __wrap_log_line(enum log_level level, const char *format, ...);
+ssize_t __real_send(int fd, const void *data, size_t len, int flags);
+ssize_t __wrap_send(int fd, const void *data, size_t len, int flags);
+int __real_clock_gettime(clockid_t clock, struct timespec *ret_now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_now);
+int __wrap_sd_event_now(sd_event *event, clockid_t clock, uint64_t *ret_now);
+int __wrap_sd_event_add_time(sd_event *event, sd_event_source **ret_source, clockid_t clock, uint64_t at,
+                             uint64_t accuracy, sd_event_time_handler_t handler, void *context);
+int __wrap_sd_event_source_set_time(sd_event_source *source, uint64_t at);
+int __wrap_sd_event_source_set_time_relative(sd_event_source *source, uint64_t wait);
+int __real_sd_event_source_set_enabled(sd_event_source *source, int enabled);
+int __wrap_sd_event_source_set_enabled(sd_event_source *source, int enabled);
 
 #define TOKENS 2U
 #define ROUNDS_MAX 40000U /* of the loop: more would be a request that never ends */
@@ -26,13 +40,31 @@ void __wrap_log_line(enum log_level level, const char *format, ...);
 #define RUNS_PER_STATE 2000U /* then the audit log is begun anew, for it grows */
 #define ANSWERS_MAX 64U
 #define DEADLINE_MS 60000U
-#define DEADLINE_SHORT_MS 2U
 #define LEAVES_EARLY 0x40U
-#define LITTLE_TIME 0x80U
+#define MAY_SAY_NOTHING 0x80U
+#define TIMERS_MAX 16U
+#define WAITS 255U /* instead of a cut */
 
 enum { ANSWER_HONEST, ANSWER_FIELDS, ANSWER_PACKET, ANSWER_END, ANSWER_NONE, ANSWER_WAYS };
 
+/* What else is so, beside what is said. Those from WORLD_NO_HELPER on happen once, or from then on. */
+enum {
+	WORLD_USUAL,
+	WORLD_DEVICES, /* the keys' tokens are not there, but others */
+	WORLD_OTHERS,
+	WORLD_SYSTEM,
+	WORLD_NO_HELPER, /* the supervisor does not take the wish for one */
+	WORLD_NO_SOCKET, /* it is told that there is none */
+	WORLD_BLOCKS, /* the helper's socket takes no message for now */
+	WORLD_BREAKS, /* it takes none any more */
+	WORLD_MEMORY, /* an allocation fails */
+	WORLDS
+};
+
 static const char *const uris[TOKENS] = { "tpm:swtpm:path=/one", "tpm:swtpm:path=/two" };
+static const char *const other_uris[][TOKENS] = { [WORLD_DEVICES] = { "tpm:device:/dev/tpmrm0",
+	                                                              "tpm:tabrmd:" },
+	                                          [WORLD_OTHERS] = { "pkcs11:", "tpm:swtpm:path=/two" } };
 static const char *const policies[] = {
 	"permit unwrap list admin key * user *\n",
 	"permit unwrap key sealed user *\npermit list key host user *\n",
@@ -46,6 +78,7 @@ static int directory_fd = -1;
 static struct keyring *keyring;
 static size_t keys_made;
 static unsigned runs;
+static unsigned world, world_at; /* at which of its times; 0: never */
 static struct options options = { .mode = MODE_PRIVATE,
 	                          .state_directory = "/state",
 	                          .runtime_directory = "/run" };
@@ -65,6 +98,121 @@ void __wrap_log_line(enum log_level level, const char *format, ...)
 	check(format[0] != '\0');
 }
 
+/* Is this the time at which it happens? */
+static bool happens(unsigned what)
+{
+	return world == what && world_at > 0 && --world_at == 0;
+}
+
+/* ---- time ---- */
+
+struct timer {
+	sd_event_source *source; /* one that is due as soon as it is on */
+	sd_event_time_handler_t handler;
+	void *context;
+	uint64_t at;
+	bool on;
+};
+
+static struct timer timers[TIMERS_MAX];
+static size_t timer_count;
+static uint64_t virtual_now; /* 0: outside of a run the clock is the machine's */
+static _Thread_local bool is_loop; /* the audit's thread waits in real time */
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_now)
+{
+	if (!is_loop || virtual_now == 0 || clock != CLOCK_MONOTONIC)
+		return __real_clock_gettime(clock, ret_now);
+	*ret_now = (struct timespec){ .tv_sec = (time_t)(virtual_now / 1000000),
+		                      .tv_nsec = (long)(virtual_now % 1000000) * 1000 };
+	return 0;
+}
+
+int __wrap_sd_event_now(sd_event *event, clockid_t clock, uint64_t *ret_now)
+{
+	(void)event;
+	(void)clock;
+	*ret_now = virtual_now;
+	return 0;
+}
+
+static struct timer *find_timer(const sd_event_source *source)
+{
+	for (size_t i = 0; i < timer_count; i++)
+		if (timers[i].source == source)
+			return &timers[i];
+	return NULL;
+}
+
+static int on_due(sd_event_source *source, void *context)
+{
+	struct timer *timer = context;
+
+	return timer->handler(source, timer->at, timer->context);
+}
+
+int __wrap_sd_event_add_time(sd_event *event, sd_event_source **ret_source, clockid_t clock, uint64_t at,
+                             uint64_t accuracy, sd_event_time_handler_t handler, void *context)
+{
+	struct timer *timer = &timers[timer_count++];
+
+	(void)clock;
+	(void)accuracy;
+	check(timer_count <= TIMERS_MAX);
+	*timer = (struct timer){ .handler = handler, .context = context, .at = at };
+	check(sd_event_add_defer(event, &timer->source, on_due, timer) >= 0);
+	check(__real_sd_event_source_set_enabled(timer->source, SD_EVENT_OFF) >= 0);
+	*ret_source = timer->source;
+	return 0;
+}
+
+int __wrap_sd_event_source_set_time(sd_event_source *source, uint64_t at)
+{
+	struct timer *timer = find_timer(source);
+
+	check(timer != NULL);
+	timer->at = at;
+	return 0;
+}
+
+int __wrap_sd_event_source_set_time_relative(sd_event_source *source, uint64_t wait)
+{
+	return __wrap_sd_event_source_set_time(source, virtual_now + wait);
+}
+
+int __wrap_sd_event_source_set_enabled(sd_event_source *source, int enabled)
+{
+	struct timer *timer = find_timer(source);
+
+	if (!timer)
+		return __real_sd_event_source_set_enabled(source, enabled);
+	timer->on = enabled != SD_EVENT_OFF;
+	return 0;
+}
+
+static void time_begin(void)
+{
+	timer_count = 0;
+	virtual_now = 1000000;
+	is_loop = true;
+}
+
+/* Goes on to what a worker waits for. What the disk is given and a client's patience are no matter of what is said. */
+static void time_pass(const struct daemon *daemon)
+{
+	struct timer *next = NULL;
+
+	for (size_t i = 0; i < timer_count; i++)
+		for (size_t j = 0; timers[i].on && j < daemon->worker_count; j++)
+			if (timers[i].context == daemon->workers[j] && (!next || timers[i].at < next->at))
+				next = &timers[i];
+	if (!next)
+		return;
+	virtual_now = next->at > virtual_now ? next->at : virtual_now;
+	next->on = false;
+	check(__real_sd_event_source_set_enabled(next->source, SD_EVENT_ONESHOT) >= 0);
+}
+
 /* ---- the helpers ---- */
 
 struct helper {
@@ -78,9 +226,24 @@ static struct reader answers;
 static size_t answered;
 static bool patient;
 
+ssize_t __wrap_send(int fd, const void *data, size_t len, int flags)
+{
+	int type = 0;
+	socklen_t size = sizeof(type);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET &&
+	    (happens(WORLD_BLOCKS) || happens(WORLD_BREAKS))) {
+		errno = world == WORLD_BLOCKS ? EAGAIN : EPIPE;
+		return -1;
+	}
+	return __real_send(fd, data, len, flags);
+}
+
 static bool ask_for_helper(void *context, size_t index)
 {
 	(void)context;
+	if (happens(WORLD_NO_HELPER))
+		return false;
 	helpers[index].wanted = true;
 	return true;
 }
@@ -111,6 +274,10 @@ static bool helper_begin(struct helper *helper)
 		return false;
 	helper->wanted = false;
 	helper_end(helper);
+	if (happens(WORLD_NO_SOCKET)) {
+		worker_started(helper->worker, -1);
+		return true;
+	}
 	check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
 	helper->fd = pair[0];
 	worker_started(helper->worker, pair[1]);
@@ -187,7 +354,6 @@ static void send_answer(struct helper *helper, const struct token_message *quest
 {
 	CLEANUP(buf_freep) struct buf *packet = NULL;
 	bool left = answers.rest.len > 0 && answered++ < ANSWERS_MAX;
-	/* Nobody waits a minute here for one that says nothing. */
 	unsigned ways = patient ? ANSWER_NONE : ANSWER_WAYS;
 	unsigned way = left ? reader_u8(&answers) % ways : ANSWER_HONEST;
 	struct bytes spec = { NULL, 0 };
@@ -197,16 +363,13 @@ static void send_answer(struct helper *helper, const struct token_message *quest
 		helper_end(helper);
 		return;
 	}
-	/* A status has a deadline of its own, which is too long for here. */
-	if (way == ANSWER_NONE && question->op == TOKEN_OP_STATUS)
-		way = ANSWER_HONEST;
 	if (way == ANSWER_NONE)
 		return;
 	if (way != ANSWER_HONEST)
 		spec = reader_take(&answers, reader_u16(&answers));
 	check(buf_new(2 * TOKEN_MESSAGE_MAX, &packet) == OK);
 	if (way == ANSWER_PACKET) {
-		(void)send(helper->fd, spec.data, spec.len, MSG_NOSIGNAL);
+		(void)__real_send(helper->fd, spec.data, spec.len, MSG_NOSIGNAL);
 		return;
 	}
 	err = token_message_begin(packet, question->op, OK, question->id);
@@ -215,7 +378,7 @@ static void send_answer(struct helper *helper, const struct token_message *quest
 	if (!err)
 		err = token_message_end(packet);
 	check(err == OK);
-	(void)send(helper->fd, buf_bytes(packet).data, buf_len(packet), MSG_NOSIGNAL);
+	(void)__real_send(helper->fd, buf_bytes(packet).data, buf_len(packet), MSG_NOSIGNAL);
 }
 
 /* Did it do anything? */
@@ -223,6 +386,7 @@ static bool helper_step(struct helper *helper)
 {
 	static uint8_t packet[TOKEN_MESSAGE_MAX];
 	struct token_message question;
+	unsigned paused;
 	ssize_t got;
 
 	if (helper_begin(helper))
@@ -232,9 +396,11 @@ static bool helper_step(struct helper *helper)
 	got = recv(helper->fd, packet, sizeof(packet), MSG_DONTWAIT);
 	if (got <= 0)
 		return false;
+	paused = failing_memory_pause();
 	/* What a broker sends is right, whoever asked it for whatever. */
 	check(token_message_parse(bytes_of(packet, (size_t)got), &question) == OK && question.err == OK);
 	send_answer(helper, &question);
+	failing_memory_resume(paused);
 	return true;
 }
 
@@ -353,8 +519,13 @@ static enum err audit_begin(struct daemon *daemon)
 	return err;
 }
 
-static void daemon_begin(struct daemon *daemon, const char *policy, unsigned deadline_ms)
+static void daemon_begin(struct daemon *daemon, const char *policy)
 {
+	const char *const *served =
+	        world == WORLD_DEVICES || world == WORLD_OTHERS ? other_uris[world] : uris;
+
+	time_begin();
+	options.mode = world == WORLD_SYSTEM ? MODE_SYSTEM : MODE_PRIVATE;
 	*daemon = (struct daemon){ .options = &options, .channel = -1 };
 	daemon->config.session_seconds = 900;
 	check(sd_event_new(&daemon->event) >= 0);
@@ -366,13 +537,13 @@ static void daemon_begin(struct daemon *daemon, const char *policy, unsigned dea
 	check(candidate_cache_new(&daemon->candidates) == OK);
 	check(clients_new(daemon, &daemon->clients) == OK);
 	for (size_t i = 0; i < TOKENS; i++) {
-		const struct worker_settings settings = { i,         uris[i],     DEADLINE_MS, ask_for_helper,
+		const struct worker_settings settings = { i,         served[i],   DEADLINE_MS, ask_for_helper,
 			                                  no_helper, helper_lost, daemon };
 
 		helpers[i] = (struct helper){ .fd = -1 };
 		check(worker_new(daemon->event, &settings, &helpers[i].worker) == OK);
 		daemon->workers[daemon->worker_count++] = helpers[i].worker;
-		worker_set_deadline(helpers[i].worker, deadline_ms);
+		worker_set_deadline(helpers[i].worker, DEADLINE_MS);
 		worker_start(helpers[i].worker);
 		(void)helper_begin(&helpers[i]);
 	}
@@ -380,6 +551,7 @@ static void daemon_begin(struct daemon *daemon, const char *policy, unsigned dea
 
 static void daemon_end(struct daemon *daemon)
 {
+	virtual_now = 0;
 	for (size_t i = 0; i < TOKENS; i++) {
 		worker_free(helpers[i].worker);
 		helper_end(&helpers[i]);
@@ -398,6 +570,7 @@ struct talk {
 	int fd;
 	struct bytes left; /* to be said */
 	size_t step;
+	bool waits;
 	struct buf *heard;
 	size_t asked, told;
 };
@@ -415,6 +588,7 @@ static void check_reply(struct bytes text)
 
 static bool hear(struct talk *talk)
 {
+	unsigned paused = failing_memory_pause();
 	size_t got = 0;
 	const uint8_t *end;
 	bool any = buf_read_fd(talk->heard, talk->fd, 65536, &got) == OK && got > 0;
@@ -426,12 +600,24 @@ static bool hear(struct talk *talk)
 		buf_consume(talk->heard, len + 1);
 		check(++talk->told <= talk->asked);
 	}
+	failing_memory_resume(paused);
 	return any;
+}
+
+/* One that waits for its answers says one message at a time. */
+static size_t how_much(const struct talk *talk)
+{
+	size_t len = talk->step < talk->left.len ? talk->step : talk->left.len;
+	const uint8_t *end = talk->waits && len > 0 ? memchr(talk->left.data, 0, talk->left.len) : NULL;
+
+	if (talk->waits && talk->told < talk->asked)
+		return 0;
+	return end ? (size_t)(end - talk->left.data) + 1 : len;
 }
 
 static bool say(struct talk *talk)
 {
-	size_t len = talk->step < talk->left.len ? talk->step : talk->left.len;
+	size_t len = how_much(talk);
 	ssize_t sent = len > 0 ? send(talk->fd, talk->left.data, len, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
 
 	if (sent <= 0)
@@ -440,6 +626,14 @@ static bool say(struct talk *talk)
 		talk->asked += talk->left.data[i] == 0;
 	talk->left = bytes_of(talk->left.data + sent, talk->left.len - (size_t)sent);
 	return true;
+}
+
+static bool somebody_waits(const struct daemon *daemon)
+{
+	for (size_t i = 0; i < daemon->worker_count; i++)
+		if (worker_in_flight(daemon->workers[i]) > 0)
+			return true;
+	return false;
 }
 
 /* Until nothing is left to be done. The audit's thread is waited for; nothing else takes time. */
@@ -455,7 +649,9 @@ static void run(struct daemon *daemon, struct talk *talk)
 		busy |= talk && hear(talk);
 		if (!busy && daemon->in_flight == 0)
 			return;
-		if (!busy)
+		if (!busy && somebody_waits(daemon))
+			time_pass(daemon);
+		else if (!busy)
 			(void)sd_event_run(daemon->event, WAIT_USEC);
 	}
 }
@@ -465,9 +661,11 @@ static void converse(struct daemon *daemon, struct bytes said, uint8_t cut, bool
 	struct talk talk = { .left = said, .step = cut ? (size_t)cut * 16U : said.len + 1 };
 	int pair[2];
 
+	talk.waits = cut == WAITS;
 	check(buf_new(control_frontend.max_reply, &talk.heard) == OK);
 	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
 	talk.fd = pair[0];
+	failing_memory_begin(world == WORLD_MEMORY ? world_at : 0);
 	clients_add(daemon->clients, &control_frontend, pair[1]);
 	if (leaves_early) {
 		(void)say(&talk);
@@ -485,21 +683,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct reader input = reader_of(bytes_of(data, len));
 	uint8_t how = reader_u8(&input), cut = reader_u8(&input);
-	const char *policy = policies[how % LEAVES_EARLY % (sizeof(policies) / sizeof(policies[0]))];
+	const unsigned policy_count = sizeof(policies) / sizeof(policies[0]);
+	const char *policy = policies[how % LEAVES_EARLY % policy_count];
 	struct bytes said = reader_take(&input, reader_u16(&input));
 	struct daemon daemon;
 	size_t live;
 
+	world = how % LEAVES_EARLY / policy_count % WORLDS;
+	world_at = world >= WORLD_NO_HELPER ? reader_u8(&input) : 0;
 	if (input.failed)
 		return 0;
 	state_ready();
 	live = secret_stats().live;
 	answers = input;
 	answered = 0;
-	patient = !(how & LITTLE_TIME);
-	daemon_begin(&daemon, policy, how & LITTLE_TIME ? DEADLINE_SHORT_MS : DEADLINE_MS);
+	patient = !(how & MAY_SAY_NOTHING);
+	daemon_begin(&daemon, policy);
 	run(&daemon, NULL);
 	converse(&daemon, said, cut, how & LEAVES_EARLY);
+	(void)failing_memory_end();
 	check(daemon.in_flight == 0);
 	daemon_end(&daemon);
 	check(secret_stats().live == live);
