@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "tokend/policy.h"
+#include "tokend/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -30,6 +31,16 @@ static bool any_permitted(const struct policy *policy)
 	return permitted;
 }
 
+/* What is shown of the problems is one line, and says something. */
+static void check_sentence(const struct buf *problem)
+{
+	char sentence[512];
+
+	text_first_problem(problem, sentence, sizeof(sentence));
+	if (!sentence[0] || strchr(sentence, '\n'))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static const char deny[] = "deny unwrap list admin key * user *\n";
@@ -44,8 +55,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		abort();
 	if ((err == OK) != (buf_len(problem) == 0))
 		abort();
-	if (err)
+	if (err) {
+		check_sentence(problem);
 		return 0;
+	}
 	(void)any_permitted(policy);
 	if (policy_rule_count(policy) < POLICY_RULES_MAX &&
 	    (policy_add(policy, "deny", bytes_of_string(deny), NULL) || any_permitted(policy)))

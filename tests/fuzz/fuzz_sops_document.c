@@ -54,6 +54,19 @@ static void decrypt(struct sops_document *document, const struct sops_metadata *
 	}
 }
 
+/* What is given as a format is one word or none. */
+static void check_word(struct bytes text)
+{
+	char word[16];
+	size_t len = text.len < sizeof(word) ? text.len : sizeof(word) - 1;
+	const enum sops_format unset = (enum sops_format)UINT8_MAX;
+	enum sops_format format = unset;
+
+	memcpy(word, text.data, len);
+	word[len] = '\0';
+	check((sops_format_parse(word, &format) == OK) == (format != unset));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct sops_document document;
@@ -65,6 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	metadata = calloc(1, sizeof(*metadata));
 	check(metadata != NULL);
 	(void)sops_format_guess(NULL, bytes_of(data + 1, len - 1));
+	check_word(bytes_of(data + 1, len - 1));
 	if (sops_document_read(&document, (enum sops_format)(data[0] % 5), bytes_of(data + 1, len - 1)) ==
 	    OK) {
 		check_nodes(&document);
