@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/file.h"
+#include "tokend/text.h"
 
 #define ARGUMENTS_MAX 16U
 #define ANSWER_MAX 4096U /* the first line of an object */
@@ -242,20 +243,17 @@ enum err git_is_bare(struct problem *problem, bool *ret_bare)
 	return err == ERR_NO_MATCH ? OK : err;
 }
 
-/* ---- what changed ---- */
-
-/* Up to the next NUL byte, which is passed over; NULL when there is none. */
-static const char *take_string(struct bytes *rest)
+enum err git_is_shallow(struct problem *problem, bool *ret_shallow)
 {
-	const uint8_t *end = rest->len ? memchr(rest->data, '\0', rest->len) : NULL;
-	const char *string = (const char *)rest->data;
+	static const char *const arguments[] = { "rev-parse", "--is-shallow-repository", NULL };
+	CLEANUP(buf_freep) struct buf *line = NULL;
+	enum err err = git_line(arguments, false, problem, &line);
 
-	if (!end)
-		return NULL;
-	rest->len -= (size_t)(end - rest->data) + 1;
-	rest->data = end + 1;
-	return string;
+	*ret_shallow = !err && strcmp(buf_string(line), "true") == 0;
+	return err;
 }
+
+/* ---- what changed ---- */
 
 /* The next word of a line; false when it is missing or longer than there is room. */
 static bool take_word(const char **line, char word[GIT_NAME_MAX])
@@ -313,16 +311,16 @@ enum err git_changes_each(struct bytes raw, git_change_taken take, void *context
 	enum err err = OK;
 
 	while (!err && raw.len) {
-		const char *text = take_string(&raw);
+		const char *text = text_next_string(&raw);
 		struct git_change change = { .path = NULL };
 		struct raw_line line;
 
 		if (!text || !parse_line(text, &line))
 			return ERR_BAD_MESSAGE;
-		change.path = take_string(&raw);
+		change.path = text_next_string(&raw);
 		/* A change of name has the old one first. */
 		if (line.parents == 1 && (*line.status == 'R' || *line.status == 'C'))
-			change.path = take_string(&raw);
+			change.path = text_next_string(&raw);
 		if (!change.path)
 			return ERR_BAD_MESSAGE;
 		change.repository = strcmp(line.mode, "160000") == 0;
@@ -334,6 +332,19 @@ enum err git_changes_each(struct bytes raw, git_change_taken take, void *context
 		err = take(context, &change);
 	}
 	return err;
+}
+
+enum err git_changes_of(const char *const *arguments, struct problem *problem, git_change_taken take,
+                        void *context)
+{
+	CLEANUP(buf_freep) struct buf *raw = NULL;
+	enum err err = git_run(arguments, false, problem, &raw);
+
+	if (!err)
+		err = git_changes_each(buf_bytes(raw), take, context);
+	return err == ERR_BAD_MESSAGE && !problem->message[0]
+	               ? problem_set(problem, ERR_SYSTEM, "git's list of changes is not understood")
+	               : err;
 }
 
 /* ---- what was in conflict ---- */
@@ -357,7 +368,7 @@ enum err git_resolved_each(struct bytes record, git_resolved_taken take, void *c
 	enum err err = OK;
 
 	while (!err && record.len) {
-		const char *line = take_string(&record), *path;
+		const char *line = text_next_string(&record), *path;
 		char object[GIT_NAME_MAX], stage;
 
 		if (!line || !parse_stage(line, object, &stage, &path))

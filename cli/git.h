@@ -33,6 +33,9 @@ MUST_CHECK enum err git_top(struct problem *problem, struct buf **ret_top);
 /* Is this a repository without a working tree? */
 MUST_CHECK enum err git_is_bare(struct problem *problem, bool *ret_bare);
 
+/* Is this a clone that does not have all of the history? Errors of git_run. */
+MUST_CHECK enum err git_is_shallow(struct problem *problem, bool *ret_shallow);
+
 /* One changed file, borrowed for the call. */
 struct git_change {
 	const char *path; /* from the top of the repository */
@@ -47,6 +50,10 @@ struct git_change {
  * else; what take returned. */
 typedef enum err (*git_change_taken)(void *context, const struct git_change *change);
 MUST_CHECK enum err git_changes_each(struct bytes raw, git_change_taken take, void *context);
+
+/* The same of what git writes with these arguments. What take returned, errors of git_run; ERR_SYSTEM with a sentence when git writes something else. */
+MUST_CHECK enum err git_changes_of(const char *const *arguments, struct problem *problem,
+                                   git_change_taken take, void *context);
 
 /* One file that was in conflict, and that both sides have; borrowed for the call. */
 struct git_resolved {

@@ -175,15 +175,7 @@ static enum err take_change(void *context, const struct git_change *change)
 
 static enum err take_changes(struct guard *guard, const char *const *arguments)
 {
-	struct problem *problem = &guard->invocation->problem;
-	CLEANUP(buf_freep) struct buf *raw = NULL;
-	enum err err = git_run(arguments, false, problem, &raw);
-
-	if (!err)
-		err = git_changes_each(buf_bytes(raw), take_change, guard);
-	return err == ERR_BAD_MESSAGE && !problem->message[0]
-	               ? problem_set(problem, ERR_SYSTEM, "git's list of changes is not understood")
-	               : err;
+	return git_changes_of(arguments, &guard->invocation->problem, take_change, guard);
 }
 
 static enum err find_repository(struct guard *guard)
@@ -389,13 +381,12 @@ static bool has_line_of(struct bytes lines, struct bytes text)
 /* Where a shallow clone ends git knows no parents, and counts nothing beyond: a range that has such a commit may have more of them. */
 static enum err check_whole(struct bytes commits, const char *range, struct problem *problem)
 {
-	CLEANUP(buf_freep) struct buf *shallow = NULL;
 	CLEANUP(buf_freep) struct buf *path = NULL;
 	CLEANUP(buf_freep) struct buf *ends = NULL;
-	enum err err = git_line((const char *const[]){ "rev-parse", "--is-shallow-repository", NULL }, false,
-	                        problem, &shallow);
+	bool shallow;
+	enum err err = git_is_shallow(problem, &shallow);
 
-	if (err || strcmp(buf_string(shallow), "true") != 0)
+	if (err || !shallow)
 		return err;
 	err = git_line((const char *const[]){ "rev-parse", "--git-path", "shallow", NULL }, false, problem,
 	               &path);
@@ -485,15 +476,13 @@ static enum err read_configured(struct guard *guard)
 	if (!err)
 		rest = buf_bytes(guard->configured);
 	while (!err && rest.len) {
-		const char *recipient = (const char *)rest.data;
-		size_t len = strnlen(recipient, rest.len);
+		const char *recipient = text_next_string(&rest);
 
-		if (len == rest.len || guard->allowed_count == ALLOWED_MAX)
+		if (!recipient || guard->allowed_count == ALLOWED_MAX)
 			return problem_set(problem, ERR_BAD_CONFIG,
 			                   "tokend.allowRecipient names more than %u recipients",
 			                   ALLOWED_MAX);
 		guard->allowed[guard->allowed_count++] = recipient;
-		rest = bytes_of(rest.data + len + 1, rest.len - len - 1);
 	}
 	return err == ERR_NO_MATCH ? OK : err;
 }

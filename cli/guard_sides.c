@@ -161,16 +161,10 @@ static enum err compare_trees(struct merged *merged, const char *from, const cha
 {
 	const char *const arguments[] = { "diff-tree", "-r", "--raw", "-z", "--no-abbrev",
 		                          from,        to,   "--",    NULL };
-	CLEANUP(buf_freep) struct buf *raw = NULL;
-	enum err err = git_run(arguments, false, merged->problem, &raw);
 
 	for (size_t i = 0; i < merged->count; i++)
 		merged->pairs[i].found[0] = '\0';
-	if (!err)
-		err = git_changes_each(buf_bytes(raw), take, merged);
-	return err == ERR_BAD_MESSAGE && !merged->problem->message[0]
-	               ? problem_set(merged->problem, ERR_SYSTEM, "git's list of changes is not understood")
-	               : err;
+	return git_changes_of(arguments, merged->problem, take, merged);
 }
 
 /* Leaves those that a side has changed since base. */
@@ -193,11 +187,10 @@ static enum err keep_changed(struct merged *merged, const char *base, const char
 /* Where nothing is found two histories have begun each by itself, or this clone does not have the beginning. */
 static enum err check_begin(const struct merged *merged)
 {
-	static const char *const arguments[] = { "rev-parse", "--is-shallow-repository", NULL };
-	CLEANUP(buf_freep) struct buf *shallow = NULL;
-	enum err err = git_line(arguments, false, merged->problem, &shallow);
+	bool shallow;
+	enum err err = git_is_shallow(merged->problem, &shallow);
 
-	if (err || strcmp(buf_string(shallow), "true") != 0)
+	if (err || !shallow)
 		return err;
 	(void)problem_set(
 	        merged->problem, ERR_SYSTEM,
@@ -269,13 +262,9 @@ static enum err look_at_parent(struct merged *merged, unsigned parent, const str
 /* The next of the names in a line. */
 static bool take_name(struct bytes *line, char name[static GIT_NAME_MAX])
 {
-	const uint8_t *space = line->len ? memchr(line->data, ' ', line->len) : NULL;
-	size_t len = space ? (size_t)(space - line->data) : line->len;
-	bool taken = len && text_copy(bytes_of(line->data, len), name, GIT_NAME_MAX);
+	struct bytes word;
 
-	len += space != NULL;
-	*line = bytes_of(line->data + len, line->len - len);
-	return taken;
+	return text_next_word(line, &word) && text_copy(word, name, GIT_NAME_MAX);
 }
 
 /* "COMMIT PARENT PARENT...": each with the first. */

@@ -15,6 +15,7 @@
 #include "formats/sops_decrypt.h"
 #include "formats/sops_environment.h"
 #include "formats/sops_path.h"
+#include "tokend/text.h"
 
 #define CHOICES_MAX 1024U
 #define HANDED_MAX 64U
@@ -217,18 +218,6 @@ static bool hint_path(const struct running *running, const char *path)
 	return true;
 }
 
-/* The next of the names that were passed over; each has a NUL behind. NULL: that was the last. */
-static const char *next_other(struct bytes *others)
-{
-	const char *name = others->len ? (const char *)others->data : NULL;
-	size_t len = name ? strnlen(name, others->len) + 1 : 0;
-
-	if (len > others->len)
-		return NULL;
-	*others = bytes_of(others->data + len, others->len - len);
-	return name;
-}
-
 /* The one that was meant, or those that there are. */
 static void hint_name(const struct running *running, const char *wanted)
 {
@@ -240,7 +229,7 @@ static void hint_name(const struct running *running, const char *wanted)
 
 	if (hint_path(running, wanted))
 		return;
-	while ((name = next_other(&rest))) {
+	while ((name = text_next_string(&rest))) {
 		size_t changes = words_distance(wanted, name);
 
 		shown_list_add(&list, bytes_of_string(name));

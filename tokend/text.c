@@ -41,6 +41,18 @@ bool text_next_word(struct bytes *rest, struct bytes *ret_word)
 	return true;
 }
 
+const char *text_next_string(struct bytes *rest)
+{
+	const uint8_t *end = rest->len ? memchr(rest->data, '\0', rest->len) : NULL;
+	const char *string = (const char *)rest->data;
+
+	if (!end)
+		return NULL;
+	rest->len -= (size_t)(end - rest->data) + 1;
+	rest->data = end + 1;
+	return string;
+}
+
 bool text_is_plain(struct bytes line)
 {
 	struct bytes word;

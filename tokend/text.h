@@ -24,6 +24,9 @@ bool text_next_line(struct bytes *rest, struct bytes *ret_line);
 /* Takes the next word off the rest of a line. False at the end of the line or at a comment. */
 bool text_next_word(struct bytes *rest, struct bytes *ret_word);
 
+/* Takes the next string off rest, with the NUL that ends it. NULL: nothing is left, or nothing that a NUL ends. */
+const char *text_next_string(struct bytes *rest);
+
 /* Is every byte before the comment printable ASCII, a blank or a tab? */
 bool text_is_plain(struct bytes line);
 
