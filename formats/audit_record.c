@@ -1,6 +1,7 @@
 #include "formats/audit_record.h"
 
 #include <sodium.h>
+#include <string.h>
 
 #include "common/encoding.h"
 #include "common/utf8.h"
@@ -174,6 +175,8 @@ bool audit_next_member(struct audit_cursor *cursor, struct audit_member *ret_mem
 
 /* ---- the chain ---- */
 
+#define CHECK_BEFORE ",\"check\":\""
+
 static bool read_number(struct bytes value, unsigned long long *ret_number)
 {
 	unsigned long long number = 0;
@@ -201,42 +204,89 @@ static bool read_link(const struct audit_member *sequence, const struct audit_me
 	                  AUDIT_HASH_LEN) == OK;
 }
 
-/* What line says of itself: its number, and the hash that it claims for the line before. */
-static bool read_line(struct bytes line, struct audit_chain *ret_link)
+/* What a line says of itself. */
+struct link {
+	struct audit_chain chain; /* its number, and the hash that it claims for the line before */
+	struct bytes
+	        check; /* its digits, in the line; empty: it has none, as those of before there was one */
+};
+
+/* "0123456789abcdef" */
+static bool read_check(const struct audit_member *member, struct bytes *ret_digits)
+{
+	if (!bytes_equal(member->name, bytes_of_string("check")))
+		return false;
+	*ret_digits = bytes_of(member->value.data + 1, AUDIT_CHECK_DIGITS);
+	return member->value.len == AUDIT_CHECK_DIGITS + 2 && member->value.data[0] == '"';
+}
+
+static bool read_line(struct bytes line, struct link *ret_link)
 {
 	struct audit_cursor cursor = audit_cursor_of(line);
-	struct audit_member last[2] = { 0 };
+	struct audit_member last[3] = { 0 };
 	struct audit_member member;
+	size_t at;
 
 	if (line.len >= AUDIT_LINE_MAX)
 		return false;
 	while (audit_next_member(&cursor, &member)) {
 		last[0] = last[1];
-		last[1] = member;
+		last[1] = last[2];
+		last[2] = member;
 	}
-	return !cursor.failed && last[0].name.data && read_link(&last[0], &last[1], ret_link);
+	ret_link->check = bytes_of(NULL, 0);
+	at = last[2].name.data && read_check(&last[2], &ret_link->check) ? 0 : 1;
+	return !cursor.failed && last[at].name.data && read_link(&last[at], &last[at + 1], &ret_link->chain);
 }
 
-static void hash_line(struct bytes line, uint8_t ret_hash[static AUDIT_HASH_LEN])
+/* The digits of the check of a line that begins with open and is closed there; the state is that of open, to go on from. */
+static void check_of(struct bytes open, crypto_hash_sha256_state *ret_state,
+                     char ret_digits[static AUDIT_CHECK_DIGITS + 1])
 {
-	(void)crypto_hash_sha256(ret_hash, line.data, line.len);
+	crypto_hash_sha256_state closed;
+	uint8_t hash[AUDIT_HASH_LEN];
+
+	(void)crypto_hash_sha256_init(ret_state);
+	(void)crypto_hash_sha256_update(ret_state, open.data, open.len);
+	closed = *ret_state;
+	(void)crypto_hash_sha256_update(&closed, (const uint8_t *)"}", 1);
+	(void)crypto_hash_sha256_final(&closed, hash);
+	hex_encode(bytes_of(hash, AUDIT_CHECK_DIGITS / 2), ret_digits);
+}
+
+/* Moves the hash on to line. Is its check, if it has one, the right one? */
+static bool hash_line(struct bytes line, struct bytes check, uint8_t ret_hash[static AUDIT_HASH_LEN])
+{
+	char digits[AUDIT_CHECK_DIGITS + 1];
+	crypto_hash_sha256_state state;
+	size_t open_len;
+
+	if (check.len == 0) {
+		(void)crypto_hash_sha256(ret_hash, line.data, line.len);
+		return true;
+	}
+	open_len = (size_t)(check.data - line.data) - strlen(CHECK_BEFORE);
+	check_of(bytes_of(line.data, open_len), &state, digits);
+	(void)crypto_hash_sha256_update(&state, line.data + open_len, line.len - open_len);
+	(void)crypto_hash_sha256_final(&state, ret_hash);
+	return bytes_equal(check, bytes_of_string(digits));
 }
 
 enum audit_fault audit_chain_next(struct audit_chain *chain, struct bytes line)
 {
-	struct audit_chain link;
+	struct link link = { 0 };
+	const struct audit_chain before = *chain;
 	bool parsed = read_line(line, &link);
-	enum audit_fault fault = AUDIT_WHOLE;
+	bool checked = hash_line(line, parsed ? link.check : bytes_of(NULL, 0), chain->last_hash);
 
+	chain->sequence = parsed ? link.chain.sequence : before.sequence + 1;
 	if (!parsed)
-		fault = AUDIT_FAULT_SYNTAX;
-	else if (memcmp(link.last_hash, chain->last_hash, AUDIT_HASH_LEN) != 0)
-		fault = AUDIT_FAULT_CHAIN;
-	else if (link.sequence != chain->sequence + 1)
-		fault = AUDIT_FAULT_SEQUENCE;
-	chain->sequence = parsed ? link.sequence : chain->sequence + 1;
-	hash_line(line, chain->last_hash);
-	return fault;
+		return AUDIT_FAULT_SYNTAX;
+	if (!checked)
+		return AUDIT_FAULT_CHECK;
+	if (memcmp(link.chain.last_hash, before.last_hash, AUDIT_HASH_LEN) != 0)
+		return AUDIT_FAULT_CHAIN;
+	return link.chain.sequence == before.sequence + 1 ? AUDIT_WHOLE : AUDIT_FAULT_SEQUENCE;
 }
 
 const char *audit_fault_text(enum audit_fault fault)
@@ -246,6 +296,8 @@ const char *audit_fault_text(enum audit_fault fault)
 		return "whole";
 	case AUDIT_FAULT_SYNTAX:
 		return "this line is not an audit record: it was changed or only half written";
+	case AUDIT_FAULT_CHECK:
+		return "this record was changed: its check is that of another";
 	case AUDIT_FAULT_CHAIN:
 		return "this record does not follow from the line before it: that line was changed, or lines "
 		       "were removed, inserted or moved here";
@@ -257,18 +309,25 @@ const char *audit_fault_text(enum audit_fault fault)
 
 enum err audit_chain_close(struct audit_chain *chain, struct buf *line)
 {
-	char previous[2 * AUDIT_HASH_LEN + 1];
-	struct bytes whole;
+	char previous[2 * AUDIT_HASH_LEN + 1], check[AUDIT_CHECK_DIGITS + 1];
+	crypto_hash_sha256_state state;
+	size_t open_len;
 	enum err err;
 
 	hex_encode(bytes_of(chain->last_hash, AUDIT_HASH_LEN), previous);
-	err = buf_printf(line, "\"sequence\":%llu,\"previous\":\"%s\"}\n", chain->sequence + 1, previous);
+	err = buf_printf(line, "\"sequence\":%llu,\"previous\":\"%s\"", chain->sequence + 1, previous);
 	if (err)
 		return err;
-	whole = buf_bytes(line);
-	if (whole.len > AUDIT_LINE_MAX)
+	open_len = buf_len(line);
+	check_of(buf_bytes(line), &state, check);
+	err = buf_printf(line, CHECK_BEFORE "%s\"}\n", check);
+	if (err)
+		return err;
+	if (buf_len(line) > AUDIT_LINE_MAX)
 		return ERR_BUSY;
-	hash_line(bytes_of(whole.data, whole.len - 1), chain->last_hash);
+	(void)crypto_hash_sha256_update(&state, buf_bytes(line).data + open_len,
+	                                buf_len(line) - open_len - 1);
+	(void)crypto_hash_sha256_final(&state, chain->last_hash);
 	chain->sequence++;
 	return OK;
 }

@@ -3,10 +3,13 @@
  *
  * One line of the audit log and the chain that runs through them: pure functions over text, used by the broker to write and by `tokenctl audit` to show and verify.
  *
- * A line is one flat JSON object without white space, its members strings, whole numbers, true, false or null; the last two are "sequence", which counts from 1
- * without a gap, and "previous", the SHA-256 of the line before it without its newline (64 zeros for the first). A line's own hash is not stored: it is what the
- * next line's "previous" must be. So a record that was changed is found at the next one, and a record that was removed, inserted or moved is found where the
- * chain breaks. What the chain alone cannot show is that records are missing at its end, or that all of it was written anew: that takes somebody who remembers a record's number and hash.
+ * A line is one flat JSON object without white space, its members strings, whole numbers, true, false or null; the last three are "sequence", which counts from 1
+ * without a gap, "previous", the SHA-256 of the line before it without its newline (64 zeros for the first), and "check", the first 16 digits of the SHA-256 of what the line would be without this
+ * member. Lines that were written before there was one have no check. A line's own hash is not stored: it is what the next line's "previous" must be. So a record that was changed by accident is
+ * found at itself, one that was changed on purpose at the next one, and a record that was removed, inserted or moved is found where the chain breaks. What the chain alone cannot show is that
+ * records are missing at its end, or that all of it was written anew: that takes somebody who remembers a record's number and hash.
+ *
+ * The check is there for the last line, which has no next one yet: a power failure may leave the beginning of one line and the end of another where a line should be.
  */
 #pragma once
 
@@ -16,6 +19,7 @@
 
 #define AUDIT_LINE_MAX 4096U /* with its newline */
 #define AUDIT_HASH_LEN 32U
+#define AUDIT_CHECK_DIGITS 16U
 
 struct audit_chain {
 	unsigned long long sequence; /* of the last line seen; 0: none */
@@ -25,6 +29,7 @@ struct audit_chain {
 enum audit_fault {
 	AUDIT_WHOLE, /* the line is what it should be */
 	AUDIT_FAULT_SYNTAX, /* it does not parse */
+	AUDIT_FAULT_CHECK, /* it was changed: it does not match its own check */
 	AUDIT_FAULT_CHAIN, /* it does not follow from the line before: that one was changed, or one was removed, inserted or moved */
 	AUDIT_FAULT_SEQUENCE, /* its number is not the next one */
 };
@@ -35,7 +40,7 @@ enum audit_fault audit_chain_next(struct audit_chain *chain, struct bytes line);
 /* A sentence without a full stop. Static. */
 const char *audit_fault_text(enum audit_fault fault);
 
-/* Appends the members "sequence" and "previous" and closes the object that line holds without its closing brace ("{...,"), then a newline; the chain moves on. line
+/* Appends the members "sequence", "previous" and "check" and closes the object that line holds without its closing brace ("{...,"), then a newline; the chain moves on. line
  * holds nothing else. Errors of buf_put, and ERR_BUSY for a line over AUDIT_LINE_MAX: the chain has then not moved. */
 MUST_CHECK enum err audit_chain_close(struct audit_chain *chain, struct buf *line);
 

@@ -37,7 +37,7 @@
 #include "tokend/text.h"
 
 #define TIMER_ACCURACY_US 1000ULL
-#define LINE_TAIL_MAX 160U /* what closing a line adds: "sequence" and "previous" */
+#define LINE_TAIL_MAX 192U /* what closing a line adds: "sequence", "previous" and "check" */
 #define GROUP_WAIT_NS 400000L /* how long a group waits for more that are expected than it has */
 #define THREAD_STACK (256U << 10) /* all of it may be locked memory */
 #define TAIL_WINDOW (64U << 10)
@@ -127,7 +127,7 @@ struct audit {
 	off_t durable; /* bytes of the file that are whole lines, on disk here or ahead */
 	bool torn; /* there may be more than that in it */
 	bool unsure; /* or less: a sync of it failed */
-	bool remains; /* what was cut off again may still be on the disk: no line rests on what is ahead alone until the log was synced */
+	bool remains; /* what was cut off again may still be on the disk: nothing is written behind it, or ahead, until the log was synced */
 	struct audit_ahead ahead;
 	struct buf *line;
 	struct buf *group;
@@ -323,16 +323,33 @@ static enum err group_add_entry(struct audit *audit, struct audit_chain *chain, 
 	return err;
 }
 
-/* Brings the file to its last durable line again. Until that works nothing is written behind it. */
+/* All that stands in the log is durable when this returns true, by itself. */
+static bool sync_log(struct audit *audit)
+{
+	if (audit->disk->fdatasync(audit->fd) < 0) {
+		audit->unsure = audit->ahead.used > 0;
+		return false;
+	}
+	audit_ahead_begin_anew(&audit->ahead);
+	audit->remains = false;
+	return true;
+}
+
+/*
+ * Brings the file to its last durable line again. Until that works nothing is written behind it. What was cut off is cut off on the disk as well before another line takes its place: of two that
+ * were written to one place without a sync between them a power failure may leave a half of each, or bring back the first. Cut again with each sync that is tried: one that failed may have been all
+ * that the system ever did about the cut before.
+ */
 static bool repair(struct audit *audit)
 {
 	if (audit->unsure && !audit_ahead_rewrite(&audit->ahead, audit->fd))
 		return false;
 	if (audit->unsure)
 		audit->unsure = audit->torn = false;
-	if (audit->torn && audit->disk->ftruncate(audit->fd, audit->durable) == 0)
-		audit->torn = false;
-	return !audit->torn;
+	if ((audit->torn || audit->remains) && audit->disk->ftruncate(audit->fd, audit->durable) != 0)
+		return false;
+	audit->torn = false;
+	return !audit->remains || sync_log(audit);
 }
 
 /* Who moves the log away, or puts another in its place, as an editor does, would take all records that follow with it: then nothing is written, and so nothing released. */
@@ -347,18 +364,6 @@ static bool in_place(struct audit *audit)
 		          "back, or tokend was restarted and has begun another");
 	audit->misplaced = !is;
 	return is;
-}
-
-/* All that stands in the log is durable when this returns true, by itself. */
-static bool sync_log(struct audit *audit)
-{
-	if (audit->disk->fdatasync(audit->fd) < 0) {
-		audit->unsure = audit->ahead.used > 0;
-		return false;
-	}
-	audit_ahead_begin_anew(&audit->ahead);
-	audit->remains = false;
-	return true;
 }
 
 /* Lines that may be durable ahead of the log: what was cut off the log again is not there any more. */
@@ -1063,18 +1068,47 @@ static enum err read_chain(int fd, off_t end, struct audit_chain *ret_chain)
 	return any || end == 0 ? OK : ERR_STATE_DIR;
 }
 
+/* Where the first line with a zero byte begins, in the part before end that an unfinished group could be in; end when there is none. No line of ours has one: it is what a system leaves of
+ * what it had no time to write. */
+static enum err find_zeros(int fd, off_t end, off_t *ret_start)
+{
+	off_t line = end > (off_t)AUDIT_GROUP_BYTES_MAX ? end - (off_t)AUDIT_GROUP_BYTES_MAX : 0;
+	uint8_t chunk[8192];
+
+	for (off_t at = line; at < end;) {
+		size_t len = end - at < (off_t)sizeof(chunk) ? (size_t)(end - at) : sizeof(chunk);
+		enum err err = read_at(fd, at, chunk, len);
+		const uint8_t *zero, *newline;
+
+		if (err)
+			return err;
+		zero = memchr(chunk, '\0', len);
+		newline = memrchr(chunk, '\n', zero ? (size_t)(zero - chunk) : len);
+		if (newline)
+			line = at + (newline - chunk) + 1;
+		if (zero) {
+			*ret_start = line;
+			return OK;
+		}
+		at += (off_t)len;
+	}
+	*ret_start = end;
+	return OK;
+}
+
 /*
  * Where the log ends: behind its last whole line, or, if a group was being written, behind the last that follows from what was durable, for the power may have taken any part of a group and left
- * the last line of it. What is longer than a group was not being written, and is for who verifies the log to see.
+ * the last line of it. What is longer than a group was not being written, and is for who verifies the log to see. Where nothing is known of what was durable only zeros tell.
  */
 static enum err find_whole(const struct audit *audit, off_t follows, off_t size, off_t *ret_end)
 {
 	off_t end = 0;
-	enum err err = find_end(audit->fd, size, &end);
+	enum err err = follows < 0 ? find_zeros(audit->fd, size, &size) : OK;
 
+	err = err ? err : find_end(audit->fd, size, &end);
 	if (!err && size - end > (end ? (off_t)AUDIT_GROUP_BYTES_MAX : (off_t)AUDIT_LINE_MAX))
 		err = ERR_STATE_DIR; /* no unfinished line is that long */
-	if (follows && follows < end && size - follows <= (off_t)AUDIT_GROUP_BYTES_MAX)
+	if (follows >= 0 && follows < end && size - follows <= (off_t)AUDIT_GROUP_BYTES_MAX)
 		end = follows;
 	*ret_end = end;
 	return err;

@@ -21,6 +21,7 @@
 #define END_MARK "tokend end 1 %020llu %s\n"
 #define END_MARK_LEN 99U
 #define CHUNK_LEN 65536U
+#define WINDOW_LEN (1U << 20) /* of the log; more than any line */
 #define FILE_MODE 0640
 
 /* ---- bytes and files ---- */
@@ -309,6 +310,21 @@ static size_t follow(struct audit_chain *chain, struct bytes lines)
 	return lines.len - rest.len;
 }
 
+/* The same for the lines of the log from offset on, however many. Returns where they end. */
+static enum err follow_log(int log, off_t offset, struct audit_chain *chain, off_t *ret_end)
+{
+	CLEANUP(freep) uint8_t *window = malloc(WINDOW_LEN);
+	size_t len = 0, followed = 1;
+	enum err err = window ? OK : ERR_NOMEM;
+
+	for (; !err && followed > 0; offset += (off_t)followed) {
+		err = read_from(log, offset, window, WINDOW_LEN, &len);
+		followed = err ? 0 : follow(chain, bytes_of(window, len));
+	}
+	*ret_end = offset;
+	return err;
+}
+
 /* How much both begin with, in whole lines. */
 static size_t same_lines(struct bytes first, struct bytes second)
 {
@@ -321,7 +337,7 @@ static size_t same_lines(struct bytes first, struct bytes second)
 	return same;
 }
 
-/* What the two files hold from the anchor on. */
+/* What the two files hold from the anchor on, as much of it as both can. */
 struct both {
 	off_t anchor;
 	struct audit_chain chain; /* of the log before it */
@@ -344,19 +360,19 @@ static enum err restore_both(const struct audit_ahead *ahead, int log, const str
 {
 	struct audit_chain chain = both->chain;
 	size_t known = follow(&chain, both->ahead);
-	size_t same = same_lines(bytes_of(both->ahead.data, known), both->log), own;
-	enum err err = OK;
+	size_t same = same_lines(bytes_of(both->ahead.data, known), both->log);
+	off_t parting = both->anchor + (off_t)same, end;
+	enum err err;
 
 	chain = both->chain;
 	(void)follow(&chain, bytes_of(both->ahead.data, same));
-	own = follow(&chain, bytes_of(both->log.data + same, both->log.len - same));
-	if (own == 0 && same < known) {
-		err = put_back(ahead, log, both->anchor + (off_t)same,
-		               bytes_of(both->ahead.data + same, known - same));
+	err = follow_log(log, parting, &chain, &end);
+	if (!err && end == parting && same < known) {
+		err = put_back(ahead, log, parting, bytes_of(both->ahead.data + same, known - same));
 		ret_restored->bytes = known - same;
-		own = known - same;
+		end = both->anchor + (off_t)known;
 	}
-	ret_restored->end = both->anchor + (off_t)(same + own);
+	ret_restored->end = err ? -1 : end;
 	return err;
 }
 
@@ -365,8 +381,7 @@ static enum err restore_from(const struct audit_ahead *ahead, int log, off_t anc
                              struct audit_restored *ret_restored)
 {
 	const size_t ahead_max = ahead->disk->ahead_len - HEADER_LEN;
-	const size_t log_max = ahead_max + AUDIT_GROUP_BYTES_MAX;
-	CLEANUP(freep) uint8_t *data = malloc(ahead_max + log_max);
+	CLEANUP(freep) uint8_t *data = malloc(2 * ahead_max);
 	struct both both = { .anchor = anchor };
 	size_t ahead_len = 0, log_len = 0;
 	enum err err = data ? chain_at(log, anchor, &both.chain) : ERR_NOMEM;
@@ -374,7 +389,7 @@ static enum err restore_from(const struct audit_ahead *ahead, int log, off_t anc
 	if (err)
 		return err == ERR_BAD_FILE ? OK : err;
 	err = read_from(ahead->fd, HEADER_LEN, data, ahead_max, &ahead_len);
-	err = err ? err : read_from(log, anchor, data + ahead_max, log_max, &log_len);
+	err = err ? err : read_from(log, anchor, data + ahead_max, ahead_max, &log_len);
 	if (err)
 		return err;
 	both.ahead = bytes_of(data, ahead_len);
@@ -390,7 +405,7 @@ enum err audit_ahead_restore(const struct audit_ahead *ahead, int log, struct au
 	off_t anchor;
 	enum err err = ahead->fd < 0 ? OK : read_from(ahead->fd, 0, header, sizeof(header), &len);
 
-	*ret_restored = (struct audit_restored){ 0 };
+	*ret_restored = (struct audit_restored){ .end = -1 };
 	if (err || !read_header(header, len, &anchor))
 		return err;
 	err = restore_from(ahead, log, anchor, ret_restored);

@@ -40,7 +40,7 @@ MUST_CHECK enum err audit_ahead_open(struct audit_ahead *ahead, int directory, c
 
 struct audit_restored {
 	size_t bytes; /* that were missing from the log, or other than they should be; 0 nearly always */
-	off_t end; /* of the lines in the log that follow, one after the other, from what was durable; 0: not known. What is behind was never acknowledged. */
+	off_t end; /* of the lines in the log that follow, one after the other, from what was durable; below 0: not known. What is behind was never acknowledged. */
 };
 
 /* After a start: brings the log (opened with O_APPEND) to what it was known to be. ERR_NOMEM, ERR_SYSTEM or what the disk says; the log then holds no less than before. */

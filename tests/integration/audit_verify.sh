@@ -91,16 +91,27 @@ named "$count"
 head -n -1 "$log" >damaged
 lab_expect 0 tokenctl audit verify --file damaged >/dev/null
 named "$count" --head "$head"
-# The newest record: no other has its hash yet.
+# The newest record: no other has its hash yet, so by accident only its own check shows it, and on purpose only the head.
 damage "lines[-1] = lines[-1].replace(b'\"time\":\"2', b'\"time\":\"3', 1)"
+cmp -s damaged "$log" && lab_fail "the newest record was not changed"
+named "$count"
+# As its format says, with tools that everyone has: the check is the hash of the line without it.
+damage "
+import hashlib
+line = lines[-1].replace(b'\"time\":\"2', b'\"time\":\"3', 1)
+line = line[:line.rindex(b',\"check\"')] + b'}'
+lines[-1] = line[:-1] + b',\"check\":\"' + hashlib.sha256(line).hexdigest()[:16].encode() + b'\"}'"
 cmp -s damaged "$log" && lab_fail "the newest record was not changed"
 lab_expect 0 tokenctl audit verify --file damaged >/dev/null
 named "$count" --head "$head"
+check=$(tail -n 1 "$log" | sed 's/,"check":"[0-9a-f]*"}$/}/' | tr -d '\n' | sha256sum | cut -c 1-16)
+tail -n 1 "$log" | lab_grep "\"check\":\"$check\"}" || lab_fail "the check is not what its format says: $check"
 python3 - "$log" <<'END'
 import hashlib, re, sys
 previous, lines = b"0" * 64, []
 for line in open(sys.argv[1], "rb").read().split(b"\n")[:-1]:
-    line = re.sub(rb'"previous":"\w+"', b'"previous":"' + previous + b'"', line.replace(b'"unwrap"', b'"forged"'))
+    line = re.sub(rb'"previous":"\w+".*', b'"previous":"' + previous + b'"}', line.replace(b'"unwrap"', b'"forged"'))
+    line = line[:-1] + b',"check":"' + hashlib.sha256(line).hexdigest()[:16].encode() + b'"}'
     previous = hashlib.sha256(line).hexdigest().encode()
     lines.append(line + b"\n")
 open("damaged", "wb").write(b"".join(lines))

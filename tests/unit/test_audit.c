@@ -707,8 +707,7 @@ static void test_failures(void **state)
 	}
 }
 
-/* The power goes while the file could not be cut back: the next start cuts it. */
-/* What was cut off may be on the disk still, and must not come back in the place of what is written next: that is synced in the log itself, once. */
+/* What was cut off may be on the disk still, and must not come back in the place of what is written next: nothing is, ahead or in the log, until the cut was synced. */
 static void test_cut_off_for_good(void **state)
 {
 	struct audit *audit = open_audit();
@@ -718,7 +717,14 @@ static void test_cut_off_for_good(void **state)
 	assert_int_equal(disk.log_syncs, 0);
 	disk.short_write = 100;
 	disk.write_errno = ENOSPC;
+	disk.sync_errno = EIO;
 	assert_int_equal(ask_and_wait(audit), ERR_AUDIT);
+	disk_reset();
+	disk.sync_errno = EIO;
+	assert_int_equal(ask_and_wait(audit), ERR_AUDIT);
+	assert_int_equal(disk.log_syncs, disk.syncs);
+	/* After a sync that failed the log is written again from what is ahead: the first record, and no other. */
+	assert_log(1, 0);
 	disk_reset();
 	assert_int_equal(ask_and_wait(audit), OK);
 	assert_int_equal(disk.log_syncs, 1);
@@ -729,6 +735,41 @@ static void test_cut_off_for_good(void **state)
 	assert_log(4, 1);
 }
 
+/* What a system leaves of a group that it had no time to write: zeros, at its end or in the middle. Nothing is known of where the durable part ended, for the second file is new. */
+static void test_zeros(void **state)
+{
+	static const uint8_t zeros[600];
+
+	(void)state;
+	for (unsigned behind = 0; behind < 2; behind++) {
+		struct audit *audit = open_audit();
+		int fd = openat(directory_fd, AUDIT_FILE_NAME, O_WRONLY | O_APPEND | O_CLOEXEC);
+		char last[AUDIT_LINE_MAX];
+		size_t len;
+
+		assert_int_equal(ask_and_wait(audit), OK);
+		assert_int_equal(ask_and_wait(audit), OK);
+		audit_free(audit);
+		read_log();
+		len = strlen(strchr(found.text, '\n') + 1);
+		memcpy(last, strchr(found.text, '\n') + 1, len);
+		assert_int_equal(write(fd, zeros, sizeof(zeros)), sizeof(zeros));
+		if (behind)
+			assert_int_equal(write(fd, last, len), (ssize_t)len);
+		(void)close(fd);
+		assert_int_equal(unlinkat(directory_fd, AUDIT_AHEAD_NAME, 0), 0);
+		audit = open_audit();
+		assert_int_equal(audit_count(audit), 2);
+		assert_int_equal(ask_and_wait(audit), OK);
+		audit_free(audit);
+		assert_log(4, 1);
+		assert_non_null(strstr(found.text, behind ? "\"operation\":\"cut\",\"bytes\":9"
+		                                          : "\"operation\":\"cut\",\"bytes\":600,"));
+		begin_anew();
+	}
+}
+
+/* The power goes while the file could not be cut back: the next start cuts it. */
 static void test_failure_then_end(void **state)
 {
 	struct audit *audit = open_audit();
@@ -1147,6 +1188,7 @@ int main(void)
 		TEST(test_after_the_loop),
 		TEST(test_failures),
 		TEST(test_cut_off_for_good),
+		TEST(test_zeros),
 		TEST(test_failure_then_end),
 		TEST(test_deadline),
 		TEST(test_hang),

@@ -172,21 +172,18 @@ static void test_replaced(void **state)
 	}
 }
 
-/*
- * Each byte of each record, each bit of it, and to a newline, a quote and a zero. The last record's contents are nobody's link yet: there only a changed form or number is seen without a head.
- */
+/* Each byte of each record, each bit of it, and to a newline, a quote and a zero: that record is named, with a head and without one. */
 static void test_flipped(void **state)
 {
 	static const char others[] = { '\n', '"', '\0', '0', '}' };
 	static char text[LOG_MAX];
-	unsigned long long unseen = 0;
 
 	(void)state;
 	memcpy(text, whole.text, whole.len);
 	for (size_t record = 0; record < RECORDS; record++) {
 		for (size_t at = whole.start[record]; at < whole.start[record + 1]; at++) {
 			for (unsigned change = 0; change < 8 + sizeof(others); change++) {
-				unsigned long long found;
+				unsigned long long found, with_head;
 
 				text[at] = whole.text[at];
 				if (change < 8)
@@ -196,25 +193,40 @@ static void test_flipped(void **state)
 				if (text[at] == whole.text[at])
 					continue;
 				found = bad_line(text, whole.len);
-				unseen += found == 0;
-				if (found != record + 1 && (found != 0 || record != RECORDS - 1) &&
-				    /* The link of the last record, or the record before it: the one or the other was changed. */
-				    (found != record || record != RECORDS - 1))
-					fail_msg("record %zu, byte %zu to 0x%02x: record %llu is named",
+				with_head = bad_line_with_head(text, whole.len);
+				if (found != record + 1 || with_head != record + 1)
+					fail_msg("record %zu, byte %zu to 0x%02x: record %llu is named, and "
+					         "if a head was kept %llu",
 					         record + 1, at - whole.start[record],
-					         (unsigned char)text[at], found);
-				found = bad_line_with_head(text, whole.len);
-				if (found != record + 1 && (found != record || record != RECORDS - 1))
-					fail_msg("record %zu, byte %zu to 0x%02x, and a head was kept: "
-					         "record %llu is named",
-					         record + 1, at - whole.start[record],
-					         (unsigned char)text[at], found);
+					         (unsigned char)text[at], found, with_head);
 			}
 			text[at] = whole.text[at];
 		}
 	}
-	/* Else the head would prove nothing. */
-	assert_true(unseen > 0);
+}
+
+/* One record made anew, with its number, its link and a check that fits: found at the next, which is linked to what was there; and for the last one only by a head. */
+static void test_made_anew(void **state)
+{
+	static struct log other;
+
+	(void)state;
+	for (size_t record = 0; record < RECORDS; record++) {
+		const char *lines[RECORDS];
+		static char text[LOG_MAX];
+		size_t len = whole.start[record], other_len, rest = whole.len - whole.start[record + 1];
+
+		memcpy(lines, records, sizeof(lines));
+		lines[record] = "{\"operation\":\"another\",";
+		write_log(&other, lines, RECORDS);
+		other_len = other.start[record + 1] - other.start[record];
+		memcpy(text, whole.text, len);
+		memcpy(text + len, other.text + other.start[record], other_len);
+		memcpy(text + len + other_len, whole.text + whole.start[record + 1], rest);
+		len += other_len + rest;
+		assert_int_equal(bad_line(text, len), record + 1 < RECORDS ? record + 1 : 0);
+		assert_int_equal(bad_line_with_head(text, len), record + 1);
+	}
 }
 
 static void test_removed(void **state)
@@ -391,13 +403,13 @@ static void test_count(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_whole),         cmocka_unit_test(test_replaced),
-		cmocka_unit_test(test_flipped),       cmocka_unit_test(test_removed),
-		cmocka_unit_test(test_moved),         cmocka_unit_test(test_exchanged),
-		cmocka_unit_test(test_repeated),      cmocka_unit_test(test_inserted),
-		cmocka_unit_test(test_truncated),     cmocka_unit_test(test_written_anew),
-		cmocka_unit_test(test_daemon_counts), cmocka_unit_test(test_heads),
-		cmocka_unit_test(test_count),
+		cmocka_unit_test(test_whole),        cmocka_unit_test(test_replaced),
+		cmocka_unit_test(test_flipped),      cmocka_unit_test(test_made_anew),
+		cmocka_unit_test(test_removed),      cmocka_unit_test(test_moved),
+		cmocka_unit_test(test_exchanged),    cmocka_unit_test(test_repeated),
+		cmocka_unit_test(test_inserted),     cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_written_anew), cmocka_unit_test(test_daemon_counts),
+		cmocka_unit_test(test_heads),        cmocka_unit_test(test_count),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);

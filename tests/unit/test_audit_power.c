@@ -190,10 +190,16 @@ static void record(struct file *file, const struct change *operation)
 	memcpy(last->data, operation->data, operation->len);
 }
 
-/* Of what fails, a part may have happened. */
+static bool in_one_sector(off_t offset, size_t len)
+{
+	return offset / SECTOR == (offset + (off_t)len - 1) / SECTOR;
+}
+
+/* Of what fails, a part may have happened; but not within one sector of bytes that are there: no system gives up in the middle of a page that it has. */
 static ssize_t write_some(int fd, const void *data, size_t len, off_t offset, bool fails)
 {
-	size_t part = fails ? draw(&disk.chance, (uint32_t)len) : len;
+	bool whole = in_one_sector(offset, len) && file_of(fd) == &disk.files[1];
+	size_t part = !fails ? len : whole ? 0 : draw(&disk.chance, (uint32_t)len);
 	ssize_t written = pwrite(fd, data, part, offset);
 	uint8_t *bytes = (uint8_t *)(uintptr_t)data;
 
@@ -477,15 +483,21 @@ static unsigned long number_of(const char *name, unsigned long otherwise)
 	return text ? strtoul(text, NULL, 10) : otherwise;
 }
 
+/* Each found something once: half a group in the log where nothing said where it began, a line that was made of two, a first group of which nothing was left. */
+static const uint64_t found[] = { 9462796, 1843634, 5909764, 340508, 2673241, 7033292, 2112000 };
+
 static void test_power_cuts(void **state)
 {
 	unsigned long schedules = number_of("TOKEND_POWER_CUTS", 400),
 	              seed = number_of("TOKEND_TEST_SEED", 1);
 
 	(void)state;
+	for (size_t i = 0; i < sizeof(found) / sizeof(found[0]); i++)
+		schedule(found[i]);
 	for (unsigned long i = 0; i < schedules; i++)
 		schedule(seed + i);
-	print_message("%lu power failures, %u calls of the disk failed\n", schedules * LIVES, disk.failed);
+	print_message("%lu power failures, %u calls of the disk failed\n",
+	              (sizeof(found) / sizeof(found[0]) + schedules) * LIVES, disk.failed);
 	assert_true(disk.failed > 0);
 }
 
