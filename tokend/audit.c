@@ -102,7 +102,6 @@ struct audit {
 	struct entry *late; /* answered next */
 	bool timer_runs;
 	uint64_t wait_us; /* for a record, from when it is queued */
-	size_t expected_next; /* what audit_expect was told, for the next record */
 
 	/* under the lock */
 	pthread_mutex_t lock;
@@ -423,19 +422,11 @@ static void note_entry(struct notes *notes, const struct entry *entry, enum err 
 	notes->withheld_last = entry->sequence;
 }
 
-/* With the lock open: whoever is woken asks for it at once. */
-static void wake_loop(struct audit *audit)
-{
-	const uint64_t one = 1;
-
-	(void)pthread_mutex_unlock(&audit->lock);
-	(void)!write(audit->wake_fd, &one, sizeof(one));
-	(void)pthread_mutex_lock(&audit->lock);
-}
-
 /* Hands back what was written, or was not. */
 static void finish_writing(struct audit *audit, enum err err)
 {
+	const uint64_t one = 1;
+
 	for (struct entry *entry; (entry = queue_take(&audit->writing));) {
 		note_entry(&audit->notes, entry, err);
 		entry->err = err;
@@ -443,7 +434,7 @@ static void finish_writing(struct audit *audit, enum err err)
 	}
 	audit->works = err == OK;
 	audit->count = audit->chain.sequence;
-	wake_loop(audit);
+	(void)!write(audit->wake_fd, &one, sizeof(one));
 }
 
 /* Takes a group, writes it with the lock open, and hands it back. */
@@ -741,14 +732,6 @@ static struct bytes without_time(struct bytes line)
 	return bytes_of(line.data + time_len, line.len - time_len);
 }
 
-/* Gives the lock back, and wakes the writer after that: it would only wait for the lock. */
-static void unlock_and_wake(struct audit *audit, bool wake)
-{
-	(void)pthread_mutex_unlock(&audit->lock);
-	if (wake)
-		(void)pthread_cond_signal(&audit->work);
-}
-
 /* With the lock: does entry say what was foreseen? Then it needs no group. */
 static bool foreseen_claim(struct audit *audit, struct entry *entry)
 {
@@ -764,22 +747,23 @@ static bool foreseen_claim(struct audit *audit, struct entry *entry)
 		return false;
 	foreseen->claimed = true;
 	queue_put(&audit->writing, entry);
+	(void)pthread_cond_signal(&audit->work);
 	return true;
 }
 
-/* With the lock: another record comes before it, or instead of it. Is that anything to the writer? */
-static bool foreseen_avoid(struct audit *audit)
+/* With the lock: another record comes before it, or instead of it. */
+static void foreseen_avoid(struct audit *audit)
 {
 	struct foreseen *foreseen = &audit->foreseen;
 
 	if (!foreseen->awaited)
-		return false;
+		return;
 	foreseen->awaited = false;
 	foreseen->came_true = false;
 	if (foreseen->state == FORESEEN_ASKED)
 		foreseen->state = FORESEEN_NOTHING;
 	foreseen->is_void = foreseen->state != FORESEEN_NOTHING;
-	return foreseen->is_void;
+	(void)pthread_cond_signal(&audit->work);
 }
 
 /* Only while nothing else is under way: what many do at once is cheap anyway, and the chain has one end. */
@@ -793,7 +777,6 @@ void audit_foresee(struct audit *audit, const struct audit_record *record)
 {
 	struct foreseen *foreseen = &audit->foreseen;
 	struct bytes line;
-	bool wake = false;
 
 	buf_clear(audit->scratch);
 	if (put_record(audit->scratch, record))
@@ -804,20 +787,19 @@ void audit_foresee(struct audit *audit, const struct audit_record *record)
 		memcpy(foreseen->open, line.data, line.len);
 		foreseen->len = line.len;
 		foreseen->awaited = true;
-		wake = foreseen->came_true;
-		if (wake)
+		if (foreseen->came_true) {
 			foreseen->state = FORESEEN_ASKED;
+			(void)pthread_cond_signal(&audit->work);
+		}
 	}
-	unlock_and_wake(audit, wake);
+	(void)pthread_mutex_unlock(&audit->lock);
 }
 
 void audit_unforesee(struct audit *audit)
 {
-	bool wake;
-
 	(void)pthread_mutex_lock(&audit->lock);
-	wake = foreseen_avoid(audit);
-	unlock_and_wake(audit, wake);
+	foreseen_avoid(audit);
+	(void)pthread_mutex_unlock(&audit->lock);
 }
 
 /* An entry of the line that scratch holds. */
@@ -834,27 +816,20 @@ static enum err entry_new(const struct audit *audit, struct entry **ret_entry)
 	return OK;
 }
 
-/* With the lock. Is that anything to the writer? In between, it is working or waiting for more, and need not be woken for each. */
-static bool queue_entry(struct audit *audit, struct entry *entry)
-{
-	bool is_void;
-
-	audit->expected = audit->expected_next;
-	if (foreseen_claim(audit, entry))
-		return true;
-	is_void = foreseen_avoid(audit);
-	queue_put(&audit->queued, entry);
-	return is_void || audit->queued.count == 1 || audit->queued.count >= audit->expected;
-}
-
 static enum err enqueue(struct audit *audit, struct entry *entry)
 {
-	bool full, wake;
+	bool full;
 
 	(void)pthread_mutex_lock(&audit->lock);
 	full = audit->queued.count + audit->writing.count + audit->finished.count >= AUDIT_QUEUE_MAX;
-	wake = !full && queue_entry(audit, entry);
-	unlock_and_wake(audit, wake);
+	if (!full && !foreseen_claim(audit, entry)) {
+		foreseen_avoid(audit);
+		queue_put(&audit->queued, entry);
+		/* In between, the writer is working or waiting for more, and need not be woken for each. */
+		if (audit->queued.count == 1 || audit->queued.count >= audit->expected)
+			(void)pthread_cond_signal(&audit->work);
+	}
+	(void)pthread_mutex_unlock(&audit->lock);
 	return full ? ERR_BUSY : OK;
 }
 
@@ -947,7 +922,11 @@ bool audit_admits_refusal(struct audit *audit, uid_t uid)
 
 void audit_expect(struct audit *audit, size_t records)
 {
-	audit->expected_next = records;
+	(void)pthread_mutex_lock(&audit->lock);
+	audit->expected = records;
+	if (audit->queued.first && audit->queued.count >= records)
+		(void)pthread_cond_signal(&audit->work);
+	(void)pthread_mutex_unlock(&audit->lock);
 }
 
 void audit_forget(struct audit *audit, const void *context)
