@@ -178,6 +178,21 @@ static enum err take_changes(struct guard *guard, const char *const *arguments)
 	return git_changes_of(arguments, &guard->invocation->problem, take_change, guard);
 }
 
+/* git starts a hook at the top, and leaves in the environment where below it whoever reads this has typed. */
+static enum err go_down(struct guard *guard)
+{
+	const char *rest = getenv("GIT_PREFIX");
+	enum err err = OK;
+
+	if (!rest || buf_len(guard->way_up))
+		return OK;
+	guard->way_up = buf_free(guard->way_up);
+	err = buf_new(2 * PATH_MAX, &guard->way_up);
+	for (; !err && (rest = strchr(rest, '/')); rest++)
+		err = buf_put_string(guard->way_up, "../");
+	return err;
+}
+
 static enum err find_repository(struct guard *guard)
 {
 	static const char *const way_up[] = { "rev-parse", "--show-cdup", NULL };
@@ -190,6 +205,8 @@ static enum err find_repository(struct guard *guard)
 		problem_hint(problem, "go to one, or name files: tokenctl guard FILE...");
 	if (!err)
 		err = git_line(way_up, false, problem, &guard->way_up);
+	if (!err)
+		err = go_down(guard);
 	if (!err)
 		err = git_objects_new(problem, &guard->objects);
 	return err ? err : guard_rules_new(guard->objects, buf_string(guard->top), &guard->rules);

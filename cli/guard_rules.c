@@ -96,6 +96,8 @@ static enum err add_cached(struct guard_rules *rules, const char *path, struct c
 
 static enum err complain(const struct cached *cached, enum err err, struct problem *problem)
 {
+	if (err == ERR_NOMEM)
+		return err;
 	if (err == ERR_UNSUPPORTED && !cached->rules.document.reason[0])
 		return problem_set(problem, err, "%s needs libfyaml and libpcre2 to be read", cached->path);
 	return problem_set(problem, err == ERR_BUSY ? ERR_BAD_FILE : err, "%s: %s", cached->path,

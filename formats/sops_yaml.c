@@ -698,8 +698,10 @@ enum err sops_yaml_read(struct sops_document *document)
 	settings.diag = silence(reader.library);
 	parser = settings.diag ? reader.library->fy_parser_create(&settings) : NULL;
 	err = parser ? OK : ERR_NOMEM;
-	if (!err && reader.library->fy_parser_set_string(parser, (const char *)document->text.data,
-	                                                 document->text.len))
+	if (!err &&
+	    reader.library->fy_parser_set_string(
+	            parser, document->text.data ? (const char *)document->text.data : "",
+	            document->text.len)) /* a text without an address is empty, and no lack of memory */
 		err = ERR_NOMEM;
 	if (!err)
 		err = read_events(&reader, parser);

@@ -71,7 +71,32 @@ git add secrets/plain.yaml
 found 3 'covers this file' tokenctl guard
 git add .sops.yaml
 found 0 '' tokenctl guard
+# One without a word in it has no rules either, and is no reason to commit nothing at all.
+: >.sops.yaml
+git add .sops.yaml
+found 0 '' tokenctl guard
 git reset -q --hard
+# A hook runs at the top: what it says to type is for where its reader stands. A key of age is not encrypted to itself.
+rm .git/hooks/pre-commit
+found 0 'runs tokenctl guard' tokenctl guard --install
+printf 'a: 1\n' >secrets/plain.yaml
+(
+	cd secrets
+	git add plain.yaml
+	found 1 'next: tokenctl encrypt --in-place ../secrets/plain.yaml && git add ../secrets/plain.yaml' git commit -qm plain
+)
+cp "$directory/own" .git/hooks/pre-commit
+git reset -q --hard
+age-keygen -o secrets/key.yaml 2>"$directory/stderr"
+git add secrets
+found 3 'here is an age private key in the clear' tokenctl guard
+if grep -F 'encrypt --in-place' "$directory/stdout"; then lab_fail "a key is to be encrypted to itself: $(cat "$directory/stdout")"; fi
+# The control: a value that is such a key is encrypted with those beside it.
+sed -n 's/^AGE/key: AGE/p' secrets/key.yaml >secrets/value.yaml
+git add secrets
+found 3 'encrypt --in-place secrets/value.yaml' tokenctl guard
+git rm -qf --cached secrets/key.yaml secrets/value.yaml
+rm secrets/key.yaml secrets/value.yaml
 # Of a directory's own rules the nearest.
 mkdir -p own/secrets
 printf 'creation_rules: [{path_regex: ^other}]\n' >own/.sops.yaml

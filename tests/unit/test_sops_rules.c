@@ -101,6 +101,18 @@ static void test_choice(void **state)
 		check_row(&rows[i]);
 }
 
+/* What git has of an empty file has no address. */
+static void test_nothing(void **state)
+{
+	struct sops_creation_rule rule;
+	struct sops_rules rules;
+
+	(void)state;
+	assert_int_equal(sops_rules_read(&rules, (struct bytes){ NULL, 0 }), OK);
+	assert_int_equal(sops_rules_choose(&rules, bytes_of_string("x"), &rule), ERR_NO_MATCH);
+	sops_rules_done(&rules);
+}
+
 static void test_recipients(void **state)
 {
 	static const struct row rows[] = {
@@ -227,9 +239,9 @@ static void test_too_large(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_choice),    cmocka_unit_test(test_recipients),
-		cmocka_unit_test(test_settings),  cmocka_unit_test(test_bomb),
-		cmocka_unit_test(test_too_large),
+		cmocka_unit_test(test_choice),     cmocka_unit_test(test_nothing),
+		cmocka_unit_test(test_recipients), cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_bomb),       cmocka_unit_test(test_too_large),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
