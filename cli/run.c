@@ -99,6 +99,9 @@ static enum err explain_value(struct running *running, const struct sops_source 
 	(void)problem_set(problem, err, "%s: %s", source->request.name, running->environment.reason);
 	if (strstr(running->environment.reason, "export "))
 		problem_hint(problem, "--quotes reads a dotenv file as a shell does");
+	else if (err == ERR_USAGE && strstr(running->environment.reason, " --prefix "))
+		problem_hint(problem,
+		             "--prefix APP_   begins with a letter or _, and has letters, digits and _ only");
 	else if (err == ERR_USAGE)
 		problem_hint(problem,
 		             "--only NAME,...   names the values that are wanted; --file VAR=PATH hands "
@@ -144,6 +147,15 @@ static enum err read_files(struct running *running)
 	return err;
 }
 
+/* A name that is there twice is asked for once; the blank that one types behind a comma is no part of it. */
+static void add_choice(struct sops_environment *environment, const char *word)
+{
+	for (size_t i = 0; i < environment->only_count; i++)
+		if (strcmp(environment->only[i].name, word) == 0)
+			return;
+	environment->only[environment->only_count++].name = word;
+}
+
 static enum err parse_only(struct running *running, const char *words)
 {
 	struct sops_environment *environment = &running->environment;
@@ -156,10 +168,11 @@ static enum err parse_only(struct running *running, const char *words)
 		return ERR_NOMEM;
 	environment->only = running->choices;
 	while ((word = strsep(&rest, ","))) {
+		word += strspn(word, " ");
 		if (environment->only_count == CHOICES_MAX || !*word)
 			return problem_set(problem_of(running), ERR_USAGE,
 			                   "--only takes names with commas between");
-		environment->only[environment->only_count++].name = word;
+		add_choice(environment, word);
 	}
 	return OK;
 }
@@ -308,7 +321,9 @@ static enum err execute(struct running *running)
 
 	if (err == ERR_EXISTS) {
 		(void)problem_set(problem_of(running), err, "%s", running->environment.reason);
-		problem_hint(problem_of(running), "--only NAME,...   names the values that are wanted");
+		problem_hint(problem_of(running),
+		             "one of its values needs another name; --only NAME,...   leaves out names "
+		             "that are not wanted");
 	}
 	if (err)
 		return err;

@@ -168,6 +168,12 @@ static enum err put_named(struct sops_environment *environment, enum sops_format
 		err = buf_put_string(string, prefix);
 	if (!err)
 		err = buf_put(string, bytes_of(name->text, name->len));
+	if (!err && *prefix && !sops_environment_is_name(bytes_of_string(prefix))) {
+		(void)snprintf(
+		        environment->reason, sizeof(environment->reason),
+		        "behind --prefix stands what no name of an environment variable can begin with");
+		return ERR_USAGE;
+	}
 	if (!err && !sops_environment_is_name(buf_bytes(string))) {
 		show(environment, name, "is no name for an environment variable");
 		return ERR_USAGE;
