@@ -111,8 +111,9 @@ static enum err identities_parse(struct bytes text, const char *path, struct pro
 	if (identities->count + identities->plugins_left > before)
 		return OK;
 	(void)problem_set(problem, ERR_USAGE, "%s holds no identity", path);
-	problem_hint(problem,
-	             "a line AGE-SECRET-KEY-1... or AGE-PLUGIN-TOKEND-1... is expected: tokenctl identity");
+	problem_hint(problem, "a line AGE-SECRET-KEY-1... is expected, which age-keygen writes, or "
+	                      "AGE-PLUGIN-TOKEND-1..., which "
+	                      "tokenctl identity prints");
 	return ERR_USAGE;
 }
 

@@ -11,8 +11,9 @@
 #include "cli/policy_files.h"
 #include "cli/verbs.h"
 
-/* argument NULL: the policy of the daemon that is there, or of the one that would be. */
-static enum err find_and_load(struct invocation *invocation, const char *argument, struct policy_files *files)
+/* argument NULL: the policy of the daemon that is there, or of the one that would be. way_on: how one names another. */
+static enum err find_and_load(struct invocation *invocation, const char *argument, const char *way_on,
+                              struct policy_files *files)
 {
 	where_find(&invocation->daemon, &files->where);
 	files->path = argument ? argument : files->where.policy_directory;
@@ -24,7 +25,7 @@ static enum err find_and_load(struct invocation *invocation, const char *argumen
 	}
 	(void)problem_set(&invocation->problem, ERR_NO_DAEMON,
 	                  "tokend is not running, so it is not known where its policy is");
-	problem_hint(&invocation->problem, "tokenctl policy check DIRECTORY");
+	problem_hint(&invocation->problem, "%s", way_on);
 	return ERR_NO_DAEMON;
 }
 
@@ -66,8 +67,8 @@ static enum err run_check(struct invocation *invocation)
 {
 	const struct options *options = &invocation->options;
 	struct policy_files files = { 0 };
-	enum err err =
-	        find_and_load(invocation, options->argument_count ? options->arguments[0] : NULL, &files);
+	enum err err = find_and_load(invocation, options->argument_count ? options->arguments[0] : NULL,
+	                             "tokenctl policy check DIRECTORY", &files);
 
 	if (!err && options_given(options, "json"))
 		err = json_print(
@@ -265,7 +266,9 @@ static enum err run_explain(struct invocation *invocation)
 	enum err err = read_question(options, &invocation->problem, &question);
 
 	if (!err)
-		err = find_and_load(invocation, options_value(options, "policy"), &files);
+		err = find_and_load(invocation, options_value(options, "policy"),
+		                    "the same with --policy DIRECTORY   judges by the policy that is there",
+		                    &files);
 	if (!err) {
 		policy_check(files.policy, &question.peer, question.frontend, question.operation,
 		             question.key, &decision);

@@ -353,6 +353,8 @@ enum err sops_file_check(const struct sops_request *request, struct bytes text)
 		return OK;
 	if (!age && sops_file_has_value(text))
 		return sops_file_refuse_remains(request->name, request->problem);
+	if (!text.len) /* nothing can be made of it */
+		return problem_set(request->problem, ERR_BAD_FILE, "%s is empty", request->name);
 	shown_quote(request->path ? request->path : "FILE", path);
 	(void)problem_set(request->problem, ERR_BAD_FILE, "%s is %s", request->name,
 	                  age ? "an age file, and not a SOPS file" : "not a SOPS file");

@@ -46,7 +46,9 @@ enum err sops_text_read(const char *path, struct problem *problem, struct buf **
 
 enum err sops_store_explain(struct sops_store *store, const struct sops_document *document, enum err err)
 {
-	struct sops_request request = { .name = store->path, .problem = problem_of(store) };
+	struct sops_request request = { .name = store->path,
+		                        .path = store->path,
+		                        .problem = problem_of(store) };
 
 	return sops_file_explain(&request, document, err);
 }

@@ -232,6 +232,10 @@ part_where() {
 	refused 6 'tokend is not running' 'sudo systemctl start tokend   \(or, for yourself' "$top/build/release/bin/tokenctl" keys
 	echo "export TOKEND_RUNTIME_DIR=$work/nowhere" >"$top/build/trial/env"
 	refused 6 'tokend is not running' "\. $top/build/trial/env   for the trial" "$top/build/release/bin/tokenctl" keys
+	mkdir here
+	refused 6 'it is not known where its policy is' 'tokenctl policy check DIRECTORY$' env TOKEND_RUNTIME_DIR="$work/nowhere" "$LAB_BIN/tokenctl" policy check
+	refused 6 'it is not known where its policy is' 'the same with --policy DIRECTORY ' env TOKEND_RUNTIME_DIR="$work/nowhere" "$LAB_BIN/tokenctl" policy explain --user root --key host
+	works env TOKEND_RUNTIME_DIR="$work/nowhere" "$LAB_BIN/tokenctl" policy explain --user root --key host --policy here
 	for pin in '--pin 1234' --pin=1234; do
 		# shellcheck disable=SC2086 # the words of the option
 		lab_expect 2 plainly "$LAB_BIN/tokenctl" enroll --class session $pin >stdout 2>stderr
@@ -262,6 +266,13 @@ part_sops() {
 		# shellcheck disable=SC2086
 		refused 7 'file.age is an age file, and not a SOPS file' 'tokenctl decrypt file.age$' tokenctl ${verb/plain.yaml/file.age}
 	done
+	# Of an empty one nothing can be made.
+	: >empty.yaml
+	for verb in 'get empty.yaml a' 'edit empty.yaml' 'rotate --data-key empty.yaml' 'run -f empty.yaml -- env'; do
+		# shellcheck disable=SC2086
+		refused 7 'empty.yaml is empty' 'from a backup|git checkout HEAD' tokenctl $verb
+	done
+
 	# One that is not there does not hide the next.
 	lab_expect 7 plainly tokenctl verify not-there.yaml plain.yaml >stdout 2>stderr
 	lab_grep '^not-there.yaml' <stdout && lab_grep '^plain.yaml' <stdout && lab_grep '2 of 2 files' <stderr || lab_fail "verify: $(cat stdout stderr)"
@@ -596,6 +607,9 @@ files_programs() {
 	printf 'list:\n  - one\n%s' "$(for status in a b c d e f g h; do printf '%s: %s\n' value_$status 1; done)" >many.yaml
 	keyed many.yaml
 	refused 2 'there is no value nope' 'list_0, value_a, .*, value_g and 1 other$' tokenctl run -i key.txt -f many.yaml --only nope -- env
+	says '^db_pass=x$' tokenctl run -i key.txt -f whole.yaml --only 'db_user, db_pass,db_user' -- env
+	refused 2 'behind --prefix stands what no name' '--prefix APP_ ' tokenctl run -i key.txt -f whole.yaml --prefix 1 -- env
+	refused 2 'holds no identity' 'AGE-SECRET-KEY-1... is expected, which age-keygen writes' tokenctl run -i /dev/null -f whole.yaml -- env
 	refused 2 'there is no value db.pas in the files' 'tokenctl get whole.yaml db.pas ' tokenctl run -i key.txt -f whole.yaml --file X=db.pas -- env
 }
 
