@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli/input.h"
 #include "cli/output.h"
@@ -27,6 +28,7 @@ struct sampling {
 	struct buf *out; /* borrowed */
 	size_t line;
 	size_t names; /* found so far, those that are commented out included */
+	bool endless; /* it is not certain where the value of this line ends */
 };
 
 static size_t white_space(struct bytes text, size_t at)
@@ -53,30 +55,90 @@ static bool parse_assignment(struct bytes line, struct bytes *ret_name, size_t *
 	return true;
 }
 
+static uint8_t quote_of(struct bytes value)
+{
+	size_t at = white_space(value, 0);
+	uint8_t first = at < value.len ? value.data[at] : 0;
+
+	return first == '"' || first == '\'' || first == '`' ? first : 0;
+}
+
+/* Where the quote ends: after it in text, or NULL. Libraries differ on a backslash before any but ": false. */
+static bool find_quote_end(struct bytes text, uint8_t quote, const uint8_t **ret_end)
+{
+	*ret_end = NULL;
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.data[i] == '\\' && quote == '"') {
+			i++;
+		} else if (text.data[i] == quote) {
+			*ret_end = text.data + i + 1;
+			return i == 0 || quote == '"' || text.data[i - 1] != '\\';
+		}
+	}
+	return true;
+}
+
+/* What follows the first quote of a value. */
+static struct bytes behind_quote(struct bytes value)
+{
+	size_t at = white_space(value, 0) + 1;
+
+	return bytes_of(value.data + at, value.len - at);
+}
+
+/* Without quotes a backslash at the end makes the next line part of the value for some, and none for others. */
+static enum err check_unquoted(struct bytes value, struct bytes rest)
+{
+	if (value.len && value.data[value.len - 1] == '\r')
+		value.len--;
+	return value.len && value.data[value.len - 1] == '\\' && rest.len ? ERR_BAD_FILE : OK;
+}
+
 /* A value that begins with quotes may end lines below; those are its own. ERR_BAD_FILE when it does not end. */
 static enum err pass_value(struct sampling *sampling, struct bytes value, struct bytes *rest)
 {
-	size_t at = white_space(value, 0);
-	uint8_t quote = at < value.len ? value.data[at] : 0;
-	const uint8_t *end = rest->data + rest->len;
+	uint8_t quote = quote_of(value);
+	const uint8_t *all_end = rest->data + rest->len, *begin, *end;
 	struct bytes passed;
 
-	if (quote != '"' && quote != '\'' && quote != '`')
-		return OK;
-	for (const uint8_t *c = value.data + at + 1; c < end; c++) {
+	if (!quote)
+		return check_unquoted(value, *rest);
+	begin = behind_quote(value).data;
+	if (!find_quote_end(bytes_of(begin, (size_t)(all_end - begin)), quote, &end) || !end)
+		return ERR_BAD_FILE;
+	for (const uint8_t *c = begin; c < end; c++)
 		sampling->line += *c == '\n';
-		if (*c == '\\' && quote == '"') {
-			c++;
-		} else if (*c == quote) {
-			if (c >= rest->data) {
-				*rest = bytes_of(c, (size_t)(end - c));
-				(void)bytes_next_line(rest, &passed);
-				sampling->line++;
-			}
-			return OK;
-		}
+	if (end > rest->data) {
+		*rest = bytes_of(end - 1, (size_t)(all_end - end) + 1);
+		(void)bytes_next_line(rest, &passed);
 	}
-	return ERR_BAD_FILE;
+	return OK;
+}
+
+static bool is_comment(struct bytes line)
+{
+	size_t begin = white_space(line, 0);
+
+	return begin < line.len && line.data[begin] == '#';
+}
+
+/* As pass_value, of a value that was commented out: the lines below are comments then as well. */
+static enum err pass_comment(struct sampling *sampling, struct bytes value, struct bytes *rest)
+{
+	uint8_t quote = quote_of(value);
+	struct bytes text = quote ? behind_quote(value) : value;
+	const uint8_t *end;
+
+	while (quote) {
+		if (!find_quote_end(text, quote, &end))
+			return ERR_BAD_FILE;
+		if (end)
+			break;
+		if (!bytes_next_line(rest, &text) || !is_comment(text))
+			return ERR_BAD_FILE;
+		sampling->line++;
+	}
+	return OK;
 }
 
 /* The line that a sample from before has for a name. */
@@ -110,6 +172,7 @@ static enum err sample_assignment(struct sampling *sampling, struct bytes line, 
 	struct bytes kept;
 	enum err err = pass_value(sampling, bytes_of(line.data + value, line.len - value), rest);
 
+	sampling->endless = err;
 	if (err || is_metadata(name))
 		return err;
 	sampling->names++;
@@ -118,22 +181,47 @@ static enum err sample_assignment(struct sampling *sampling, struct bytes line, 
 	return put_line(sampling, bytes_of(line.data, value));
 }
 
+/* Behind "NAME =" wherever that stands in a comment ("old: NAME=VALUE"); a line that is drawn, "== so ==", is none. Its end when there is none. */
+static size_t find_value(struct bytes comment)
+{
+	bool named = false;
+
+	for (size_t at = 0; at < comment.len; at++) {
+		size_t end = at;
+
+		while (end < comment.len && comment.data[end] == '=')
+			end++;
+		if (named && end > at && end < comment.len &&
+		    (end == at + 1 || !is_white_space(comment.data[end])))
+			return end;
+		if (end > at)
+			at = end - 1;
+		if (!is_white_space(comment.data[at]))
+			named = dotenv_is_name_letter(comment.data[at], false);
+	}
+	return comment.len;
+}
+
 /* A comment stays, but for a value that was commented out and what sops encrypted. */
-static enum err sample_comment(struct sampling *sampling, struct bytes line)
+static enum err sample_comment(struct sampling *sampling, struct bytes line, struct bytes *rest)
 {
 	size_t mark = white_space(line, 0), value;
-	struct bytes inner, name;
+	struct bytes inner, name, behind;
+	enum err err;
 
 	while (mark < line.len && line.data[mark] == '#')
 		mark++;
 	inner = bytes_of(line.data + mark, line.len - mark);
 	if (sops_value_looks_like(inner))
 		return OK;
-	if (parse_assignment(inner, &name, &value)) {
-		line.len = mark + value;
+	if (parse_assignment(inner, &name, &value))
 		sampling->names++;
-	}
-	return put_line(sampling, line);
+	else
+		value = find_value(inner);
+	behind = bytes_of(inner.data + value, inner.len - value);
+	err = pass_comment(sampling, behind, rest);
+	sampling->endless = err;
+	return err ? err : put_line(sampling, bytes_of(line.data, mark + value));
 }
 
 static enum err sample_line(struct sampling *sampling, struct bytes line, struct bytes *rest)
@@ -143,8 +231,8 @@ static enum err sample_line(struct sampling *sampling, struct bytes line, struct
 
 	if (begin == line.len)
 		return put_line(sampling, bytes_of(NULL, 0));
-	if (line.data[begin] == '#')
-		return sample_comment(sampling, line);
+	if (is_comment(line))
+		return sample_comment(sampling, line, rest);
 	if (!parse_assignment(line, &name, &value))
 		return ERR_BAD_FILE;
 	return sample_assignment(sampling, line, name, value, rest);
@@ -229,9 +317,9 @@ static enum err explain(struct invocation *invocation, const char *path, const s
 {
 	if (err != ERR_BAD_FILE)
 		return err;
-	(void)problem_set(&invocation->problem, err,
-	                  "%s, line %zu: this is no NAME=VALUE, so it might be part of a value",
-	                  input_name(path), sampling->line);
+	(void)problem_set(&invocation->problem, err, "%s, line %zu: %s", input_name(path), sampling->line,
+	                  sampling->endless ? "it is not certain where this value ends"
+	                                    : "this is no NAME=VALUE, so it might be part of a value");
 	problem_hint(&invocation->problem,
 	             "tokenctl sample .env   wants NAME=VALUE in each line, and quotes around a value of "
 	             "several lines; nothing was written");
@@ -264,6 +352,24 @@ static enum err write_sample(struct invocation *invocation, const char *target, 
 	return err;
 }
 
+/* One that was chosen here and not by whoever typed the command: a link with this name, which a repository can bring, may lead to any file. */
+static enum err refuse_link(struct invocation *invocation, const char *target)
+{
+	char quoted[SHOWN_QUOTED_MAX], path[SHOWN_QUOTED_MAX];
+	struct stat status;
+
+	if (options_given(&invocation->options, "output") || lstat(target, &status) < 0 ||
+	    !S_ISLNK(status.st_mode))
+		return OK;
+	shown_quote(target, quoted);
+	shown_quote(invocation->options.arguments[0], path);
+	(void)problem_set(&invocation->problem, ERR_FILE_ACCESS,
+	                  "%s is a link to another file, and no sample was written", target);
+	problem_hint(&invocation->problem, "tokenctl sample -o %s %s   if that file shall be replaced",
+	             quoted, path);
+	return ERR_FILE_ACCESS;
+}
+
 static enum err run(struct invocation *invocation)
 {
 	const char *path = invocation->options.arguments[0];
@@ -275,6 +381,8 @@ static enum err run(struct invocation *invocation)
 	char target[PATH_MAX];
 	enum err err = choose_output(invocation, path, target);
 
+	if (!err)
+		err = refuse_link(invocation, target);
 	if (!err)
 		err = input_open(path, &invocation->problem, &input);
 	if (!err)
@@ -310,17 +418,18 @@ const struct verb sample_verb = {
 	.arguments_min = 1,
 	.arguments_max = 1,
 	.summary = "Writes the names of a .env file without their values, for others to fill in",
-	.details = "FILE is a dotenv file, plain or encrypted by SOPS; no key is needed. Comments stay, but "
-	           "for values\n"
-	           "that were commented out and comments that SOPS encrypted. Each file has a sample of its "
-	           "own:\n"
-	           ".env.local has .env.local.sample, and .env.encrypted that of .env. One that is there "
-	           "already is\n"
-	           "brought up to date: what it has for a name stays, and a name that FILE does not have is "
-	           "taken out,\n"
-	           "with a warning. A FILE without any name is refused, and so is a line that is not "
-	           "understood, for it\n"
-	           "might be part of a value.",
+	.details =
+	        "FILE is a dotenv file, plain or encrypted by SOPS; no key is needed. Comments stay, but for "
+	        "what "
+	        "stands\n"
+	        "behind NAME= in them and comments that SOPS encrypted. Each file has a sample of its own:\n"
+	        ".env.local has .env.local.sample, and .env.encrypted that of .env. One that is there "
+	        "already is\n"
+	        "brought up to date: what it has for a name stays, and a name that FILE does not have is "
+	        "taken out,\n"
+	        "with a warning; a link in its place is refused. A FILE without any name is refused, and so "
+	        "is a line\n"
+	        "that is not understood, for it might be part of a value.",
 	.example = "  tokenctl sample .env && git add .env.sample\n"
 	           "  tokenctl sample -o - .env.encrypted",
 	.options = rows,

@@ -322,3 +322,33 @@ found 0 '' tokenctl sample .env.encrypted
 if grep -q warning "$directory/stderr"; then lab_fail "it warns of nothing: $(cat "$directory/stderr")"; fi
 found 0 'warning: B is not in .env, and so not in .env.sample any more' tokenctl sample .env
 found 2 'input and output are the same file' tokenctl sample .env.sample
+# What was commented out has values too: over lines, behind other words, and where nobody can say where it ends the file is refused.
+cat >commented <<'ENV'
+# ===== a == b =====
+#KEY="-----BEGIN
+# hunter1=
+# -----END"
+# # A=hunter2
+# old: B=hunter3
+# https://x/?token=hunter4
+ # C = 'hunter5
+ #hunter6' and so on
+D=hunter7
+ENV
+found 0 '' tokenctl sample commented
+{ printf '%s\n' '# ===== a == b =====' '#KEY=' '# # A=' '# old: B=' '# https://x/?token=' ' # C =' D= | cmp - commented.sample; } || lab_fail "what was commented out is in the sample: $(cat commented.sample)"
+for text in 'A=1\\\nhunter=2\n' "A='it\\\\'\n#hunter'\n" "#A='hunter\nhunter=2\n"; do
+	printf "$text" >endless
+	found 7 'endless, line 1: it is not certain where this value ends' tokenctl sample endless
+done
+printf 'A="1\n2"\nhunter\n' >endless
+found 7 'endless, line 3: this is no NAME=VALUE' tokenctl sample endless
+[ ! -e endless.sample ] || lab_fail "a sample was written all the same"
+# A link that a repository brings is not followed to where it leads, unless it was typed.
+echo B=1 >other
+ln -s other vars.env.sample
+echo A=hunter1 >vars.env
+found 2 'vars.env.sample is a link to another file' tokenctl sample vars.env
+[ "$(cat other)" = B=1 ] || lab_fail "the file behind a link was replaced"
+found 0 '' tokenctl sample -o vars.env.sample vars.env
+[ "$(cat other)" = A= ] || lab_fail "a link that was typed is not followed"
