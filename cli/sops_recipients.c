@@ -79,15 +79,32 @@ static enum err refuse_kind(struct problem *problem, const char *kind, const cha
 	return ERR_UNSUPPORTED;
 }
 
+/* Whoever is in a list that is none of age's would be left with what opens nothing, also when the kind is one that nobody here knows; and a share that goes to nobody is lost. */
+static enum err check_renewable(json_t *group, const char *name, struct problem *problem)
+{
+	const char *kind;
+	json_t *list;
+
+	json_object_foreach(group, kind, list)
+	{
+		if (strcmp(kind, "age") != 0 && strcmp(kind, "key_groups") != 0 && json_array_size(list))
+			return refuse_kind(problem, kind, name);
+	}
+	if (json_array_size(json_object_get(group, "age")))
+		return OK;
+	(void)problem_set(problem, ERR_UNSUPPORTED,
+	                  "%s has a key group without an age recipient, and nobody would get its share",
+	                  name);
+	problem_hint(problem, "tokenctl updatekeys   makes the groups those of .sops.yaml");
+	return ERR_UNSUPPORTED;
+}
+
 static enum err renew_group(json_t *group, const struct secret *share, const char *name,
                             struct problem *problem)
 {
 	json_t *list = json_object_get(group, "age");
-	enum err err = OK;
+	enum err err = check_renewable(group, name, problem);
 
-	for (size_t i = 0; i < KINDS; i++)
-		if (strcmp(kinds[i], "age") != 0 && json_array_size(json_object_get(group, kinds[i])))
-			return refuse_kind(problem, kinds[i], name);
 	for (size_t i = 0; !err && i < json_array_size(list); i++) {
 		const char *recipient =
 		        json_string_value(json_object_get(json_array_get(list, i), "recipient"));

@@ -246,6 +246,22 @@ rotates() {
 	ends 0 tokenctl rotate --data-key -i key.txt tree/sealed.yaml
 	grep -A1 "^tree/sealed.yaml: the new data key went to $other\$" said | grep -q '^warning: the rule in line 1 of .*tokenctl updatekeys tree/sealed.yaml' || lab_fail "it says $(<said)"
 	[ "$(grep -c warning said)" -eq 1 ] || lab_fail "it says $(<said)"
+	# A group that nobody of age's is in, which whoever writes the file can put there, would make a share that nobody has, and the file be lost.
+	echo "creation_rules: [{key_groups: [{age: [$recipient]}, {age: [$other]}]}]" >.sops.yaml
+	ends 0 tokenctl encrypt --sops -o grouped.yaml plain.yaml
+	cat key.txt other.txt >both.txt
+	sed 's/^    lastmodified/        - unknown: x\n&/' grouped.yaml >emptied.yaml
+	sed 's/^    lastmodified/          unknown:\n            - name: x\n&/' grouped.yaml >kinds.yaml
+	for file in emptied kinds; do
+		cp $file.yaml before.yaml
+		[ "$(tokenctl get -i both.txt $file.yaml pass)" = one ] || lab_fail "control: $file.yaml does not open"
+		ends 2 tokenctl rotate --data-key -i both.txt $file.yaml
+		cmp before.yaml $file.yaml || lab_fail "$file.yaml was changed"
+	done
+	lab_grep 'is encrypted to unknown as well' <said || lab_fail "it says $(<said)"
+	ends 0 tokenctl rotate --data-key -i both.txt grouped.yaml
+	[ "$(tokenctl get -i both.txt grouped.yaml pass)" = one ] || lab_fail "control: groups are not rotated"
+	rm .sops.yaml
 	# Rules above the file that are somebody else's, or that somebody else's link leads to, are not used.
 	if [ "$(id -u)" -eq 0 ]; then
 		mkdir -p above/below rules
