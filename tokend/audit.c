@@ -342,14 +342,16 @@ static bool sync_log(struct audit *audit)
  */
 static bool repair(struct audit *audit)
 {
+	if (!audit->remains)
+		return true;
 	if (audit->unsure && !audit_ahead_rewrite(&audit->ahead, audit->fd))
 		return false;
 	if (audit->unsure)
 		audit->unsure = audit->torn = false;
-	if ((audit->torn || audit->remains) && audit->disk->ftruncate(audit->fd, audit->durable) != 0)
+	if (audit->disk->ftruncate(audit->fd, audit->durable) != 0)
 		return false;
 	audit->torn = false;
-	return !audit->remains || sync_log(audit);
+	return sync_log(audit);
 }
 
 /* Who moves the log away, or puts another in its place, as an editor does, would take all records that follow with it: then nothing is written, and so nothing released. */
@@ -364,12 +366,6 @@ static bool in_place(struct audit *audit)
 		          "back, or tokend was restarted and has begun another");
 	audit->misplaced = !is;
 	return is;
-}
-
-/* Lines that may be durable ahead of the log: what was cut off the log again is not there any more. */
-static bool try_ahead(struct audit *audit, struct bytes lines)
-{
-	return !audit->remains && audit_ahead_try(&audit->ahead, audit->durable, lines);
 }
 
 /* Lines go into the log, after which they and all before them are durable; or are not there, and not going to be. */
@@ -402,7 +398,7 @@ static enum err write_group(struct audit *audit, const struct notes *notes)
 	if (err || !in_place(audit) || !repair(audit))
 		return ERR_AUDIT;
 	lines = buf_bytes(audit->group);
-	err = put_lines(audit, lines, try_ahead(audit, lines));
+	err = put_lines(audit, lines, audit_ahead_try(&audit->ahead, audit->durable, lines));
 	if (!err)
 		audit->chain = chain;
 	return err;
@@ -492,7 +488,7 @@ static bool foreseen_sync(struct audit *audit)
 	err = buf_put(audit->foreseen_line, bytes_of(foreseen->open, foreseen->len));
 	if (!err)
 		err = audit_chain_close(&foreseen->after, audit->foreseen_line);
-	return !err && try_ahead(audit, buf_bytes(audit->foreseen_line));
+	return !err && audit_ahead_try(&audit->ahead, audit->durable, buf_bytes(audit->foreseen_line));
 }
 
 /* It never was. Whoever had claimed it goes the usual way, before all others. */
