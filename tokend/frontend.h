@@ -21,6 +21,7 @@ struct frontend {
 	size_t max_message; /* a longer one ends the connection */
 	size_t max_reply;
 	size_t max_requests; /* on their way for one connection */
+	int backlog; /* connections that wait to be taken; whoever comes last waits for all of them, whoever they are */
 	unsigned patience_ms; /* a message begun must be whole by then, and an answer taken */
 
 	/*

@@ -13,8 +13,6 @@
 #include "common/log.h"
 #include "tokend/startup.h"
 
-#define BACKLOG \
-	512 /* who comes last waits for all of them, whoever they are; and a client that does not wait in connect(2) fails when there are so many */
 #define ACCEPT_USEC \
 	500U /* connections are taken for so long before others get their turn, or as long as these took it */
 #define ACCEPT_USEC_MAX 5000U
@@ -70,7 +68,7 @@ static enum err take_passed(int sockets[static FRONTENDS_MAX], size_t *ret_count
  * Bound under a temporary name, given its mode, and only then renamed: nobody can connect to a socket with the wrong mode, and the name never dangles. A stale one is replaced;
  * a live one cannot be there, because we hold the lock of the directory. The detour over /proc keeps long paths from mattering here.
  */
-static enum err bind_socket(int runtime, const char *name, mode_t mode, int fd)
+static enum err bind_socket(int runtime, const char *name, mode_t mode, int backlog, int fd)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	static const char temporary[] = ".socket.new";
@@ -78,7 +76,7 @@ static enum err bind_socket(int runtime, const char *name, mode_t mode, int fd)
 	(void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", runtime, temporary);
 	(void)unlinkat(runtime, temporary, 0);
 	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    fchmodat(runtime, temporary, mode, 0) < 0 || listen(fd, BACKLOG) < 0 ||
+	    fchmodat(runtime, temporary, mode, 0) < 0 || listen(fd, backlog) < 0 ||
 	    renameat(runtime, temporary, runtime, name) < 0)
 		return ERR_SYSTEM;
 	return OK;
@@ -96,7 +94,8 @@ static enum err open_own(const struct options *options, int runtime, const struc
 		return startup_failed(ERR_USAGE, "tokend --runtime-dir with a shorter path",
 		                      "the path %s is too long for a socket", options->runtime_directory);
 	/* Every user may ask; the policy decides. A daemon of one user is that user's. */
-	if (fd < 0 || bind_socket(runtime, name, options->mode == MODE_SYSTEM ? 0666 : 0600, fd))
+	if (fd < 0 ||
+	    bind_socket(runtime, name, options->mode == MODE_SYSTEM ? 0666 : 0600, frontend->backlog, fd))
 		return startup_failed(ERR_SYSTEM, NULL, "%s/%s cannot be made: %s",
 		                      options->runtime_directory, name, strerror(errno));
 	*ret_fd = TAKE_FD(fd);

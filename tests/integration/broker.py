@@ -642,6 +642,36 @@ def test_many_connections():
             connection.close()
 
 
+def queued(path, enough):
+    """Connections that a socket queues while nobody takes them, or enough."""
+    waiting = []
+    try:
+        while len(waiting) < enough:
+            connection = socket.socket(socket.AF_UNIX)
+            connection.setblocking(False)
+            waiting.append(connection)
+            connection.connect(str(path))
+    except BlockingIOError:
+        waiting.pop().close()
+    for connection in waiting:
+        connection.close()
+    return len(waiting)
+
+
+def test_queue_of_newcomers():
+    """Nobody is behind hundreds of others' connections where clients wait in connect(2); and whose clients do not wait there has room for them."""
+    with Daemon() as daemon:
+        broker = daemon.broker()
+        os.kill(broker, signal.SIGSTOP)
+        try:
+            control, sops = (queued(daemon.run / f"{name}.sock", 600) for name in ("control", "sops"))
+        finally:
+            os.kill(broker, signal.SIGCONT)
+        check(16 <= control <= 65, f"{control} wait at control.sock")
+        check(500 <= sops < 600, f"{sops} wait at sops.sock")
+        check("parameters" in daemon.call("GetStatus"), "behind them")
+
+
 def test_hang_up_in_flight():
     with Daemon() as daemon:
         wanted = x25519_file(daemon)

@@ -367,6 +367,7 @@ const struct frontend sops_frontend = {
 	.max_message = HTTP2_FRAME_HEADER_LEN + HTTP2_FRAME_MAX,
 	.max_reply = ENCRYPTED_MAX,
 	.max_requests = HTTP2_STREAMS_MAX,
+	.backlog = 512, /* gRPC clients do not wait in connect(2): without room they fail */
 	.patience_ms = 700,
 	.input = sops_input,
 	.reply = sops_reply,
