@@ -51,7 +51,7 @@ static enum err find(struct sops_source *source, const char *path, uint32_t *ret
 	struct sops_path parsed;
 
 	if (sops_path_parse(bytes_of_string(path), &parsed)) {
-		(void)problem_set(problem, ERR_USAGE, "%s is no path to a value", path);
+		(void)problem_set(problem, ERR_USAGE, "\"%s\" is no path to a value", path);
 		problem_hint(problem, "a path is db.pass, or as sops has it [\"db\"][\"pass\"][0]");
 		return ERR_USAGE;
 	}

@@ -647,6 +647,8 @@ static const char *way_on(const struct options *options)
 		       "--add tokend.allowRecipient RECIPIENT";
 	if (options_given(options, "range"))
 		return "git rebase -i   takes it out of the commits; what was pushed has to be changed";
+	if (options->argument_count)
+		return "what to type stands below each finding";
 	return "git commit --no-verify   commits all the same";
 }
 

@@ -114,8 +114,7 @@ static enum err look_at_remains(struct look *look)
 	           "git log -p -S lastmodified -- %s   shows the metadata that is missing", look->pathspec);
 }
 
-/* An identity file: encrypted to its own recipient it is lost, and with it all that it opens. A key that is one value among others does not begin its line. */
-static bool is_identity_file(struct bytes text)
+bool guard_is_identity_file(struct bytes text)
 {
 	struct guard_key key;
 	struct guard_cursor cursor = { .at = 0 };
@@ -133,8 +132,6 @@ static enum err look_at_coverage(struct look *look)
 	const struct guard_file *file = look->file;
 	char text[TEXT_MAX];
 
-	if (is_identity_file(file->text))
-		return OK; /* look_for_keys refuses it, with another way on */
 	(void)snprintf(text, sizeof(text),
 	               "the rule in line %zu of %s covers this file, and it is not encrypted",
 	               file->rule->line, file->rules);
@@ -368,6 +365,8 @@ enum err guard_look(const struct guard_file *file, struct findings *findings)
 {
 	struct look look = { .file = file, .findings = findings, .line = 1 };
 	bool encrypted = is_ciphertext(file->text);
+	/* Of a private key that is to be encrypted here it is enough to say that; an identity file has another way on. */
+	bool covered = file->rule && file->text.len && !guard_is_identity_file(file->text);
 	enum err err = OK;
 
 	findings_begin_file(findings);
@@ -377,9 +376,9 @@ enum err guard_look(const struct guard_file *file, struct findings *findings)
 		err = look_at_sops(&look, &encrypted);
 	if (!err && !encrypted && is_remains(file))
 		err = look_at_remains(&look);
-	else if (!err && !encrypted && file->rule && file->text.len)
-		err = look_at_coverage(&look);
-	else if (!err && !encrypted && guard_is_dotenv_name(file->path))
+	else if (!err && !encrypted && covered)
+		return look_at_coverage(&look);
+	else if (!err && !encrypted && !file->rule && guard_is_dotenv_name(file->path))
 		err = look_at_variables(&look);
 	return err ? err : look_for_keys(&look);
 }

@@ -31,5 +31,8 @@ struct guard_file {
 /* Adds what is found. ERR_NOMEM; ERR_UNSUPPORTED: a library is missing that SOPS files need. */
 MUST_CHECK enum err guard_look(const struct guard_file *file, struct findings *findings);
 
+/* Does a line of it begin with a private age key? Encrypted to its own recipient such a file is lost, and with it all that it opens. A key that is one value among others does not begin its line. */
+bool guard_is_identity_file(struct bytes text);
+
 /* Does the name say that variables with their values are in it? Samples are none. */
 bool guard_is_dotenv_name(const char *path);

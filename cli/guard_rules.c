@@ -100,8 +100,12 @@ static enum err complain(const struct cached *cached, enum err err, struct probl
 		return err;
 	if (err == ERR_UNSUPPORTED && !cached->rules.document.reason[0])
 		return problem_set(problem, err, "%s needs libfyaml and libpcre2 to be read", cached->path);
-	return problem_set(problem, err == ERR_BUSY ? ERR_BAD_FILE : err, "%s: %s", cached->path,
-	                   cached->rules.document.reason);
+	if (err == ERR_BUSY)
+		err = ERR_BAD_FILE;
+	(void)problem_set(problem, err, "%s: %s", cached->path, cached->rules.document.reason);
+	if (err == ERR_BAD_FILE)
+		problem_hint(problem, "mend %s, then git add it", cached->path);
+	return err;
 }
 
 /* What the tree has at path; no text when it has nothing. */

@@ -96,8 +96,11 @@ static enum err read_value(struct invocation *invocation, json_t **ret_value)
 		             "tokenctl encrypt --key NAME -o FILE.age FILE   makes a file of its own of it");
 		return ERR_USAGE;
 	}
-	if (!err && input_name(path) != path && buf_len(text) == 0)
-		return refuse_nothing(invocation, "nothing came on standard input, and no value was changed");
+	if (!err && buf_len(text) == 0)
+		return refuse_nothing(invocation,
+		                      input_name(path) == path
+		                              ? "the file is empty, and no value was changed"
+		                              : "nothing came on standard input, and no value was changed");
 	return err ? err
 	           : value_of(buf_bytes(text), options_given(&invocation->options, "json"), problem,
 	                      ret_value);

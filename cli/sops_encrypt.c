@@ -341,6 +341,22 @@ static void warn_of_nothing(const struct encryption *encryption, struct bytes se
 		           input_name(encryption->path), sops_rule_name(rule->rule));
 }
 
+/* sops keeps it, too, so it is not taken away silently; but a program that gets the value seldom wants it. */
+static void warn_of_carriage_returns(const struct encryption *encryption)
+{
+	struct bytes text = buf_bytes(encryption->text);
+	char quoted[SHOWN_QUOTED_MAX];
+
+	if (encryption->format != SOPS_DOTENV || !memmem(text.data, text.len, "\r\n", 2))
+		return;
+	shown_quote(encryption->path ? encryption->path : "FILE", quoted);
+	shown_line(stderr,
+	           "warning: lines of %s end in CR LF, and the CR is a part of their values, as for sops; "
+	           "without: "
+	           "sed -i 's/\\r$//' %s before it is encrypted",
+	           input_name(encryption->path), quoted);
+}
+
 static enum err write_out(struct encryption *encryption, struct bytes sealed)
 {
 	const struct options *options = &encryption->invocation->options;
@@ -372,8 +388,10 @@ static enum err encrypt(struct encryption *encryption, const struct recipients *
 		err = seal_text(encryption, sealed);
 	if (!err)
 		err = write_out(encryption, buf_bytes(sealed));
-	if (!err)
+	if (!err) {
 		warn_of_nothing(encryption, buf_bytes(sealed));
+		warn_of_carriage_returns(encryption);
+	}
 	return err;
 }
 

@@ -329,6 +329,20 @@ static enum err new_groups(unsigned count, json_t **ret_groups)
 	return OK;
 }
 
+/* From 1; 0: each group has a recipient. */
+static unsigned empty_group(const struct sops_creation_rule *rule)
+{
+	for (unsigned group = 0; group < rule->group_count; group++) {
+		size_t i = 0;
+
+		while (i < rule->recipient_count && rule->recipients[i].group != group)
+			i++;
+		if (i == rule->recipient_count)
+			return group + 1;
+	}
+	return 0;
+}
+
 /* A file that nobody can open would be lost. */
 static enum err check_rule(const struct sops_creation_rule *rule, const char *name, struct problem *problem)
 {
@@ -337,6 +351,15 @@ static enum err check_rule(const struct sops_creation_rule *rule, const char *na
 	if (!rule->recipient_count)
 		return problem_set(problem, ERR_USAGE, "the rule of .sops.yaml for %s names no recipient",
 		                   name);
+	if (empty_group(rule)) {
+		(void)problem_set(
+		        problem, ERR_USAGE,
+		        "group %u of the rule of .sops.yaml for %s names no recipient, and its part of "
+		        "the key would be lost",
+		        empty_group(rule), name);
+		problem_hint(problem, "tokenctl recipient --comma   prints what goes behind age: in it");
+		return ERR_USAGE;
+	}
 	if (!divided || (rule->threshold > 1 && rule->threshold <= rule->group_count))
 		return OK;
 	(void)problem_set(problem, ERR_USAGE,

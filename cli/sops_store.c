@@ -379,7 +379,7 @@ enum err sops_path_argument(struct invocation *invocation, const char *word, str
 {
 	if (sops_path_parse(bytes_of_string(word), ret_path) == OK)
 		return OK;
-	(void)problem_set(&invocation->problem, ERR_USAGE, "%s is no path", word);
+	(void)problem_set(&invocation->problem, ERR_USAGE, "\"%s\" is no path", word);
 	problem_hint(&invocation->problem, "a path is written '[\"db\"][\"hosts\"][0]' or db.hosts.0");
 	return ERR_USAGE;
 }

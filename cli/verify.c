@@ -4,6 +4,7 @@
 
 #include "cli/file_decrypt.h"
 #include "cli/findings.h"
+#include "cli/guard_look.h"
 #include "cli/input.h"
 #include "cli/output.h"
 #include "cli/shown.h"
@@ -17,7 +18,8 @@ struct verifying {
 	const char *name;
 	struct findings findings;
 	size_t failed; /* files */
-	size_t foreign; /* those of them that are no SOPS files at all */
+	size_t foreign; /* those of them that are no SOPS files at all, and can become some */
+	size_t empty, keys; /* those that are nothing, and those that are keys */
 	size_t conflicts; /* those of them that have git's marks */
 	struct file_opener *opener; /* borrowed; NULL: without keys */
 };
@@ -59,6 +61,23 @@ static enum err keep_broken(struct verifying *verifying, const char *path, struc
 	                    marks.message + strlen(verifying->name) + strlen(": "), marks.hint);
 }
 
+/* No SOPS file. What cannot become one, or is lost when it does, is no advice to make one of. */
+static enum err keep_foreign(struct verifying *verifying, struct bytes text)
+{
+	const char *what = "this is no SOPS file";
+
+	if (text.len == 0) {
+		what = "this file is empty";
+		verifying->empty++;
+	} else if (guard_is_identity_file(text)) {
+		what = "this is a file of age keys, and no SOPS file";
+		verifying->keys++;
+	} else {
+		verifying->foreign++;
+	}
+	return findings_add(&verifying->findings, verifying->name, 0, "not-sops", false, what, "");
+}
+
 static enum err verify_text(struct verifying *verifying, const char *path, const enum sops_format *format,
                             struct bytes text)
 {
@@ -77,10 +96,8 @@ static enum err verify_text(struct verifying *verifying, const char *path, const
 		                    "which they cannot be opened",
 		                    "");
 	}
-	verifying->foreign += !err && examination.verdict == SOPS_IS_NONE;
 	if (!err && examination.verdict == SOPS_IS_NONE)
-		err = findings_add(&verifying->findings, verifying->name, 0, "not-sops", false,
-		                   "this is no SOPS file", "");
+		err = keep_foreign(verifying, text);
 	if (!err && examination.verdict == SOPS_IS_BROKEN)
 		err = keep_broken(verifying, path, text, examination.reason);
 	verifying->failed += !err && verifying->findings.refused > before;
@@ -174,6 +191,13 @@ static enum err conclude(struct verifying *verifying)
 		problem_hint(problem,
 		             "tokenctl encrypt --sops --key NAME --in-place %s   makes a SOPS file of it",
 		             name);
+	else if (verifying->keys == verifying->failed)
+		problem_hint(
+		        problem,
+		        "tokenctl enroll --name NAME --kind x25519 --import %s   has a token keep the key",
+		        name);
+	else if (verifying->empty + verifying->keys == verifying->failed)
+		problem_hint(problem, "tokenctl verify --help");
 	else if (verifying->conflicts == verifying->failed)
 		problem_hint(problem, "git checkout -m %s   makes the conflict again, as a merge of values",
 		             pathspec);

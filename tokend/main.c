@@ -97,6 +97,12 @@ static enum err take_option(int option, struct options *options, bool *mode_name
 	}
 }
 
+static enum err refuse_option(int option, const char *word)
+{
+	return startup_failed(ERR_USAGE, "tokend --help",
+	                      option == ':' ? "%s stands without its value" : "there is no option %s", word);
+}
+
 static enum err read_options(int argc, char **argv, struct options *options, enum choice *choice)
 {
 	bool mode_named = false;
@@ -104,8 +110,9 @@ static enum err read_options(int argc, char **argv, struct options *options, enu
 	int option;
 
 	while (!err && *choice == CHOICE_RUN &&
-	       (option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
-		err = take_option(option, options, &mode_named, choice);
+	       (option = getopt_long(argc, argv, ":", long_options, NULL)) != -1)
+		err = option == '?' || option == ':' ? refuse_option(option, argv[optind - 1])
+		                                     : take_option(option, options, &mode_named, choice);
 	if (err || *choice != CHOICE_RUN)
 		return err;
 	if (optind < argc)

@@ -110,16 +110,29 @@ static void check(const struct request *request, const char *via, enum operation
 	policy_check(request->daemon->policy, &request->peer, via, operation, name, ret_decision);
 }
 
-/* Any of the front-ends: to unlock a key is worth as much as any use of it. */
+static unsigned lasts_for(const struct request *request, const struct policy_decision *decision)
+{
+	return decision->for_seconds ? decision->for_seconds : request->daemon->config.session_seconds;
+}
+
+/*
+ * Any of the front-ends: to unlock a key is worth as much as any use of it. So it lasts no longer than the shortest of them allows. All are asked in any case: a refusal takes no shorter time
+ * than a permission.
+ */
 static void check_any(const struct request *request, enum operation operation, const char *name,
                       struct policy_decision *ret_decision)
 {
 	static const char *const vias[] = { "age", "sops", "credential", "control" };
+	struct policy_decision decision;
 
-	for (size_t i = 0; i < sizeof(vias) / sizeof(vias[0]); i++) {
-		check(request, vias[i], operation, name, ret_decision);
-		if (ret_decision->verdict != VERDICT_DENY)
-			return;
+	check(request, vias[0], operation, name, ret_decision);
+	for (size_t i = 1; i < sizeof(vias) / sizeof(vias[0]); i++) {
+		check(request, vias[i], operation, name, &decision);
+		if (decision.verdict == VERDICT_DENY)
+			continue;
+		if (ret_decision->verdict == VERDICT_DENY ||
+		    lasts_for(request, &decision) < lasts_for(request, ret_decision))
+			*ret_decision = decision;
 	}
 }
 

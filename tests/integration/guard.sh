@@ -57,6 +57,11 @@ git add .
 cp "$directory/encrypted.yaml" secrets/plain.yaml # not staged
 found 3 'secrets/plain.yaml: the rule in line 2 of .sops.yaml covers this file, and it is not encrypted' tokenctl guard
 grep -qF "git add 'secrets/a b/ü \"q\".yaml'" "$directory/stdout" || lab_fail "the name is not quoted: $(cat "$directory/stdout")"
+# Of a private key that a rule covers one thing is said, and one way on.
+(printf -- '-----BEGIN PRIVATE KEY-----\n'; printf 'MC4CAQAwBQYDK2VwBCIEIHHOPIKF7MY5pXT3WkNkBDHRnQVkJ3bJ0iVJXBbb6Rkd\n'; printf -- '-----END PRIVATE KEY-----\n') >secrets/key.yaml
+found 3 'next: tokenctl encrypt --in-place secrets/key.yaml' tokenctl guard secrets/key.yaml
+grep -q 'refused: 1 finding in 1 file' "$directory/stderr" && grep -q 'hint: what to type stands below' "$directory/stderr" || lab_fail "a key under a rule: $(cat "$directory/stdout" "$directory/stderr")"
+rm secrets/key.yaml
 (cd secrets && found 3 'next: tokenctl encrypt --in-place ../secrets/plain.yaml && git add ../secrets/plain.yaml' tokenctl guard)
 [ "$(grep -c 'covers this file' "$directory/stdout")" -eq 2 ] || lab_fail "another number: $(cat "$directory/stdout")"
 git rm -qrf --cached secrets

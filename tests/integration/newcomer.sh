@@ -224,6 +224,8 @@ part_words() {
 # ---- where to ask ----
 
 part_where() {
+	refused 2 'there is no option --nosuch' 'tokend --help' "$LAB_BIN/tokend" --nosuch
+	refused 2 '--config stands without its value' 'tokend --help' "$LAB_BIN/tokend" --config
 	local top=$work/top name pin
 	mkdir -p "$top/build/release/bin" "$top/build/trial" nowhere
 	for name in tokenctl age-plugin-tokend; do cp "$LAB_BIN/$name" "$top/build/release/bin/"; done
@@ -276,6 +278,12 @@ part_sops() {
 	# One that is not there does not hide the next.
 	lab_expect 7 plainly tokenctl verify not-there.yaml plain.yaml >stdout 2>stderr
 	lab_grep '^not-there.yaml' <stdout && lab_grep '^plain.yaml' <stdout && lab_grep '2 of 2 files' <stderr || lab_fail "verify: $(cat stdout stderr)"
+	# A key that is encrypted to itself is lost; it is for a token. And of nothing nothing is made.
+	age-keygen -o mine.keys 2>/dev/null
+	lab_expect 7 plainly tokenctl verify mine.keys >stdout 2>stderr
+	lab_grep 'a file of age keys' <stdout && lab_grep 'hint: tokenctl enroll .*--import mine.keys' <stderr || lab_fail "verify: $(cat stdout stderr)"
+	lab_expect 7 plainly tokenctl verify /dev/null >stdout 2>stderr
+	lab_grep 'this file is empty' <stdout && ! grep 'in-place' stderr || lab_fail "verify: $(cat stdout stderr)"
 	lab_expect 7 plainly tokenctl verify plain.yaml >stdout 2>stderr
 	lab_grep 'hint: tokenctl encrypt --sops --key NAME --in-place plain.yaml' <stderr || lab_fail "verify: $(cat stderr)"
 	cp plain.yaml s.yaml
@@ -409,6 +417,7 @@ files_refused() {
 	refused 7 'quote.yaml: line 2: here, or in a line that follows, this is no YAML' 'mend that line of quote.yaml' tokenctl encrypt --sops -r "$(age-keygen -y key.txt)" -o out quote.yaml
 	refused 2 'what --encrypted-regex was given is no pattern' "--encrypted-regex '\^\(pass" tokenctl encrypt --sops -r "$(age-keygen -y key.txt)" --encrypted-regex '(' -o out plain.yaml
 	printf 'A=1\nB=2\n' >flat.env
+	cp flat.env flat.plain
 	keyed flat.env
 	printf 'a\\nb' >value
 	refused 2 'flat.env was left as it is: its format, of one line for each value, cannot hold this value, or a key like A' 'base64 -w0 FILE . tokenctl set flat.env A ' tokenctl set --value-file value -i key.txt flat.env A
@@ -416,6 +425,9 @@ files_refused() {
 	works tokenctl set --value-file value64 -i key.txt flat.env A
 	printf '\377' >value
 	refused 2 'the value is not UTF-8' 'base64 -w0 FILE . tokenctl set' tokenctl set --value-file value -i key.txt flat.env A
+	: >value
+	refused 2 'the file is empty, and no value was changed' 'echo . tokenctl set flat.env A' tokenctl set --value-file value -i key.txt flat.env A
+	refused 2 '"" is no path' 'db.hosts.0' tokenctl set --value-file value -i key.txt flat.env ''
 	head -c 1048577 /dev/zero | tr '\0' x >value
 	refused 2 'the value has more than 1048576 bytes' 'tokenctl encrypt --key NAME -o FILE.age FILE' tokenctl set --value-file value -i key.txt flat.env A
 	refused 2 'cannot be written as the type' '--output-type json' tokenctl decrypt -i key.txt --output-type dotenv v.yaml
@@ -424,6 +436,12 @@ files_refused() {
 	sed 's/$/\r/' flat.env >crlf.env
 	sed '/^sops/!s/$/\r/' flat.env >values.env
 	refused 7 'values.env: line 1: this line ends in CR LF' 'sed -i .* values.env' tokenctl decrypt -i key.txt -o out values.env
+	# Before it is sealed each value has one, which sops keeps.
+	printf 'A=1\r\nB=2\r\n' >windows.env
+	works tokenctl encrypt --sops -r "$(age-keygen -y key.txt)" -o sealed.env windows.env
+	grep -q "warning: lines of windows.env end in CR LF, and the CR is a part of their values, as for sops; without: sed -i 's/.r.//' windows.env" stderr || lab_fail "it does not warn: $(<stderr)"
+	works tokenctl encrypt --sops -r "$(age-keygen -y key.txt)" -o sealed.env flat.plain
+	[ ! -s stderr ] || lab_fail "it warns of nothing: $(<stderr)"
 	for name in values crlf; do
 		sed -i 's/\r$//' $name.env
 		works tokenctl decrypt -i key.txt $name.env
@@ -578,6 +596,11 @@ files_groups() { # MINE OTHER
 	[ "$(<grouped.yaml)" = "$before" ] || lab_fail 'a refused file was changed'
 	sed -i 's/threshold: ./threshold: 2/' .sops.yaml
 	works tokenctl updatekeys -i both.txt grouped.yaml
+
+	# A group of nobody would have a share that is lost.
+	sed -i 's/{age: [^,]*}/{}/' .sops.yaml
+	refused 2 'group 1 of the rule of .sops.yaml for new.yaml names no recipient' 'recipient --comma' tokenctl encrypt --in-place new.yaml
+	cmp new.yaml plain.yaml || lab_fail 'a refused file was changed'
 	rm new.yaml .sops.yaml
 }
 
