@@ -40,6 +40,7 @@
 #define LINE_TAIL_MAX 192U /* what closing a line adds: "sequence", "previous" and "check" */
 #define GROUP_WAIT_NS 400000L /* how long a group waits for more that are expected than it has */
 #define THREAD_STACK (256U << 10) /* all of it may be locked memory */
+#define TAIL_FIRST 4096U /* a usual line is a tenth of it */
 #define TAIL_WINDOW (64U << 10)
 #define FILE_MODE 0640
 
@@ -1043,25 +1044,37 @@ static enum err find_end(int fd, off_t size, off_t *ret_end)
 	return OK;
 }
 
-/* Walks the lines before end. One that does not parse is a matter for who verifies the log: the chain goes on from what stands there. But if none parses, this is no log of ours. */
-static enum err read_chain(int fd, off_t end, struct audit_chain *ret_chain)
+/* Walks the lines in the last bytes before end, window_len at most. Does one of them parse? */
+static enum err walk_tail(int fd, off_t end, size_t window_len, struct audit_chain *ret_chain, bool *ret_any)
 {
-	off_t start = end > (off_t)TAIL_WINDOW ? end - (off_t)TAIL_WINDOW : 0;
-	CLEANUP(freep) uint8_t *window = malloc(TAIL_WINDOW);
+	off_t start = end > (off_t)window_len ? end - (off_t)window_len : 0;
+	CLEANUP(freep) uint8_t *window = malloc(window_len);
 	struct audit_chain chain = { 0 };
 	struct bytes rest, line;
-	bool any = false;
 	enum err err = window ? read_at(fd, start, window, (size_t)(end - start)) : ERR_NOMEM;
 
+	*ret_any = false;
 	if (err)
 		return err;
 	rest = bytes_of(window, (size_t)(end - start));
 	if (start > 0)
 		(void)text_next_line(&rest, &line); /* the second half of one */
 	while (text_next_line(&rest, &line))
-		any |= audit_chain_next(&chain, line) != AUDIT_FAULT_SYNTAX;
+		*ret_any |= audit_chain_next(&chain, line) != AUDIT_FAULT_SYNTAX;
 	*ret_chain = chain;
-	return any || end == 0 ? OK : ERR_STATE_DIR;
+	return OK;
+}
+
+/* The chain at end, which the last line that parses decides, mostly the very last. One that does not parse is a matter for who verifies the log: the chain goes on from what stands there. But if
+ * none parses, this is no log of ours. */
+static enum err read_chain(int fd, off_t end, struct audit_chain *ret_chain)
+{
+	bool any;
+	enum err err = walk_tail(fd, end, TAIL_FIRST, ret_chain, &any);
+
+	if (!err && !any && end > (off_t)TAIL_FIRST)
+		err = walk_tail(fd, end, TAIL_WINDOW, ret_chain, &any);
+	return err || any || end == 0 ? err : ERR_STATE_DIR;
 }
 
 /* Where the first line with a zero byte begins, in the part before end that an unfinished group could be in; end when there is none. No line of ours has one: it is what a system leaves of
