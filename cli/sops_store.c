@@ -70,7 +70,18 @@ static enum err decrypt(struct sops_store *store, const struct sops_request *req
 	                                   store->plain);
 }
 
-static enum err open_text(struct sops_store *store)
+static enum err read_document(struct sops_store *store, const struct sops_request *request)
+{
+	enum sops_format format = SOPS_YAML;
+	enum err err = sops_file_check(request, buf_bytes(store->text));
+
+	if (!err)
+		err = sops_file_format(request, buf_bytes(store->text), &format);
+	return err ? err
+	           : sops_sealed_read(&store->document, format, buf_bytes(store->text), &store->written);
+}
+
+static enum err open_text(struct sops_store *store, bool with_key)
 {
 	char pathspec[SHOWN_QUOTED_MAX];
 	struct invocation *invocation = store->opener.invocation;
@@ -79,14 +90,9 @@ static enum err open_text(struct sops_store *store)
 		                        .input_type = options_value(&invocation->options, "input-type"),
 		                        .opener = &store->opener,
 		                        .problem = &invocation->problem };
-	enum sops_format format = SOPS_YAML;
-	enum err err = sops_file_check(&request, buf_bytes(store->text));
+	enum err err = read_document(store, &request);
 
-	if (!err)
-		err = sops_file_format(&request, buf_bytes(store->text), &format);
-	if (!err)
-		err = sops_sealed_read(&store->document, format, buf_bytes(store->text), &store->written);
-	if (!err)
+	if (!err && with_key)
 		err = decrypt(store, &request);
 	err = sops_file_explain_marks(&request, buf_bytes(store->text), err);
 	err = sops_store_explain(store, &store->document, err);
@@ -137,7 +143,18 @@ enum err sops_store_open(struct sops_store *store, struct invocation *invocation
 		        "there)",
 		        quoted);
 	}
-	return err ? err : open_text(store);
+	return err ? err : open_text(store, true);
+}
+
+enum err sops_store_look(struct sops_store *store, struct invocation *invocation, const char *path)
+{
+	enum err err;
+
+	*store = (struct sops_store){ .path = path, .opener = { .invocation = invocation } };
+	if (strcmp(path, "-") == 0)
+		return refuse_stdin(invocation);
+	err = sops_text_read(path, &invocation->problem, &store->text);
+	return err ? err : open_text(store, false);
 }
 
 enum err sops_store_open_to_change(struct sops_store *store, struct invocation *invocation, const char *path)

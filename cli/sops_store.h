@@ -36,7 +36,10 @@ struct sops_store {
 /* Reads and decrypts the file. The invocation's options may have input-type and identity. To be done with in any case; the invocation's problem has the sentence. */
 MUST_CHECK enum err sops_store_open(struct sops_store *store, struct invocation *invocation,
                                     const char *path);
-/* The same, after waiting for others that do the same to the file (file_lock.h), who then wait until this is done. ERR_TIMEOUT. */
+/* Reads the file and nothing that takes its key: text and document are there, and the rest is not. */
+MUST_CHECK enum err sops_store_look(struct sops_store *store, struct invocation *invocation,
+                                    const char *path);
+/* As sops_store_open, after waiting for others that do the same to the file (file_lock.h), who then wait until this is done. ERR_TIMEOUT. */
 MUST_CHECK enum err sops_store_open_to_change(struct sops_store *store, struct invocation *invocation,
                                               const char *path);
 void sops_store_done(struct sops_store *store);

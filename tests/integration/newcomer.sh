@@ -377,6 +377,7 @@ part_files() {
 	files_order
 	files_programs
 	files_rules
+	files_tree
 	files_recipients
 	files_changed
 	files_refused
@@ -524,6 +525,60 @@ files_rules() {
 	printf 'creation_rules: x\n' >.sops.yaml
 	refused 7 '.sops.yaml: line 1: ' 'mend that line of .*/.sops.yaml' tokenctl updatekeys -i key.txt one.yaml
 	rm .sops.yaml
+}
+
+# A whole tree: who looks needs no key and changes nothing, each file of SOPS is found whatever its name, one that no rule is for is named, and one that fails holds up no other.
+files_tree() {
+	local mine other third name old
+	age-keygen -o other.txt 2>/dev/null
+	age-keygen -o third.txt 2>/dev/null
+	mine=$(age-keygen -y key.txt)
+	other=$(age-keygen -y other.txt)
+	third=$(age-keygen -y third.txt)
+	mkdir -p grove/deep grove/.git grove/link-target
+	printf 'creation_rules:\n  - path_regex: secret\n    age: %s,%s\n' "$mine" "$other" >grove/.sops.yaml
+	cp plain.yaml grove/secret.yaml
+	printf 'A=1\n' >grove/deep/secret.env
+	printf 'bytes' >grove/deep/secret.key
+	cp plain.yaml grove/forgotten.yaml
+	works tokenctl encrypt --in-place grove/secret.yaml
+	works tokenctl encrypt --in-place grove/deep/secret.env
+	works tokenctl encrypt --sops --input-type binary --in-place grove/deep/secret.key
+	works tokenctl encrypt --sops -r "$mine" --in-place grove/forgotten.yaml
+	cp grove/secret.yaml grove/.git/secret.yaml
+	echo 'sops, lastmodified, ENC[' >grove/README-secret.md
+	says 'forgotten.yaml was passed over: no rule' tokenctl updatekeys -r --dry-run grove
+	lab_grep '^4 SOPS files: 0 to change, 3 with these recipients already, 1 under no rule$' <stderr || lab_fail "it says $(<stderr)"
+	[ ! -s stdout ] || lab_fail "somebody would come or go: $(<stdout)"
+
+	sed -i "s/$other/$third/" grove/.sops.yaml
+	rm -rf copy
+	cp -r grove copy
+	lab_expect 3 plainly tokenctl updatekeys -r --dry-run grove >stdout 2>stderr
+	lab_grep '3 of 3 SOPS files have other recipients than .sops.yaml names' <stderr && lab_grep 'hint: tokenctl updatekeys -r grove ' <stderr || lab_fail "it says $(<stderr)"
+	[ "$(grep -c "secret.*: + $third" stdout)" -eq 3 ] && [ "$(grep -c "secret.*: - $other" stdout)" -eq 3 ] || lab_fail "it says $(<stdout)"
+	diff -r grove copy || lab_fail 'who only looks has changed something'
+
+	# One that cannot be opened, and the others all the same; with a new data key where somebody is taken out.
+	sed -i 's/^    pass: .*/    pass: ENC[AES256_GCM,data:AAAA,iv:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,tag:AAAAAAAAAAAAAAAAAAAAAA==,type:str]/' grove/secret.yaml
+	old=$(grep '^A=' grove/deep/secret.env)
+	lab_expect 7 plainly tokenctl updatekeys -r --rotate -i key.txt grove >stdout 2>stderr
+	lab_grep '1 of 4 SOPS files failed' <stderr && lab_grep 'secret.env: its data key is a new one' <stderr || lab_fail "it says $(<stderr)"
+	cmp grove/secret.yaml copy/secret.yaml >/dev/null && lab_fail 'the control: the file was not damaged'
+	[ "$(grep '^A=' grove/deep/secret.env)" != "$old" ] || lab_fail 'the data key stayed'
+	for name in deep/secret.env deep/secret.key; do
+		works tokenctl decrypt -i third.txt grove/$name
+		lab_expect 4 plainly tokenctl decrypt -i other.txt grove/$name >stdout 2>stderr
+	done
+	cmp grove/forgotten.yaml copy/forgotten.yaml && cmp grove/.git/secret.yaml copy/.git/secret.yaml || lab_fail 'more was changed than was meant'
+	cp copy/secret.yaml grove/secret.yaml
+	works tokenctl updatekeys -r -i key.txt grove
+	lab_grep 'type: tokenctl rotate --data-key grove/secret.yaml' <stderr || lab_fail "it says $(<stderr)"
+	[ "$(grep 'pass:' grove/secret.yaml)" = "$(grep 'pass:' copy/secret.yaml)" ] || lab_fail 'without --rotate the data key is another'
+	works tokenctl updatekeys -r grove # nothing to change, and no key
+	refused 2 'grove is a directory' 'tokenctl updatekeys -r grove' tokenctl updatekeys grove
+	refused 2 'there is no SOPS file in' 'ls -lR' tokenctl updatekeys -r grove/link-target
+	rm -r grove copy other.txt third.txt
 }
 
 # Who is taken out is said, with what to do then; of several files each line names its own.
