@@ -103,6 +103,7 @@ struct audit {
 	struct entry *late; /* answered next */
 	bool timer_runs;
 	uint64_t wait_us; /* for a record, from when it is queued */
+	size_t expected_next; /* what audit_expect was told, for the next record */
 
 	/* under the lock */
 	pthread_mutex_t lock;
@@ -419,11 +420,19 @@ static void note_entry(struct notes *notes, const struct entry *entry, enum err 
 	notes->withheld_last = entry->sequence;
 }
 
-/* Hands back what was written, or was not. */
-static void finish_writing(struct audit *audit, enum err err)
+/* With the lock open: whoever is woken asks for it at once. */
+static void wake_loop(struct audit *audit)
 {
 	const uint64_t one = 1;
 
+	(void)pthread_mutex_unlock(&audit->lock);
+	(void)!write(audit->wake_fd, &one, sizeof(one));
+	(void)pthread_mutex_lock(&audit->lock);
+}
+
+/* Hands back what was written, or was not. */
+static void finish_writing(struct audit *audit, enum err err)
+{
 	for (struct entry *entry; (entry = queue_take(&audit->writing));) {
 		note_entry(&audit->notes, entry, err);
 		entry->err = err;
@@ -431,7 +440,7 @@ static void finish_writing(struct audit *audit, enum err err)
 	}
 	audit->works = err == OK;
 	audit->count = audit->chain.sequence;
-	(void)!write(audit->wake_fd, &one, sizeof(one));
+	wake_loop(audit);
 }
 
 /* Takes a group, writes it with the lock open, and hands it back. */
@@ -729,6 +738,14 @@ static struct bytes without_time(struct bytes line)
 	return bytes_of(line.data + time_len, line.len - time_len);
 }
 
+/* Gives the lock back, and wakes the writer after that: it would only wait for the lock. */
+static void unlock_and_wake(struct audit *audit, bool wake)
+{
+	(void)pthread_mutex_unlock(&audit->lock);
+	if (wake)
+		(void)pthread_cond_signal(&audit->work);
+}
+
 /* With the lock: does entry say what was foreseen? Then it needs no group. */
 static bool foreseen_claim(struct audit *audit, struct entry *entry)
 {
@@ -744,23 +761,22 @@ static bool foreseen_claim(struct audit *audit, struct entry *entry)
 		return false;
 	foreseen->claimed = true;
 	queue_put(&audit->writing, entry);
-	(void)pthread_cond_signal(&audit->work);
 	return true;
 }
 
-/* With the lock: another record comes before it, or instead of it. */
-static void foreseen_avoid(struct audit *audit)
+/* With the lock: another record comes before it, or instead of it. Is that anything to the writer? */
+static bool foreseen_avoid(struct audit *audit)
 {
 	struct foreseen *foreseen = &audit->foreseen;
 
 	if (!foreseen->awaited)
-		return;
+		return false;
 	foreseen->awaited = false;
 	foreseen->came_true = false;
 	if (foreseen->state == FORESEEN_ASKED)
 		foreseen->state = FORESEEN_NOTHING;
 	foreseen->is_void = foreseen->state != FORESEEN_NOTHING;
-	(void)pthread_cond_signal(&audit->work);
+	return foreseen->is_void;
 }
 
 /* Only while nothing else is under way: what many do at once is cheap anyway, and the chain has one end. */
@@ -774,6 +790,7 @@ void audit_foresee(struct audit *audit, const struct audit_record *record)
 {
 	struct foreseen *foreseen = &audit->foreseen;
 	struct bytes line;
+	bool wake = false;
 
 	buf_clear(audit->scratch);
 	if (put_record(audit->scratch, record))
@@ -784,19 +801,20 @@ void audit_foresee(struct audit *audit, const struct audit_record *record)
 		memcpy(foreseen->open, line.data, line.len);
 		foreseen->len = line.len;
 		foreseen->awaited = true;
-		if (foreseen->came_true) {
+		wake = foreseen->came_true;
+		if (wake)
 			foreseen->state = FORESEEN_ASKED;
-			(void)pthread_cond_signal(&audit->work);
-		}
 	}
-	(void)pthread_mutex_unlock(&audit->lock);
+	unlock_and_wake(audit, wake);
 }
 
 void audit_unforesee(struct audit *audit)
 {
+	bool wake;
+
 	(void)pthread_mutex_lock(&audit->lock);
-	foreseen_avoid(audit);
-	(void)pthread_mutex_unlock(&audit->lock);
+	wake = foreseen_avoid(audit);
+	unlock_and_wake(audit, wake);
 }
 
 /* An entry of the line that scratch holds. */
@@ -813,20 +831,27 @@ static enum err entry_new(const struct audit *audit, struct entry **ret_entry)
 	return OK;
 }
 
+/* With the lock. Is that anything to the writer? In between, it is working or waiting for more, and need not be woken for each. */
+static bool queue_entry(struct audit *audit, struct entry *entry)
+{
+	bool is_void;
+
+	audit->expected = audit->expected_next;
+	if (foreseen_claim(audit, entry))
+		return true;
+	is_void = foreseen_avoid(audit);
+	queue_put(&audit->queued, entry);
+	return is_void || audit->queued.count == 1 || audit->queued.count >= audit->expected;
+}
+
 static enum err enqueue(struct audit *audit, struct entry *entry)
 {
-	bool full;
+	bool full, wake;
 
 	(void)pthread_mutex_lock(&audit->lock);
 	full = audit->queued.count + audit->writing.count + audit->finished.count >= AUDIT_QUEUE_MAX;
-	if (!full && !foreseen_claim(audit, entry)) {
-		foreseen_avoid(audit);
-		queue_put(&audit->queued, entry);
-		/* In between, the writer is working or waiting for more, and need not be woken for each. */
-		if (audit->queued.count == 1 || audit->queued.count >= audit->expected)
-			(void)pthread_cond_signal(&audit->work);
-	}
-	(void)pthread_mutex_unlock(&audit->lock);
+	wake = !full && queue_entry(audit, entry);
+	unlock_and_wake(audit, wake);
 	return full ? ERR_BUSY : OK;
 }
 
@@ -919,11 +944,7 @@ bool audit_admits_refusal(struct audit *audit, uid_t uid)
 
 void audit_expect(struct audit *audit, size_t records)
 {
-	(void)pthread_mutex_lock(&audit->lock);
-	audit->expected = records;
-	if (audit->queued.first && audit->queued.count >= records)
-		(void)pthread_cond_signal(&audit->work);
-	(void)pthread_mutex_unlock(&audit->lock);
+	audit->expected_next = records;
 }
 
 void audit_forget(struct audit *audit, const void *context)

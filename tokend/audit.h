@@ -69,7 +69,7 @@ void audit_unforesee(struct audit *audit);
 /* Is a refusal of uid to be written? If not it was counted, and need not be waited for. */
 bool audit_admits_refusal(struct audit *audit, uid_t uid);
 
-/* How many records will probably follow in a moment: requests that helpers are working on. While it is not 0, a small group waits for them, for less than half a millisecond. */
+/* How many records will probably follow the next one in a moment: requests that helpers are working on. While it is not 0, a small group waits for them, for less than half a millisecond. */
 void audit_expect(struct audit *audit, size_t records);
 
 /* Forgets the callback of requests whose client is gone: context is compared. The record is written all the same. */
