@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "cli/shown.h"
@@ -15,6 +17,7 @@
 #include "common/path.h"
 
 #define TEMPORARY_NAME_MAX (NAME_MAX + 1)
+#define LINKS_MAX 40U /* as the kernel */
 
 /* UTF-8, in which a character may begin in one chunk and end in the next. */
 struct reading {
@@ -118,32 +121,40 @@ static bool others_rename_in(const struct output *output, const struct stat *dir
 }
 
 /* The directory of path as it was named, whatever is a link there. */
-static void look_at_directory(struct output *output)
+static bool look_at_directory_of(const char *path, struct stat *ret_status)
 {
 	char directory[PATH_MAX];
-	struct stat status;
-	bool found;
 
-	found = path_directory(output->path, directory, sizeof(directory)) && stat(directory, &status) == 0;
+	return path_directory(path, directory, sizeof(directory)) && stat(directory, ret_status) == 0;
+}
+
+static void look_at_directory(struct output *output)
+{
+	struct stat status;
+	bool found = look_at_directory_of(output->path, &status);
+
 	output->among_strangers = !found || (status.st_mode & output->strangers);
 	output->others_rename = !found || others_rename_in(output, &status);
 }
 
 /* A pipe, a socket or a link of somebody else's, where strangers can put one, waits for what is written to it. */
-static bool is_trap(const struct output *output, const struct stat *status)
+static bool is_trap(const struct output *output, const char *path, const struct stat *status)
 {
-	return output->among_strangers && !S_ISREG(status->st_mode) && !file_is_ours(status, 0);
+	struct stat directory;
+
+	return !S_ISREG(status->st_mode) && !file_is_ours(status, 0) &&
+	       (!look_at_directory_of(path, &directory) || (directory.st_mode & output->strangers));
 }
 
-static enum err refuse_trap(struct output *output)
+static enum err refuse_trap(struct output *output, const char *path)
 {
 	char quoted[SHOWN_QUOTED_MAX];
 
 	(void)problem_set(output->problem, ERR_FILE_ACCESS,
 	                  "%s is somebody else's link or pipe, in a directory where others can put one, so "
 	                  "nothing is written to it",
-	                  output->path);
-	shown_quote(output->path, quoted);
+	                  path);
+	shown_quote(path, quoted);
 	problem_hint(output->problem, "ls -l %s", quoted);
 	return ERR_FILE_ACCESS;
 }
@@ -205,46 +216,118 @@ static enum err open_beside(struct output *output, const char *path, mode_t mode
 	return open_nameless(output, directory_path, mode);
 }
 
-static enum err open_device(struct output *output)
-{
-	struct stat status;
+/* ---- where a name leads ---- */
 
-	output->fd = open(output->path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
-	if (output->fd < 0 || fstat(output->fd, &status) < 0)
+struct target {
+	char path[PATH_MAX];
+	int fd; /* for looking at it only */
+	struct stat status;
+};
+
+/* The link that was looked at, and not what has its name by now. */
+static bool read_link(struct target *target)
+{
+	char said[PATH_MAX], directory[PATH_MAX];
+	ssize_t len = readlinkat(target->fd, "", said, sizeof(said) - 1);
+
+	if (len <= 0 || !path_directory(target->path, directory, sizeof(directory)))
+		return false;
+	said[len] = '\0';
+	return (size_t)snprintf(target->path, PATH_MAX, "%s%s%s", said[0] == '/' ? "" : directory,
+	                        said[0] == '/' ? "" : "/", said) < PATH_MAX;
+}
+
+/* In /proc a link is a descriptor of ours, and what it says need not be a path. */
+static bool is_descriptor(const struct target *target)
+{
+	struct statfs status;
+
+	return fstatfs(target->fd, &status) == 0 && status.f_type == PROC_SUPER_MAGIC;
+}
+
+static bool look(struct target *target, int flags)
+{
+	close_fdp(&target->fd);
+	target->fd = open(target->path, O_PATH | O_CLOEXEC | flags);
+	return target->fd >= 0 && fstat(target->fd, &target->status) == 0;
+}
+
+static bool look_at_descriptor(struct target *target)
+{
+	char real[PATH_MAX];
+
+	if (!look(target, 0))
+		return false;
+	if (S_ISREG(target->status.st_mode) && realpath(target->path, real))
+		(void)snprintf(target->path, PATH_MAX, "%s", real);
+	return true;
+}
+
+/*
+ * Link by link, each looked at before it is followed. Asked for the whole way at once, the kernel would follow a link that somebody has put there since we looked, to any file of ours that he likes to
+ * have written over.
+ */
+static enum err find_target(struct output *output, struct target *target)
+{
+	(void)snprintf(target->path, PATH_MAX, "%s", output->path);
+	for (unsigned links = 0; links <= LINKS_MAX; links++) {
+		if (!look(target, O_NOFOLLOW))
+			return problem_errno(output->problem, errno, "cannot open", output->path);
+		if (is_trap(output, target->path, &target->status))
+			return refuse_trap(output, target->path);
+		if (S_ISLNK(target->status.st_mode) && is_descriptor(target) && !look_at_descriptor(target))
+			return problem_errno(output->problem, errno, "cannot open", output->path);
+		if (!S_ISLNK(target->status.st_mode))
+			return OK;
+		if (!read_link(target))
+			break;
+	}
+	return problem_errno(output->problem, ELOOP, "cannot find", output->path);
+}
+
+/* The very thing that was looked at. */
+static enum err open_device(struct output *output, const struct target *target)
+{
+	char self[64];
+
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", target->fd);
+	output->fd = open(self, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+	if (output->fd < 0)
 		return problem_errno(output->problem, errno, "cannot open", output->path);
-	if (is_trap(output, &status))
-		return refuse_trap(output);
 	output->careful = isatty(output->fd);
 	return OK;
 }
 
-/* A symbolic link stays what it is; what it points to is replaced. */
-static enum err open_existing(struct output *output, const struct stat *old, int input)
+static enum err open_target(struct output *output, const struct target *target, int input)
 {
-	CLEANUP(freep) char *real = NULL;
-	struct stat named;
+	enum err err;
+
+	if (S_ISDIR(target->status.st_mode))
+		return problem_set(output->problem, ERR_USAGE, "%s is a directory", output->path);
+	if (!S_ISREG(target->status.st_mode))
+		return open_device(output, target);
+	if (same_file(input, &target->status))
+		return problem_set(output->problem, ERR_USAGE, "input and output are the same file, %s",
+		                   output->path);
+	if (access(target->path, W_OK) < 0)
+		return problem_errno(output->problem, errno, "cannot write", output->path);
+	output->replaces = true;
+	err = open_beside(output, target->path, 0600);
+	return err ? err : keep_mode(output, &target->status);
+}
+
+/* A symbolic link stays what it is; what it points to is replaced. */
+static enum err open_existing(struct output *output, int input)
+{
+	struct target target = { .fd = -1 };
 	enum err err;
 
 	look_at_directory(output);
-	if (lstat(output->path, &named) < 0)
-		return problem_errno(output->problem, errno, "cannot open", output->path);
-	if (is_trap(output, &named))
-		return refuse_trap(output);
-	if (S_ISDIR(old->st_mode))
-		return problem_set(output->problem, ERR_USAGE, "%s is a directory", output->path);
-	if (!S_ISREG(old->st_mode))
-		return open_device(output);
-	if (same_file(input, old))
-		return problem_set(output->problem, ERR_USAGE, "input and output are the same file, %s",
-		                   output->path);
-	if (access(output->path, W_OK) < 0)
-		return problem_errno(output->problem, errno, "cannot write", output->path);
-	real = realpath(output->path, NULL);
-	if (!real)
-		return problem_errno(output->problem, errno, "cannot find", output->path);
-	output->replaces = true;
-	err = open_beside(output, real, 0600);
-	return err ? err : keep_mode(output, old);
+	err = find_target(output, &target);
+	if (!err)
+		err = open_target(output, &target, input);
+	close_fdp(&target.fd);
+	return err;
 }
 
 static enum err open_path(struct output *output, mode_t mode, int input)
@@ -252,7 +335,7 @@ static enum err open_path(struct output *output, mode_t mode, int input)
 	struct stat old;
 
 	if (stat(output->path, &old) == 0)
-		return open_existing(output, &old, input);
+		return open_existing(output, input);
 	if (errno != ENOENT)
 		return problem_errno(output->problem, errno, "cannot open", output->path);
 	return open_beside(output, output->path, mode);

@@ -150,6 +150,69 @@ static void test_symbolic_link_stays(void **state)
 }
 
 /* Somebody else makes the file while we write: it is replaced, not written into. */
+/* access() comes after the name was looked at, and before anything is opened under it. */
+static const char *put_meanwhile; /* what gets the name that is asked for then */
+
+int __real_access(const char *path, int mode);
+int __wrap_access(const char *path, int mode);
+
+int __wrap_access(const char *path, int mode)
+{
+	int result = __real_access(path, mode);
+
+	if (put_meanwhile)
+		assert_int_equal(rename(put_meanwhile, path), 0);
+	put_meanwhile = NULL;
+	return result;
+}
+
+/* Whoever may put a link there puts it in the moment in which it was just seen that there is none. */
+static void test_link_put_meanwhile(void **state)
+{
+	struct output *output;
+	struct stat status;
+
+	(void)state;
+	put_file("precious", 0600);
+	assert_int_equal(symlink("file", "other"), 0);
+	assert_int_equal(close(open("link", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)), 0);
+	put_meanwhile = "other";
+	output = open_file("link");
+	assert_null(put_meanwhile);
+	write_new(output);
+	assert_int_equal(output_commit(output), OK);
+	(void)output_free(output);
+	assert_file("precious", 0600);
+	assert_int_equal(lstat("link", &status), 0);
+	assert_true(S_ISREG(status.st_mode));
+}
+
+/* A link is followed as it was when it was looked at, and each that it leads to as well. */
+static void test_links_in_a_row(void **state)
+{
+	struct output *output = NULL;
+	struct problem problem = { 0 };
+	struct stat status;
+
+	(void)state;
+	put_file("old", 0600);
+	assert_int_equal(mkdir("below", 0700), 0);
+	assert_int_equal(symlink("../file", "below/second"), 0);
+	assert_int_equal(symlink("below/second", "link"), 0);
+	output = open_file("link");
+	write_new(output);
+	assert_int_equal(output_commit(output), OK);
+	(void)output_free(output);
+	assert_file("new text", 0600);
+	assert_int_equal(lstat("below/second", &status), 0);
+	assert_true(S_ISLNK(status.st_mode));
+	assert_int_equal(unlink("below/second"), 0);
+	assert_int_equal(rmdir("below"), 0);
+	assert_int_equal(unlink("link"), 0);
+	assert_int_equal(symlink("link", "link"), 0);
+	assert_int_not_equal(output_open("link", 0600, -1, &problem, &output), OK);
+}
+
 static void test_made_meanwhile(void **state)
 {
 	struct output *output = open_file("file");
@@ -473,6 +536,8 @@ int main(void)
 		IN_DIRECTORY(test_old_file_kept),
 		IN_DIRECTORY(test_symbolic_link_stays),
 		IN_DIRECTORY(test_made_meanwhile),
+		IN_DIRECTORY(test_link_put_meanwhile),
+		IN_DIRECTORY(test_links_in_a_row),
 		IN_DIRECTORY(test_groups_directory),
 		IN_DIRECTORY(test_groups_link),
 		IN_DIRECTORY(test_own_file_renamed),
