@@ -13,6 +13,7 @@
 #define SHARE_MAX (2 * WORKER_COST_DEVICE) /* work of one request that the token is given at a time */
 
 static void unwrap_next(struct request *request);
+static void refuse_locked(struct request *request);
 
 /* ---- which keys, which stanzas ---- */
 
@@ -302,6 +303,17 @@ static enum err judge_again(struct request *request, const struct request_try *t
 	return permitted && (try->pin_each_time || !candidate.pin_each_time) ? OK : ERR_DENIED;
 }
 
+/*
+ * The key was open when the token was asked. Whoever has closed it since, or whose time is over, is told that it is closed: what waited for the device then is not to come out after that.
+ */
+static bool closed_meanwhile(const struct request *request, const struct key *key)
+{
+	const struct daemon *daemon = request->daemon;
+
+	return key->class != KEY_CLASS_BOOT &&
+	       unlock_left(daemon->unlocks, request->peer.uid, &key->id, daemon_seconds(daemon)) == 0;
+}
+
 /* Takes the file key, if the answer is one to what was asked. */
 static enum err take_file_key(struct request *request, const struct token_message *message)
 {
@@ -322,6 +334,10 @@ static enum err take_file_key(struct request *request, const struct token_messag
 	err = judge_again(request, try);
 	if (err)
 		return err;
+	if (closed_meanwhile(request, try->key)) {
+		request->locked_key = try->key;
+		return ERR_PIN_NEEDED;
+	}
 	if (try->pin_each_time)
 		unlock_spend(request->daemon->unlocks, request->peer.uid, &try->key->id);
 	err = secret_new_from(file_key, &request->file_key);
@@ -378,7 +394,10 @@ static void done(struct worker_call *call, enum err err, const struct token_mess
 		err = message ? take_file_key(request, message) : ERR_BUG;
 		if (err == ERR_TOKEN)
 			worker_restart(request->worker);
-		end(request, err);
+		if (err == ERR_PIN_NEEDED)
+			refuse_locked(request);
+		else
+			end(request, err);
 		return;
 	}
 	if (!request->client && !message) {

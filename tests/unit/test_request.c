@@ -627,6 +627,39 @@ static void test_pin_through_one_frontend(void **state)
 	daemon_end(&daemon);
 }
 
+/* What waits for the device when its key is closed, by its user or by the time, opens nothing any more; and one PIN more is one use, as ever. */
+static void test_closed_meanwhile(void **state)
+{
+	static const char *const policies[] = { EVERYTHING, "permit unwrap key held user me pin\n" };
+	struct worker *worker = &fakes[TOKEN_OTHER];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+		CLEANUP(close_fdp) int fd = -1;
+		CLEANUP(close_fdp) int other = -1;
+		struct daemon daemon;
+		char text[4096];
+
+		daemon_begin(&daemon, policies[i]);
+		fd = client_new(&daemon);
+		other = client_new(&daemon);
+		ask(&daemon, fd, "Unlock", UNLOCK("held"), "\"name\":\"held\"");
+		worker->hold = true;
+		say(fd, "Unwrap", ONE("held"));
+		run(&daemon, 2000);
+		assert_int_equal(worker->held_count, 1);
+		ask(&daemon, other, "Lock", "", "\"locked\":1");
+		worker->hold = false;
+		release(worker);
+		hear(&daemon, fd, text, sizeof(text));
+		if (strstr(text, FILE_KEY) || !strstr(text, "PinNeeded") || !strstr(text, "boxKey"))
+			fail_msg("policy %zu: %s", i, text);
+		ask(&daemon, fd, "Unlock", UNLOCK("held"), "\"name\":\"held\"");
+		ask(&daemon, fd, "Unwrap", ONE("held"), FILE_KEY);
+		daemon_end(&daemon);
+	}
+}
+
 #define NEW_KEY(name) "\"name\":\"" name "\",\"kind\":\"p256\",\"class\":\"boot\""
 
 /* To administer with a PIN wants that of a key of class admin, and of one that the peer administers. */
@@ -813,6 +846,7 @@ int main(void)
 		cmocka_unit_test(test_denied_is_unknown),
 		cmocka_unit_test(test_session_belongs_to_its_uid),
 		cmocka_unit_test(test_one_pin_one_use),
+		cmocka_unit_test(test_closed_meanwhile),
 		cmocka_unit_test(test_pin_through_one_frontend),
 		cmocka_unit_test(test_admin_pin),
 		cmocka_unit_test(test_device_tries),
