@@ -170,9 +170,22 @@ static enum err refuse_writable(struct search *search, const char *what)
 	return ERR_BAD_CONFIG;
 }
 
+/* Nobody typed its name: a pipe, or what is typed at the terminal, is not waited for. */
+static enum err refuse_special(struct search *search, const char *path)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+
+	(void)problem_set(search->problem, ERR_BAD_CONFIG, "%s names %s, which is no regular file",
+	                  search->found, path);
+	shown_quote(path, quoted);
+	problem_hint(search->problem, "ls -lL %s", quoted);
+	return ERR_BAD_CONFIG;
+}
+
 static enum err add(struct search *search, struct bytes name)
 {
 	char relative[PATH_MAX], path[PATH_MAX];
+	struct stat status;
 
 	if (search->files->count == DEFAULT_FILES_MAX || name.len == 0 || name.len >= sizeof(relative) ||
 	    memchr(name.data, '\0', name.len))
@@ -186,8 +199,10 @@ static enum err add(struct search *search, struct bytes name)
 	if (relative[0] != '/' && search->other_base[0] && access(path, F_OK) < 0 &&
 	    !join(path, search->other_base, relative))
 		return ERR_BAD_CONFIG;
-	if (access(path, F_OK) == 0 && !is_trusted(path))
+	if (stat(path, &status) == 0 && !is_only_ours(&status))
 		return refuse_writable(search, path);
+	if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+		return refuse_special(search, path);
 	search->files->paths[search->files->count] = strdup(path);
 	return search->files->paths[search->files->count++] ? OK : ERR_NOMEM;
 }

@@ -12,12 +12,13 @@
 #include <unistd.h>
 
 #include "cli/git.h"
+#include "cli/input.h"
 #include "cli/shown.h"
-#include "cli/sops_store.h"
 #include "cli/verb.h"
 #include "cli/verbs.h"
 
 #define LINE_MAX_LEN 512U
+#define ATTRIBUTES_MAX (1U << 20)
 
 static const struct {
 	const char *name, *value;
@@ -82,6 +83,18 @@ static enum err append_line(const char *path, struct bytes before, const char *l
 	return OK;
 }
 
+static enum err read_attributes(const char *path, struct problem *problem, struct buf **ret_text)
+{
+	CLEANUP(input_closep) int fd = -1;
+	enum err err = input_open_found(path, problem, &fd);
+
+	if (!err)
+		err = buf_new(ATTRIBUTES_MAX, ret_text);
+	if (!err)
+		err = input_read(fd, path, *ret_text, problem);
+	return err == ERR_BUSY ? problem_set(problem, ERR_BAD_FILE, "%s is too large", path) : err;
+}
+
 static enum err add_pattern(const char *path, const char *pattern, struct problem *problem)
 {
 	CLEANUP(buf_freep) struct buf *text = NULL;
@@ -92,7 +105,7 @@ static enum err add_pattern(const char *path, const char *pattern, struct proble
 	    strpbrk(pattern, " \t\n\""))
 		return problem_set(problem, ERR_USAGE, "'%s' is no pattern for .gitattributes", pattern);
 	if (access(path, F_OK) == 0)
-		err = sops_text_read(path, problem, &text);
+		err = read_attributes(path, problem, &text);
 	if (!err && text && has_line(buf_bytes(text), line))
 		return OK;
 	return err ? err : append_line(path, text ? buf_bytes(text) : bytes_of(NULL, 0), line, problem);

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/shown.h"
 #include "common/cleanup.h"
 #include "common/secret.h"
 
@@ -28,6 +29,24 @@ enum err input_open(const char *path, struct problem *problem, int *ret_fd)
 		return problem_set(problem, ERR_USAGE, "%s is a directory", path);
 	}
 	*ret_fd = fd;
+	return OK;
+}
+
+enum err input_open_found(const char *path, struct problem *problem, int *ret_fd)
+{
+	CLEANUP(close_fdp) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	char quoted[SHOWN_QUOTED_MAX];
+	struct stat status;
+
+	if (fd < 0 || fstat(fd, &status) < 0)
+		return problem_errno(problem, errno, "cannot open", path);
+	if (!S_ISREG(status.st_mode)) {
+		(void)problem_set(problem, ERR_FILE_ACCESS, "%s is no regular file, so it is not read", path);
+		shown_quote(path, quoted);
+		problem_hint(problem, "ls -lL %s", quoted);
+		return ERR_FILE_ACCESS;
+	}
+	*ret_fd = TAKE_FD(fd);
 	return OK;
 }
 

@@ -13,7 +13,11 @@
 /* Opens path for reading ("-" or NULL: standard input). Directories are refused. */
 MUST_CHECK enum err input_open(const char *path, struct problem *problem, int *ret_fd);
 
-/* Closes what input_open opened, but never standard input; for CLEANUP. */
+/* The same of a name that nobody typed, but that was found (rules above a file, a list in a repository): what is there has to be a regular file. A pipe waits for its other end, and /dev/stdin for
+ * whoever sits at the terminal. */
+MUST_CHECK enum err input_open_found(const char *path, struct problem *problem, int *ret_fd);
+
+/* Closes what input_open and input_open_found opened, but never standard input; for CLEANUP. */
 void input_closep(int *fd);
 
 /* "standard input", or path. Borrowed. */

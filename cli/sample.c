@@ -262,7 +262,9 @@ static enum err read_whole(int fd, const char *path, struct problem *problem, st
 		err = input_read(fd, path, text, problem);
 	if (!err)
 		*ret_text = TAKE(text);
-	return err == ERR_BUSY ? ERR_BAD_FILE : err;
+	return err == ERR_BUSY ? problem_set(problem, ERR_BAD_FILE, "%s is too large for a dotenv file",
+	                                     input_name(path))
+	                       : err;
 }
 
 /* The sample that the output replaces; none is fine. */
@@ -270,7 +272,7 @@ static enum err read_kept(const char *path, struct buf **ret_kept)
 {
 	struct problem problem = { 0 };
 	CLEANUP(input_closep) int fd = -1;
-	enum err err = input_open(path, &problem, &fd);
+	enum err err = input_open_found(path, &problem, &fd);
 
 	return err ? OK : read_whole(fd, path, &problem, ret_kept);
 }
@@ -352,21 +354,24 @@ static enum err write_sample(struct invocation *invocation, const char *target, 
 	return err;
 }
 
-/* One that was chosen here and not by whoever typed the command: a link with this name, which a repository can bring, may lead to any file. */
+/* One that was chosen here and not by whoever typed the command: a link with this name, which a repository can bring, may lead to any file, and a pipe waits for whoever reads it. */
 static enum err refuse_link(struct invocation *invocation, const char *target)
 {
 	char quoted[SHOWN_QUOTED_MAX], path[SHOWN_QUOTED_MAX];
 	struct stat status;
 
 	if (options_given(&invocation->options, "output") || lstat(target, &status) < 0 ||
-	    !S_ISLNK(status.st_mode))
+	    S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))
 		return OK;
 	shown_quote(target, quoted);
 	shown_quote(invocation->options.arguments[0], path);
-	(void)problem_set(&invocation->problem, ERR_FILE_ACCESS,
-	                  "%s is a link to another file, and no sample was written", target);
-	problem_hint(&invocation->problem, "tokenctl sample -o %s %s   if that file shall be replaced",
-	             quoted, path);
+	(void)problem_set(&invocation->problem, ERR_FILE_ACCESS, "%s is %s, and no sample was written",
+	                  target, S_ISLNK(status.st_mode) ? "a link to another file" : "no regular file");
+	if (S_ISLNK(status.st_mode))
+		problem_hint(&invocation->problem,
+		             "tokenctl sample -o %s %s   if that file shall be replaced", quoted, path);
+	else
+		problem_hint(&invocation->problem, "ls -l %s", quoted);
 	return ERR_FILE_ACCESS;
 }
 

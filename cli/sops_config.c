@@ -107,7 +107,7 @@ static enum err refuse_strangers(const char *path, struct problem *problem)
 	return ERR_BAD_CONFIG;
 }
 
-/* Before it is opened, for somebody else's pipe would hold us up. */
+/* Before it is opened. */
 static enum err check_found(const char *candidate, const char *directory, struct problem *problem)
 {
 	struct stat rules, named;
@@ -139,7 +139,7 @@ static enum err load(const char *path, const char *directory, struct problem *pr
 
 	if (!config || !(config->path = strdup(path)))
 		return ERR_NOMEM;
-	err = input_open(path, problem, &fd);
+	err = directory ? input_open_found(path, problem, &fd) : input_open(path, problem, &fd);
 	if (!err && directory)
 		err = check_opened(fd, path, directory, problem);
 	if (!err)

@@ -20,6 +20,11 @@ tokenctl encrypt --in-place s.enc.yaml
 tokenctl git --install '*.enc.yaml' >/dev/null
 tokenctl git --install '*.enc.yaml' >/dev/null
 [ "$(<.gitattributes)" = '*.enc.yaml diff=tokend merge=tokend' ] || lab_fail "attributes: $(<.gitattributes)"
+mv .gitattributes kept
+mkfifo .gitattributes
+timeout 10 tokenctl git --install '*.enc.yaml' 2>"$said" && lab_fail "a pipe was taken for attributes"
+grep -q 'is no regular file' "$said" || lab_fail "of a pipe it says $(<"$said")"
+mv kept .gitattributes
 tokenctl git --install 'a b' 2>"$said" && lab_fail "a pattern with a blank was taken"
 commit first
 

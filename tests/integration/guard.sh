@@ -327,6 +327,10 @@ found 0 '' tokenctl sample .env.encrypted
 if grep -q warning "$directory/stderr"; then lab_fail "it warns of nothing: $(cat "$directory/stderr")"; fi
 found 0 'warning: B is not in .env, and so not in .env.sample any more' tokenctl sample .env
 found 2 'input and output are the same file' tokenctl sample .env.sample
+mkfifo pipe.sample
+echo A=1 >pipe
+found 2 'pipe.sample is no regular file' timeout 10 tokenctl sample pipe
+rm pipe pipe.sample
 # What was commented out has values too: over lines, behind other words, and where nobody can say where it ends the file is refused.
 cat >commented <<'ENV'
 # ===== a == b =====

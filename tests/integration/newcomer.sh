@@ -477,6 +477,9 @@ files_others() {
 		sh -c "$(sed -n 's/^hint: //p' shared/stderr)"
 		(cd shared && works tokenctl run -i ../key.txt -- env)
 	done
+	rm shared/whole.yaml
+	mkfifo -m 0600 shared/whole.yaml
+	(cd shared && refused 2 'names .*/whole.yaml, which is no regular file' "^hint: ls -lL .*shared/whole.yaml" tokenctl run -i ../key.txt -- env)
 	mkdir -m 0755 rules.d
 	printf 'permit unwrap key * user 1\n' >rules.d/1.conf
 	chmod 0664 rules.d/1.conf

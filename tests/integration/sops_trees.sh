@@ -280,6 +280,19 @@ rotates() {
 		ends 2 tokenctl updatekeys -i key.txt above/below/sealed.yaml
 		cmp tree/sealed.yaml above/below/sealed.yaml || lab_fail "it took somebody else's rules"
 	fi
+	# Rules that are a pipe, or whatever is typed, are not waited for; those that are named may come through a pipe.
+	mkdir -p waits
+	echo 'a: 1' >waits/plain.yaml
+	mkfifo waits/.sops.yaml
+	ends 2 timeout 10 tokenctl encrypt --sops -o waits/out.yaml waits/plain.yaml
+	grep -q '^tokenctl: .*waits/.sops.yaml is no regular file' said || lab_fail "it says $(<said)"
+	ends 0 env SOPS_CONFIG=<(echo "creation_rules: [{age: '$recipient'}]") timeout 10 tokenctl encrypt --sops -o waits/out.yaml waits/plain.yaml
+	cp waits/out.yaml waits/before.yaml
+	ends 2 timeout 10 tokenctl updatekeys -i key.txt waits/out.yaml
+	ends 0 timeout 10 tokenctl set -i key.txt --value-file waits/plain.yaml waits/out.yaml a
+	cmp -s waits/before.yaml waits/out.yaml && lab_fail "control: nothing was set"
+	ln -sf /proc/self/fd/0 waits/.sops.yaml
+	ends 2 timeout 10 tokenctl encrypt --sops waits/plain.yaml < <(sleep 11)
 	# What it says to type mends it.
 	tokenctl updatekeys -i key.txt tree/sealed.yaml >/dev/null
 	ends 0 tokenctl rotate --data-key -i key.txt tree/sealed.yaml
