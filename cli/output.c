@@ -113,11 +113,13 @@ static enum err open_nameless(struct output *output, const char *directory_path,
 	return problem_errno(output->problem, errno, "cannot write to the directory", directory_path);
 }
 
-/* Whose it is may do so with every file in it; and everybody who may write it, unless it is sticky. */
+/*
+ * Whose it is may do so with every file in it, and so may everybody who may write it. That it is sticky does not help: what is there already is kept from others then, but into it anybody brings a file
+ * of ours from where it is not sticky.
+ */
 static bool others_rename_in(const struct output *output, const struct stat *directory)
 {
-	return !file_is_ours(directory, 0) ||
-	       ((directory->st_mode & output->strangers) && !(directory->st_mode & S_ISVTX));
+	return !file_is_ours(directory, 0) || (directory->st_mode & output->strangers);
 }
 
 /* The directory of path as it was named, whatever is a link there. */

@@ -289,7 +289,7 @@ static void test_own_file_renamed(void **state)
 		uid_t owner;
 		mode_t mode; /* of what comes of a plain text in the place of one that all may read */
 	} rows[] = {
-		{ 0777, 0, 0600 }, { 0775, 0, 0600 }, { 01777, 0, 0644 },       { 01775, 0, 0644 },
+		{ 0777, 0, 0600 }, { 0775, 0, 0600 }, { 01777, 0, 0600 },       { 01775, 0, 0600 },
 		{ 0755, 0, 0644 }, { 0700, 0, 0644 }, { 0755, STRANGER, 0600 }, { 01777, STRANGER, 0600 },
 	};
 
