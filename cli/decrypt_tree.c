@@ -414,10 +414,7 @@ static enum err open_directory(struct tree_decryption *decryption)
 		return OK;
 	if (mkdir(decryption->output_path, 0700) < 0 && errno != EEXIST)
 		return problem_errno(problem, errno, "cannot make the directory", decryption->output_path);
-	decryption->output = open(decryption->output_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return decryption->output < 0
-	               ? problem_errno(problem, errno, "cannot open the directory", decryption->output_path)
-	               : OK;
+	return output_open_directory(decryption->output_path, problem, &decryption->output);
 }
 
 /* In place of its files, of the encrypted and of those that are not. */

@@ -57,9 +57,16 @@ static bool look_in(struct search *search, const char *directory)
 static bool read_git_line(const char *path, const char *before, char line[static PATH_MAX])
 {
 	char text[GIT_LINE_MAX];
-	CLEANUP(fclosep) FILE *file = fopen(path, "re");
+	struct problem unsaid = { 0 };
+	CLEANUP(close_fdp) int fd = -1;
+	CLEANUP(fclosep) FILE *file = NULL;
 	size_t skip = strlen(before);
 
+	if (input_open_found(path, &unsaid, &fd))
+		return false;
+	file = fdopen(fd, "r");
+	if (file)
+		fd = -1;
 	if (!file || !fgets(text, sizeof(text), file) || strncmp(text, before, skip) != 0)
 		return false;
 	text[strcspn(text, "\r\n")] = '\0';

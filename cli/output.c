@@ -86,7 +86,9 @@ static enum err make_temporary_name(struct output *output)
 	return OK;
 }
 
-static enum err open_named_temporary(struct output *output, const char *directory_path, mode_t mode)
+/* shown: the directory's name for people. */
+static enum err open_named_temporary(struct output *output, const char *directory_path, const char *shown,
+                                     mode_t mode)
 {
 	char path[PATH_MAX + TEMPORARY_NAME_MAX];
 	enum err err = make_temporary_name(output);
@@ -100,17 +102,18 @@ static enum err open_named_temporary(struct output *output, const char *director
 	if (output->fd >= 0)
 		return OK;
 	output->temporary[0] = '\0';
-	return problem_errno(output->problem, errno, "cannot write to the directory", directory_path);
+	return problem_errno(output->problem, errno, "cannot write to the directory", shown);
 }
 
-static enum err open_nameless(struct output *output, const char *directory_path, mode_t mode)
+static enum err open_nameless(struct output *output, const char *directory_path, const char *shown,
+                              mode_t mode)
 {
 	output->fd = openat(output->directory, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
 	if (output->fd >= 0)
 		return OK;
 	if (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)
-		return open_named_temporary(output, directory_path, mode);
-	return problem_errno(output->problem, errno, "cannot write to the directory", directory_path);
+		return open_named_temporary(output, directory_path, shown, mode);
+	return problem_errno(output->problem, errno, "cannot write to the directory", shown);
 }
 
 /*
@@ -215,7 +218,7 @@ static enum err open_beside(struct output *output, const char *path, mode_t mode
 	output->directory = open(directory_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (output->directory < 0)
 		return problem_errno(output->problem, errno, "cannot open the directory", directory_path);
-	return open_nameless(output, directory_path, mode);
+	return open_nameless(output, directory_path, directory_path, mode);
 }
 
 /* ---- where a name leads ---- */
@@ -332,6 +335,23 @@ static enum err open_existing(struct output *output, int input)
 	return err;
 }
 
+static enum err open_directory(struct output *output, int *ret_directory)
+{
+	struct target target = { .fd = -1 };
+	enum err err = find_target(output, &target);
+	char self[64];
+
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", target.fd);
+	if (!err) {
+		*ret_directory = open(self, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (*ret_directory < 0)
+			err = problem_errno(output->problem, errno, "cannot open the directory",
+			                    output->path);
+	}
+	close_fdp(&target.fd);
+	return err;
+}
+
 static enum err open_path(struct output *output, mode_t mode, int input)
 {
 	struct stat old;
@@ -383,10 +403,25 @@ enum err output_open_plain(const char *path, int input, struct problem *problem,
 	return open_for(S_IWOTH | S_IWGRP, path, 0600, input, problem, ret_output);
 }
 
+enum err output_open_directory(const char *path, struct problem *problem, int *ret_directory)
+{
+	struct output output = { .problem = problem, .path = strdup(path), .strangers = S_IWOTH | S_IWGRP };
+	size_t len = strlen(path);
+	enum err err;
+
+	if (!output.path)
+		return ERR_NOMEM;
+	while (len > 1 && output.path[len - 1] == '/') /* behind which a link would not be seen */
+		output.path[--len] = '\0';
+	err = open_directory(&output, ret_directory);
+	free(output.path);
+	return err;
+}
+
 /* The directory is named for the handler of signals by its descriptor, which is open until the process ends. */
 static enum err open_inside(struct output *output, int directory, const char *name)
 {
-	char directory_path[64];
+	char directory_path[64], shown[PATH_MAX];
 	struct stat old;
 
 	if (strlen(name) >= sizeof(output->name))
@@ -397,7 +432,8 @@ static enum err open_inside(struct output *output, int directory, const char *na
 		return ERR_SYSTEM;
 	output->replaces = fstatat(directory, name, &old, AT_SYMLINK_NOFOLLOW) == 0;
 	(void)snprintf(directory_path, sizeof(directory_path), "/proc/self/fd/%d", output->directory);
-	return open_nameless(output, directory_path, 0600);
+	return open_nameless(output, directory_path,
+	                     path_directory(output->path, shown, sizeof(shown)) ? shown : output->path, 0600);
 }
 
 enum err output_open_at(int directory, const char *name, const char *shown, struct problem *problem,

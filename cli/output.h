@@ -23,7 +23,7 @@ MUST_CHECK enum err output_open(const char *path, mode_t mode, int input, struct
                                 struct output **ret_output);
 
 /* The same for a plain text, with the mode 0600. Where a group may put things others lie in wait as well: there, too, somebody else's file is replaced by one of ours, with a warning, and his link or pipe is refused. Where
- * others can give a file of ours this name (their directory, or one that they may write and that is not sticky) its mode says nothing of who is meant to read: what others could read is ours alone then, with a warning. */
+ * others can give a file of ours this name (their directory, or one that they may write) its mode says nothing of who is meant to read: what others could read is ours alone then, with a warning. */
 MUST_CHECK enum err output_open_plain(const char *path, int input, struct problem *problem,
                                       struct output **ret_output);
 
@@ -31,6 +31,10 @@ MUST_CHECK enum err output_open_plain(const char *path, int input, struct proble
  * messages. Errors as above. */
 MUST_CHECK enum err output_open_at(int directory, const char *name, const char *shown,
                                    struct problem *problem, struct output **ret_output);
+
+/* Opens the directory in which such files are to be. A link to it is followed, unless it is somebody else's where others can put one: he would choose what is written over. ERR_FILE_ACCESS, ERR_USAGE, and
+ * as above. */
+MUST_CHECK enum err output_open_directory(const char *path, struct problem *problem, int *ret_directory);
 
 /* Drops what was not committed. Returns NULL. */
 struct output *output_free(struct output *output);

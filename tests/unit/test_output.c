@@ -15,6 +15,8 @@
 
 #include "cli/output.h"
 
+#define STRANGER 65534
+
 static char directory[64];
 
 static int enter_directory(void **state)
@@ -187,6 +189,32 @@ static void test_link_put_meanwhile(void **state)
 	assert_true(S_ISREG(status.st_mode));
 }
 
+/* The directory of many files: somebody else's link to it is not followed where he can put one, be there a slash behind it or not. */
+static void test_strangers_link_to_directory(void **state)
+{
+	static const char *const names[] = { "link", "link/", "link//" };
+	struct problem problem = { 0 };
+	int fd = -1;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(mkdir("below", 0700), 0);
+	assert_int_equal(symlink("below", "link"), 0);
+	assert_int_equal(chmod(".", 01777), 0);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		assert_int_equal(lchown("link", 0, (gid_t)-1), 0);
+		assert_int_equal(output_open_directory(names[i], &problem, &fd), OK);
+		(void)close(fd);
+		assert_int_equal(lchown("link", STRANGER, (gid_t)-1), 0);
+		assert_int_equal(output_open_directory(names[i], &problem, &fd), ERR_FILE_ACCESS);
+	}
+	assert_int_equal(chmod(".", 0755), 0);
+	assert_int_equal(output_open_directory("link", &problem, &fd), OK);
+	(void)close(fd);
+	assert_int_equal(rmdir("below"), 0);
+}
+
 /* A link is followed as it was when it was looked at, and each that it leads to as well. */
 static void test_links_in_a_row(void **state)
 {
@@ -227,7 +255,6 @@ static void test_made_meanwhile(void **state)
 }
 
 /* What another user has laid out under the name, in a directory like /tmp; only root can play both. */
-#define STRANGER 65534
 
 static void lay_out(mode_t place)
 {
@@ -538,6 +565,7 @@ int main(void)
 		IN_DIRECTORY(test_made_meanwhile),
 		IN_DIRECTORY(test_link_put_meanwhile),
 		IN_DIRECTORY(test_links_in_a_row),
+		IN_DIRECTORY(test_strangers_link_to_directory),
 		IN_DIRECTORY(test_groups_directory),
 		IN_DIRECTORY(test_groups_link),
 		IN_DIRECTORY(test_own_file_renamed),
