@@ -22,6 +22,7 @@ struct enrolment {
 	enum key_kind kind;
 	enum key_class class;
 	const char *import_path; /* borrowed; NULL: make a new key */
+	struct stat import_status; /* of the file, before it was read */
 	struct identities imported; /* of the file; tokend's lines among them */
 	const struct identity
 	        *secret; /* borrowed from imported: the one to import, when import_path is set */
@@ -188,6 +189,9 @@ static enum err read_import(struct enrolment *enrolment)
 
 	if (!path)
 		return OK;
+	if (stat(path, &enrolment->import_status) < 0)
+		enrolment->import_status =
+		        (struct stat){ 0 }; /* that it is not there is said by whoever reads it */
 	enrolment->imported.leave_plugins = true;
 	err = identities_read(path, problem_of(enrolment), &enrolment->imported);
 	if (!err)
@@ -549,7 +553,7 @@ static enum err shred(const struct enrolment *enrolment, bool *ret_shredded)
 
 	if (!options_given(&enrolment->invocation->options, "shred"))
 		return OK;
-	err = shred_file(enrolment->import_path, problem_of(enrolment));
+	err = shred_file(enrolment->import_path, &enrolment->import_status, problem_of(enrolment));
 	*ret_shredded = !err;
 	return err;
 }

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/shown.h"
 #include "common/cleanup.h"
 #include "common/file.h"
 
@@ -21,7 +22,7 @@ static enum err explain_link(const char *path, struct problem *problem)
 	return ERR_USAGE;
 }
 
-static enum err open_checked(const char *path, struct problem *problem, int *ret_fd, off_t *ret_size)
+static enum err open_checked(const char *path, struct problem *problem, int *ret_fd, struct stat *ret_status)
 {
 	CLEANUP(close_fdp) int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	struct stat status;
@@ -38,7 +39,7 @@ static enum err open_checked(const char *path, struct problem *problem, int *ret
 		return problem_set(problem, ERR_USAGE,
 		                   "%s has %lu names, so it was left alone: removing one would keep the key",
 		                   path, (unsigned long)status.st_nlink);
-	*ret_size = status.st_size;
+	*ret_status = status;
 	*ret_fd = TAKE_FD(fd);
 	return OK;
 }
@@ -46,9 +47,9 @@ static enum err open_checked(const char *path, struct problem *problem, int *ret
 enum err shred_check(const char *path, struct problem *problem)
 {
 	CLEANUP(close_fdp) int fd = -1;
-	off_t size;
+	struct stat status;
 
-	return open_checked(path, problem, &fd, &size);
+	return open_checked(path, problem, &fd, &status);
 }
 
 static enum err overwrite(int fd, off_t size)
@@ -68,15 +69,52 @@ static enum err overwrite(int fd, off_t size)
 	return fsync(fd) == 0 ? OK : ERR_SYSTEM;
 }
 
-enum err shred_file(const char *path, struct problem *problem)
+static bool is_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+static bool is_as_it_was(const struct stat *now, const struct stat *read)
+{
+	return is_file(now, read) && now->st_size == read->st_size &&
+	       now->st_mtim.tv_sec == read->st_mtim.tv_sec && now->st_mtim.tv_nsec == read->st_mtim.tv_nsec;
+}
+
+static enum err refuse_other(const char *path, struct problem *problem)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+
+	(void)problem_set(problem, ERR_BUSY,
+	                  "%s was changed or replaced since it was read, so it was left alone", path);
+	shown_quote(path, quoted);
+	problem_hint(
+	        problem,
+	        "age-keygen -y %s   says which key it holds now; tokenctl recipient   which are enrolled",
+	        quoted);
+	return ERR_BUSY;
+}
+
+/* Under its name could be another one by now. */
+static enum err remove_name(const char *path, const struct stat *status, struct problem *problem)
+{
+	struct stat named;
+
+	if (lstat(path, &named) == 0 && !is_file(&named, status))
+		return refuse_other(path, problem);
+	return unlink(path) == 0 ? OK : problem_errno(problem, errno, "cannot remove", path);
+}
+
+enum err shred_file(const char *path, const struct stat *read, struct problem *problem)
 {
 	CLEANUP(close_fdp) int fd = -1;
-	off_t size = 0;
-	enum err err = open_checked(path, problem, &fd, &size);
+	struct stat status = { 0 };
+	enum err err = open_checked(path, problem, &fd, &status);
 
 	if (err)
 		return err;
-	if (overwrite(fd, size))
+	if (!is_as_it_was(&status, read))
+		return refuse_other(path, problem);
+	if (overwrite(fd, status.st_size))
 		return problem_errno(problem, errno, "cannot write over", path);
-	return unlink(path) == 0 ? OK : problem_errno(problem, errno, "cannot remove", path);
+	return remove_name(path, &status, problem);
 }

@@ -179,6 +179,20 @@ for _ in 1 2; do
 	locked root
 done
 
+# Another key has come in its place while a PIN was waited for: that one nobody has enrolled.
+age-keygen -o read.txt 2>/dev/null
+age-keygen -o later.txt 2>/dev/null
+cp later.txt kept.txt
+mkfifo pin.pipe
+timeout 20 tokenctl enroll --name read --class session --import read.txt --shred --pin-file pin.pipe >printed 2>said &
+exec 8>pin.pipe
+mv later.txt read.txt
+echo 135-790 >&8
+exec 8>&-
+if wait $!; then lab_fail "--shred took a file that it had not read: $(<printed)"; fi
+grep -q 'read.txt was changed or replaced since it was read' said || lab_fail "--shred of another file says $(<said)"
+cmp kept.txt read.txt || lab_fail "a key was destroyed that nobody has enrolled"
+
 # ---- a guesser is stopped before the device is ----
 
 for _ in 1 2 3; do plainly tokenctl unlock twin --pin-file wrong >/dev/null 2>&1 && lab_fail "a wrong PIN opens it"; done
@@ -227,7 +241,7 @@ tail -n 1 state/audit.log | lab_grep '"operation":"stop"' || lab_fail "the stop 
 lab_tpm_stop "$work"
 lab_tpm_start "$work"
 lab_tokend_start "$work"
-json 'map(.name) == ["gone", "host", "legacy", "root", "safe", "twin"]' tokenctl keys
+json 'map(.name) == ["gone", "host", "legacy", "read", "root", "safe", "twin"]' tokenctl keys
 for file in a.age b.age c.age e.age gone.age; do same plain tokenctl decrypt $file; done
 json '.[0].unlocked == 0' tokenctl keys safe
 refused 5 'too many wrong PINs' 'forgives one wrong PIN' tokenctl decrypt -o out safe.age
