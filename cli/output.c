@@ -227,6 +227,8 @@ struct target {
 	char path[PATH_MAX];
 	int fd; /* for looking at it only */
 	struct stat status;
+	bool led; /* by somebody else's link */
+	uid_t leader; /* whose it is */
 };
 
 /* The link that was looked at, and not what has its name by now. */
@@ -268,6 +270,37 @@ static bool look_at_descriptor(struct target *target)
 	return true;
 }
 
+/* A link in a directory of ours is there because we let it be. */
+static void note_leader(struct target *target)
+{
+	struct stat directory;
+
+	if (target->led || file_is_ours(&target->status, 0) ||
+	    (look_at_directory_of(target->path, &directory) && file_is_ours(&directory, 0)))
+		return;
+	target->led = true;
+	target->leader = target->status.st_uid;
+}
+
+/* In a directory of his own anybody may put a link for whoever writes there, root above all; but to what is his. */
+static bool leads_astray(const struct target *target)
+{
+	return target->led && target->status.st_uid != target->leader && !S_ISDIR(target->status.st_mode);
+}
+
+static enum err refuse_astray(struct output *output, const char *path)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+
+	(void)problem_set(output->problem, ERR_FILE_ACCESS,
+	                  "%s is somebody else's link, and leads to %s, which is not his, so nothing is "
+	                  "written to it",
+	                  output->path, path);
+	shown_quote(output->path, quoted);
+	problem_hint(output->problem, "ls -l %s", quoted);
+	return ERR_FILE_ACCESS;
+}
+
 /*
  * Link by link, each looked at before it is followed. Asked for the whole way at once, the kernel would follow a link that somebody has put there since we looked, to any file of ours that he likes to
  * have written over.
@@ -282,8 +315,11 @@ static enum err find_target(struct output *output, struct target *target)
 			return refuse_trap(output, target->path);
 		if (S_ISLNK(target->status.st_mode) && is_descriptor(target) && !look_at_descriptor(target))
 			return problem_errno(output->problem, errno, "cannot open", output->path);
+		if (leads_astray(target))
+			return refuse_astray(output, target->path);
 		if (!S_ISLNK(target->status.st_mode))
 			return OK;
+		note_leader(target);
 		if (!read_link(target))
 			break;
 	}

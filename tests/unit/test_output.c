@@ -215,6 +215,35 @@ static void test_strangers_link_to_directory(void **state)
 	assert_int_equal(rmdir("below"), 0);
 }
 
+/* Somebody else's link in a directory of his, where root for instance writes for him: to a file of his, and to no other. */
+static void test_strangers_link_in_his_directory(void **state)
+{
+	struct problem problem = { 0 };
+	struct output *output = NULL;
+	struct stat status;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	put_file("precious", 0600);
+	assert_int_equal(symlink("file", "link"), 0);
+	assert_int_equal(lchown("link", STRANGER, (gid_t)-1), 0);
+	assert_int_equal(chown(".", STRANGER, (gid_t)-1), 0);
+	assert_int_equal(output_open_plain("link", -1, &problem, &output), ERR_FILE_ACCESS);
+	assert_non_null(strstr(problem.message, "which is not his"));
+	assert_int_equal(output_open("link", 0600, -1, &problem, &output), ERR_FILE_ACCESS);
+	assert_file("precious", 0600);
+	assert_int_equal(chown("file", STRANGER, (gid_t)-1), 0);
+	output = open_file("link");
+	write_new(output);
+	assert_int_equal(output_commit(output), OK);
+	(void)output_free(output);
+	assert_file("new text", 0600);
+	assert_int_equal(stat("link", &status), 0);
+	assert_int_equal(status.st_uid, STRANGER);
+	assert_int_equal(chown(".", 0, (gid_t)-1), 0);
+}
+
 /* A link is followed as it was when it was looked at, and each that it leads to as well. */
 static void test_links_in_a_row(void **state)
 {
@@ -566,6 +595,7 @@ int main(void)
 		IN_DIRECTORY(test_link_put_meanwhile),
 		IN_DIRECTORY(test_links_in_a_row),
 		IN_DIRECTORY(test_strangers_link_to_directory),
+		IN_DIRECTORY(test_strangers_link_in_his_directory),
 		IN_DIRECTORY(test_groups_directory),
 		IN_DIRECTORY(test_groups_link),
 		IN_DIRECTORY(test_own_file_renamed),
