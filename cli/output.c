@@ -206,7 +206,8 @@ static enum err keep_mode(struct output *output, const struct stat *old)
 	return OK;
 }
 
-static enum err open_beside(struct output *output, const char *path, mode_t mode)
+/* place: its directory, when that is open already, or AT_FDCWD. */
+static enum err open_beside(struct output *output, int place, const char *path, mode_t mode)
 {
 	const char *name = path_name(path);
 	char directory_path[PATH_MAX];
@@ -215,7 +216,8 @@ static enum err open_beside(struct output *output, const char *path, mode_t mode
 	    !path_directory(path, directory_path, sizeof(directory_path)))
 		return problem_set(output->problem, ERR_USAGE, "%s is not the name of a file", output->path);
 	(void)snprintf(output->name, sizeof(output->name), "%s", name);
-	output->directory = open(directory_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	output->directory =
+	        openat(place, place == AT_FDCWD ? directory_path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (output->directory < 0)
 		return problem_errno(output->problem, errno, "cannot open the directory", directory_path);
 	return open_nameless(output, directory_path, directory_path, mode);
@@ -225,7 +227,8 @@ static enum err open_beside(struct output *output, const char *path, mode_t mode
 
 struct target {
 	char path[PATH_MAX];
-	int fd; /* for looking at it only */
+	int directory; /* in which it is; this and the next are for looking at them only */
+	int fd;
 	struct stat status;
 	bool led; /* by somebody else's link */
 	uid_t leader; /* whose it is */
@@ -252,10 +255,21 @@ static bool is_descriptor(const struct target *target)
 	return fstatfs(target->fd, &status) == 0 && status.f_type == PROC_SUPER_MAGIC;
 }
 
+/* The directory stays the one in which it was seen, whatever gets that one's name. */
 static bool look(struct target *target, int flags)
 {
+	const char *name = path_name(target->path);
+	char directory[PATH_MAX];
+
 	close_fdp(&target->fd);
-	target->fd = open(target->path, O_PATH | O_CLOEXEC | flags);
+	close_fdp(&target->directory);
+	if (!path_directory(target->path, directory, sizeof(directory))) {
+		errno = ENAMETOOLONG;
+		return false;
+	}
+	target->directory = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (target->directory >= 0)
+		target->fd = openat(target->directory, *name ? name : ".", O_PATH | O_CLOEXEC | flags);
 	return target->fd >= 0 && fstat(target->fd, &target->status) == 0;
 }
 
@@ -265,9 +279,10 @@ static bool look_at_descriptor(struct target *target)
 
 	if (!look(target, 0))
 		return false;
-	if (S_ISREG(target->status.st_mode) && realpath(target->path, real))
-		(void)snprintf(target->path, PATH_MAX, "%s", real);
-	return true;
+	if (!S_ISREG(target->status.st_mode) || !realpath(target->path, real))
+		return true;
+	(void)snprintf(target->path, PATH_MAX, "%s", real);
+	return look(target, O_NOFOLLOW);
 }
 
 /* A link in a directory of ours is there because we let it be. */
@@ -353,14 +368,14 @@ static enum err open_target(struct output *output, const struct target *target, 
 	if (access(target->path, W_OK) < 0)
 		return problem_errno(output->problem, errno, "cannot write", output->path);
 	output->replaces = true;
-	err = open_beside(output, target->path, 0600);
+	err = open_beside(output, target->directory, target->path, 0600);
 	return err ? err : keep_mode(output, &target->status);
 }
 
 /* A symbolic link stays what it is; what it points to is replaced. */
 static enum err open_existing(struct output *output, int input)
 {
-	struct target target = { .fd = -1 };
+	struct target target = { .directory = -1, .fd = -1 };
 	enum err err;
 
 	look_at_directory(output);
@@ -368,12 +383,13 @@ static enum err open_existing(struct output *output, int input)
 	if (!err)
 		err = open_target(output, &target, input);
 	close_fdp(&target.fd);
+	close_fdp(&target.directory);
 	return err;
 }
 
 static enum err open_directory(struct output *output, int *ret_directory)
 {
-	struct target target = { .fd = -1 };
+	struct target target = { .directory = -1, .fd = -1 };
 	enum err err = find_target(output, &target);
 	char self[64];
 
@@ -385,6 +401,7 @@ static enum err open_directory(struct output *output, int *ret_directory)
 			                    output->path);
 	}
 	close_fdp(&target.fd);
+	close_fdp(&target.directory);
 	return err;
 }
 
@@ -396,7 +413,7 @@ static enum err open_path(struct output *output, mode_t mode, int input)
 		return open_existing(output, input);
 	if (errno != ENOENT)
 		return problem_errno(output->problem, errno, "cannot open", output->path);
-	return open_beside(output, output->path, mode);
+	return open_beside(output, AT_FDCWD, output->path, mode);
 }
 
 static void use_stdout(struct output *output, bool by_name)

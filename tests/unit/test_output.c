@@ -155,6 +155,8 @@ static void test_symbolic_link_stays(void **state)
 /* access() comes after the name was looked at, and before anything is opened under it. */
 static const char *put_meanwhile; /* what gets the name that is asked for then */
 
+static const char *instead; /* of the name: the link to its directory, which gets it */
+
 int __real_access(const char *path, int mode);
 int __wrap_access(const char *path, int mode);
 
@@ -163,8 +165,8 @@ int __wrap_access(const char *path, int mode)
 	int result = __real_access(path, mode);
 
 	if (put_meanwhile)
-		assert_int_equal(rename(put_meanwhile, path), 0);
-	put_meanwhile = NULL;
+		assert_int_equal(rename(put_meanwhile, instead ? instead : path), 0);
+	put_meanwhile = instead = NULL;
 	return result;
 }
 
@@ -212,6 +214,29 @@ static void test_strangers_link_to_directory(void **state)
 	assert_int_equal(chmod(".", 0755), 0);
 	assert_int_equal(output_open_directory("link", &problem, &fd), OK);
 	(void)close(fd);
+	assert_int_equal(rmdir("below"), 0);
+}
+
+/* The directory of the name has become another one: what was seen in the first one is replaced there. */
+static void test_directory_put_meanwhile(void **state)
+{
+	struct output *output;
+
+	(void)state;
+	put_file("precious", 0600);
+	assert_int_equal(mkdir("below", 0700), 0);
+	assert_int_equal(symlink("below", "link"), 0);
+	assert_int_equal(symlink(".", "other"), 0);
+	assert_int_equal(close(open("below/file", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)), 0);
+	put_meanwhile = "other";
+	instead = "link";
+	output = open_file("link/file");
+	assert_null(put_meanwhile);
+	write_new(output);
+	assert_int_equal(output_commit(output), OK);
+	(void)output_free(output);
+	assert_file("precious", 0600);
+	assert_int_equal(unlink("below/file"), 0);
 	assert_int_equal(rmdir("below"), 0);
 }
 
@@ -596,6 +621,7 @@ int main(void)
 		IN_DIRECTORY(test_links_in_a_row),
 		IN_DIRECTORY(test_strangers_link_to_directory),
 		IN_DIRECTORY(test_strangers_link_in_his_directory),
+		IN_DIRECTORY(test_directory_put_meanwhile),
 		IN_DIRECTORY(test_groups_directory),
 		IN_DIRECTORY(test_groups_link),
 		IN_DIRECTORY(test_own_file_renamed),
