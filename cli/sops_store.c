@@ -249,14 +249,16 @@ enum err sops_verify(struct bytes sealed, const struct secret *data_key, const s
 	return err;
 }
 
-/* A comment that is gone is found in the history; what is meant to be in the clear is a value of its own. */
+/* A comment that is gone is found in the history; what is meant to be in the clear is a value of its own. What stands behind a value is moved in an editor. */
 static void hint_comments(struct sops_store *store, const struct sops_document *plain)
 {
 	char quoted[SHOWN_QUOTED_MAX], pathspec[SHOWN_QUOTED_MAX];
 
+	shown_quote(store->path, quoted);
+	if (strstr(plain->reason, "would stay in the clear"))
+		problem_hint(problem_of(store), "tokenctl edit %s", quoted);
 	if (!strstr(plain->reason, "by the comments here"))
 		return;
-	shown_quote(store->path, quoted);
 	shown_quote_pathspec(store->path, pathspec);
 	problem_hint(
 	        problem_of(store),

@@ -193,6 +193,9 @@ static enum err check_node(struct checker *checker, uint32_t index)
 		                           "the rule's pattern takes too long on this key");
 		return ERR_BAD_FILE;
 	}
+	if (!err && encrypted && certain && sops_ini_has_tail(checker->document, index))
+		err = report(checker, SOPS_FOUND_COMMENT, index,
+		             "has something in the clear behind it, in its line");
 	if (err || node->kind == SOPS_MAP || node->kind == SOPS_LIST)
 		return err;
 	return node->kind == SOPS_COMMENT ? check_comment(checker, index, encrypted)

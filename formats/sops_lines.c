@@ -276,3 +276,20 @@ enum err sops_ini_read(struct sops_document *document)
 	}
 	return err ? err : end_metadata(&reader, document->text.len);
 }
+
+bool sops_ini_has_tail(const struct sops_document *document, uint32_t index)
+{
+	const struct sops_node *node = &document->nodes[index];
+	bool section = node->kind == SOPS_MAP;
+	size_t at = node->end;
+
+	/* A section that nobody wrote has no line. */
+	if (document->format != SOPS_INI || node->kind == SOPS_COMMENT || node->end <= node->begin)
+		return false;
+	if (section)
+		at = (size_t)(node->key.data + node->key.len + 1 - document->text.data);
+	while (at < document->text.len && document->text.data[at] != '\n' &&
+	       is_white_space(document->text.data[at]))
+		at++;
+	return at < document->text.len && document->text.data[at] != '\n';
+}

@@ -398,6 +398,22 @@ static enum err leave_clear(struct sealing *sealing, uint32_t index)
 	return err;
 }
 
+/* Where sops would encrypt a comment that stands behind a value, or ask it whether to encrypt, there is nothing here that could be encrypted in its place: it would stay in the clear, and with it the end of a password with a ';' in it. */
+static enum err refuse_tail(struct sealing *sealing, uint32_t index, bool encrypted)
+{
+	const struct sops_node *node = &sealing->plain->nodes[index];
+
+	if ((!encrypted && !sealing->comments) || !sops_ini_has_tail(sealing->plain, index))
+		return OK;
+	return complain(
+	        sealing, node,
+	        node->kind == SOPS_MAP
+	                ? "what follows the section's name is a comment and would stay in the clear: "
+	                  "it belongs in a line of its own"
+	                : "in INI a value ends at ; or #, and what follows it would stay in the clear: "
+	                  "write ` around a value that has one, and a comment in a line of its own");
+}
+
 static enum err take_node(struct sealing *sealing, uint32_t *index)
 {
 	const struct sops_node *node = &sealing->plain->nodes[*index];
@@ -409,6 +425,8 @@ static enum err take_node(struct sealing *sealing, uint32_t *index)
 	err = ask(sealing, *index, &encrypted);
 	if (err == ERR_BUSY)
 		return complain(sealing, node, "the rule's pattern takes too long on this key");
+	if (!err)
+		err = refuse_tail(sealing, *index, encrypted);
 	if (err || node->kind == SOPS_MAP || node->kind == SOPS_LIST || node->kind == SOPS_NULL)
 		return err;
 	if (node->kind == SOPS_COMMENT)

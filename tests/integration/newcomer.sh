@@ -372,6 +372,7 @@ part_files() {
 	files_places
 	files_typed
 	files_lines
+	files_tails
 	files_marks
 	files_metadata
 	files_order
@@ -812,6 +813,35 @@ files_lines() {
 		ruled
 		sed -i 's/yaml/ini/' .sops.yaml
 	done
+	rm .sops.yaml
+}
+
+# What stands behind a value or a section in an INI file is a comment to sops: never left in the clear beside what is encrypted, be it the end of a password.
+files_tails() {
+	local text
+	ruled
+	sed -i 's/yaml/ini/' .sops.yaml
+	for text in '[a]\npass = one;two\n' '[a]\npass = ;two\n' '[a]\npass = `one` # two\n' '[a] ; two\npass = one\n' 'pass = """one\n1""" ;two\n'; do
+		printf "$text" >tail.ini
+		refused 7 'would stay in the clear' 'mend that line of tail.ini' tokenctl encrypt --in-place tail.ini
+		grep -q two tail.ini || lab_fail "tail.ini was changed"
+	done
+	# As the hint says, and in the same form as it was read.
+	printf '; c\n[a]\npass = `one;two` \n; two\nuser = x\n' >tail.ini
+	works tokenctl encrypt --in-place tail.ini
+	if grep -q two tail.ini; then lab_fail "a value is in the clear"; fi
+	silent 'in the clear' tokenctl verify tail.ini
+	# Typed into it by somebody: said by who has no key, and the next change leads to the editor, which is no circle.
+	sed -i '/^user/s/$/ #tail/' tail.ini
+	says 'a.user has something in the clear behind it' tokenctl verify tail.ini
+	echo y >value
+	refused 7 'would stay in the clear' 'tokenctl edit tail.ini' tokenctl set -i key.txt --value-file value tail.ini a.user
+	works env EDITOR="sed -i s/.#tail//" tokenctl edit -i key.txt tail.ini
+	works tokenctl set -i key.txt --value-file value tail.ini a.user
+	# What no rule covers may be followed by anything.
+	printf '[a]\nport = 25 ; two\npass = one\n' >tail.ini
+	works tokenctl encrypt --in-place --encrypted-regex pass tail.ini
+	grep -q '; two' tail.ini || lab_fail "a comment is gone"
 	rm .sops.yaml
 }
 
