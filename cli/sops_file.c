@@ -156,7 +156,7 @@ static enum err open_groups(struct opening *opening, bool asks)
 	return err;
 }
 
-/* They are long, so fewer are named than of other names. */
+/* Those of groups that opened are no answer to what is missing. They are long, so fewer are named than of other names. */
 static void list_recipients(const struct opening *opening, char *names, size_t size)
 {
 	const struct sops_metadata *metadata = opening->metadata;
@@ -167,21 +167,23 @@ static void list_recipients(const struct opening *opening, char *names, size_t s
 		bool age = strcmp(entry->kind, "age") == 0;
 		char name[256];
 
+		if (opening->is_open[entry->group])
+			continue;
 		(void)snprintf(name, sizeof(name), "%s%s%.*s", age ? "" : entry->kind, age ? "" : " ",
 		               (int)(entry->recipient.len < 200 ? entry->recipient.len : 200),
 		               entry->recipient.len ? (const char *)entry->recipient.data : "");
 		shown_list_add(&list, bytes_of_string(name));
 	}
 	shown_list_end(&list);
-	if (metadata->group_count > 1)
-		(void)snprintf(names + strlen(names), size - strlen(names),
-		               "; %u of the %u key groups needed opened", opening->opened, opening->wanted);
 }
 
-static bool is_recipient_of(const struct sops_metadata *metadata, const char *recipient)
+static bool is_missing(const struct opening *opening, const char *recipient)
 {
+	const struct sops_metadata *metadata = opening->metadata;
+
 	for (size_t i = 0; recipient && i < metadata->entry_count; i++)
-		if (bytes_equal(metadata->entries[i].recipient, bytes_of_string(recipient)))
+		if (!opening->is_open[metadata->entries[i].group] &&
+		    bytes_equal(metadata->entries[i].recipient, bytes_of_string(recipient)))
 			return true;
 	return false;
 }
@@ -200,7 +202,7 @@ static bool explain_policy(const struct opening *opening)
 		const json_t *key = json_array_get(keys, i);
 		const char *name = json_string_member(key, "name");
 
-		if (!name || !is_recipient_of(opening->metadata, json_string_member(key, "recipient")))
+		if (!name || !is_missing(opening, json_string_member(key, "recipient")))
 			continue;
 		(void)problem_set(
 		        problem, ERR_NO_MATCH,
@@ -221,6 +223,16 @@ static enum err explain_no_match(const struct opening *opening)
 	if (explain_policy(opening))
 		return ERR_NO_MATCH;
 	list_recipients(opening, names, sizeof(names));
+	if (opening->wanted > 1) {
+		(void)problem_set(request->problem, ERR_NO_MATCH,
+		                  "%u of the %u key groups needed for %s opened with the keys that you may "
+		                  "use; the others are encrypted to %s",
+		                  opening->opened, opening->wanted, request->name, names);
+		problem_hint(request->problem,
+		             "-i FILE, with a key of each group in FILE; the line that tokenctl identity "
+		             "prints stands for those of tokend");
+		return ERR_NO_MATCH;
+	}
 	(void)problem_set(request->problem, ERR_NO_MATCH,
 	                  "none of the keys that you may use opens %s, which is encrypted to %s",
 	                  request->name, names);
