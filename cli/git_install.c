@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,28 +20,51 @@
 
 #define LINE_MAX_LEN 512U
 #define ATTRIBUTES_MAX (1U << 20)
+#define OPTION_MAX (SHOWN_QUOTED_MAX + 8U)
 
-static const struct {
-	const char *name, *value;
-} settings[] = {
-	/* "--", for a file's name may begin with a hyphen. */
-	{ "diff.tokend.textconv", "tokenctl git textconv --" },
-	{ "merge.tokend.name", "SOPS files, merged in memory by tokenctl" },
-	{ "merge.tokend.driver", "tokenctl git merge -- %O %A %B %P" },
-};
-
-static enum err configure(struct problem *problem)
+static enum err set(struct problem *problem, const char *name, const char *value)
 {
-	enum err err = OK;
+	const char *const arguments[] = { "config", "--local", name, value, NULL };
+	CLEANUP(buf_freep) struct buf *nothing = NULL;
 
-	for (size_t i = 0; !err && i < sizeof(settings) / sizeof(settings[0]); i++) {
-		const char *const arguments[] = { "config", "--local", settings[i].name, settings[i].value,
-			                          NULL };
-		CLEANUP(buf_freep) struct buf *nothing = NULL;
+	return git_run(arguments, false, problem, &nothing);
+}
 
-		err = git_run(arguments, false, problem, &nothing);
-	}
-	return err;
+/* The option that names an identity file to both programs, quoted for the shell that git starts; git calls them from the top of the repository, so it is an absolute path. A '%' git would take for a word of its own. */
+static enum err identity_option(struct invocation *invocation, char *out, size_t len)
+{
+	const char *path = options_value(&invocation->options, "identity");
+	CLEANUP(freep) char *absolute = path ? realpath(path, NULL) : NULL;
+	char quoted[SHOWN_QUOTED_MAX];
+
+	*out = '\0';
+	if (!path)
+		return OK;
+	if (!absolute)
+		return problem_errno(&invocation->problem, errno, "cannot open", path);
+	shown_quote(absolute, quoted);
+	if (strchr(absolute, '%') || strcspn(absolute, "\n\t") != strlen(absolute) ||
+	    (size_t)snprintf(out, len, " -i %s", quoted) >= len)
+		return problem_set(&invocation->problem, ERR_USAGE,
+		                   "git's configuration cannot carry the path %s", absolute);
+	return OK;
+}
+
+/* "--", for a file's name may begin with a hyphen. */
+static enum err configure(struct invocation *invocation)
+{
+	struct problem *problem = &invocation->problem;
+	char option[OPTION_MAX], value[OPTION_MAX + 64];
+	enum err err = identity_option(invocation, option, sizeof(option));
+
+	if (err)
+		return err;
+	(void)snprintf(value, sizeof(value), "tokenctl git textconv%s --", option);
+	err = set(problem, "diff.tokend.textconv", value);
+	if (!err)
+		err = set(problem, "merge.tokend.name", "SOPS files, merged in memory by tokenctl");
+	(void)snprintf(value, sizeof(value), "tokenctl git merge%s -- %%O %%A %%B %%P", option);
+	return err ? err : set(problem, "merge.tokend.driver", value);
 }
 
 /* The attributes of the whole working tree. */
@@ -118,7 +142,7 @@ static enum err run(struct invocation *invocation)
 	enum err err = attributes_path(problem, path, sizeof(path));
 
 	if (!err)
-		err = configure(problem);
+		err = configure(invocation);
 	for (size_t i = 0; !err && i < invocation->options.argument_count; i++)
 		err = add_pattern(path, invocation->options.arguments[i], problem);
 	if (!err && invocation->options.argument_count == 0)
@@ -126,11 +150,14 @@ static enum err run(struct invocation *invocation)
 	return err;
 }
 
-static const struct option_row rows[] = { OPTIONS_END };
+static const struct option_row rows[] = {
+	{ 'i', "identity", "FILE", "what opens them, where it is no key of tokend's", false },
+	OPTIONS_END,
+};
 
 const struct verb git_install_verb = {
 	.name = "git --install",
-	.arguments = "[PATTERN]...",
+	.arguments = "[OPTION]... [PATTERN]...",
 	.arguments_max = SIZE_MAX,
 	.summary = "Sets up git diff and git merge for the SOPS files of a repository",
 	.details =
@@ -139,8 +166,9 @@ const struct verb git_install_verb = {
 	        "(in memory); with patterns also into .gitattributes, which is to be committed. Everybody "
 	        "who "
 	        "clones\n"
-	        "the repository runs it once.",
-	.example = "  tokenctl git --install '*.enc.yaml' .env.encrypted && git add .gitattributes",
+	        "the repository runs it once, who has a key file and no tokend with -i.",
+	.example = "  tokenctl git --install '*.enc.yaml' .env.encrypted && git add .gitattributes\n"
+	           "  tokenctl git --install -i ~/.config/sops/age/keys.txt",
 	.options = rows,
 	.run = run,
 };

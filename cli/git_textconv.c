@@ -34,16 +34,26 @@ static enum err print(struct bytes text, struct problem *problem)
 }
 
 /* Why it is not plain is said beside it. */
+/* Not everybody who reads a repository has a tokend to start. */
+static void hint_key_file(struct problem *problem)
+{
+	const struct problem said = *problem;
+
+	problem_hint(problem, "%s; who has a key file: tokenctl git --install -i FILE", said.hint);
+}
+
 static enum err print_as_it_is(const char *path, struct problem *problem, enum err why)
 {
 	CLEANUP(buf_freep) struct buf *text = NULL;
-	const struct problem said = *problem;
+	struct problem said = *problem;
 	enum err err;
 
 	*problem = (struct problem){ 0 };
 	err = sops_text_read(path, problem, &text);
 	if (err) /* what is not there is not shown at all, and why is said once */
 		return err;
+	if (why == ERR_NO_DAEMON)
+		hint_key_file(&said);
 	problem_print(&said, why, "tokenctl");
 	return print(buf_bytes(text), problem);
 }
@@ -135,10 +145,16 @@ static enum err refuse_file(const char *path, const char *what, struct problem *
 
 /* ---- what is shown ---- */
 
-static enum err put_entry(struct buf *out, const struct sops_entry *entry)
+/* Groups are numbered as updatekeys does; where there is only one it has no number. */
+static enum err put_entry(struct buf *out, const struct sops_metadata *metadata,
+                          const struct sops_entry *entry)
 {
-	enum err err = buf_printf(out, "# sops: group %u, %s ", entry->group, entry->kind);
+	enum err err = buf_put_string(out, "# sops: ");
 
+	if (!err && metadata->group_count > 1)
+		err = buf_printf(out, "group %u, ", entry->group + 1);
+	if (!err)
+		err = buf_printf(out, "%s ", entry->kind);
 	if (!err)
 		err = buf_put(out, entry->recipient);
 	return err ? err : buf_put_u8(out, '\n');
@@ -146,8 +162,12 @@ static enum err put_entry(struct buf *out, const struct sops_entry *entry)
 
 static enum err put_rule(struct buf *out, const struct sops_metadata *metadata)
 {
-	enum err err = buf_printf(out, "# sops: threshold %u, %s ", metadata->threshold,
-	                          sops_rule_name(metadata->rule));
+	enum err err = buf_put_string(out, "# sops: ");
+
+	if (!err && metadata->group_count > 1)
+		err = buf_printf(out, "threshold %u, ", metadata->threshold);
+	if (!err)
+		err = buf_printf(out, "%s ", sops_rule_name(metadata->rule));
 
 	if (!err)
 		err = buf_put(out, metadata->pattern);
@@ -162,7 +182,7 @@ static enum err put_metadata(struct buf *out, const struct sops_metadata *metada
 	enum err err = text.len && text.data[text.len - 1] != '\n' ? buf_put_u8(out, '\n') : OK;
 
 	for (size_t i = 0; !err && i < metadata->entry_count; i++)
-		err = put_entry(out, &metadata->entries[i]);
+		err = put_entry(out, metadata, &metadata->entries[i]);
 	return err ? err : put_rule(out, metadata);
 }
 

@@ -198,6 +198,36 @@ kept=$(sed -n 's/^hint: tokenctl edit --resume \([^ ]*\) .*/\1/p' "$said")
 [ -z "$kept" ] || rm -rf "$(dirname "$kept")"
 git merge --abort
 
+# ---- with a key file, where no tokend is ----
+
+git checkout -q main
+mkdir "$work/a key" "$work/keyed"
+age-keygen -o "$work/a key/file.txt" 2>/dev/null
+(
+	export TOKEND_RUNTIME_DIR=/nonexistent
+	cd "$work/keyed"
+	git init -q -b main .
+	printf 'creation_rules:\n  - path_regex: \\.enc\\.yaml$\n    age: %s\n' "$(age-keygen -y "../a key/file.txt")" >.sops.yaml
+	printf 'x: canary-x\nb: 1\nc: 1\nd: 1\ny: canary-y\n' >k.enc.yaml
+	tokenctl encrypt --in-place k.enc.yaml
+	tokenctl git --install '*.enc.yaml' >/dev/null
+	commit first
+	git log -p -1 k.enc.yaml >/dev/null 2>"$said"
+	grep -q 'tokenctl git --install -i FILE' "$said" || lab_fail "who has no tokend is not told the way: $(<"$said")"
+	tokenctl git --install -i nowhere 2>/dev/null && lab_fail "an identity file that is not there is taken"
+	tokenctl git --install -i '../a key/file.txt' >/dev/null
+	mkdir below
+	(cd below && git log -p -1 ../k.enc.yaml | grep -q '^+x: canary-x') || lab_fail "the key file is not used for a diff"
+	branch there
+	printf 1 | tokenctl set -i '../a key/file.txt' k.enc.yaml x
+	commit there
+	branch here
+	printf 2 | tokenctl set -i '../a key/file.txt' k.enc.yaml y
+	commit here
+	git merge -q --no-edit there 2>"$said" || lab_fail "the key file is not used for a merge: $(<"$said")"
+	[ "$(tokenctl get --verify -i '../a key/file.txt' k.enc.yaml x)$(tokenctl get --verify -i '../a key/file.txt' k.enc.yaml y)" = 12 ] || lab_fail "the merge is not both"
+)
+
 # ---- nothing in the clear ----
 
 in_repository() { git cat-file --batch-all-objects --batch | grep -ac "$1" || true; }
