@@ -268,6 +268,17 @@ part_sops() {
 		# shellcheck disable=SC2086
 		refused 7 'file.age is an age file, and not a SOPS file' 'tokenctl decrypt file.age$' tokenctl ${verb/plain.yaml/file.age}
 	done
+	# Of groups of keys the one that opened is not what is missing, and tokend's keys and those of a file together open it.
+	age-keygen -o person.txt 2>/dev/null
+	printf 'creation_rules: [{path_regex: group, shamir_threshold: 2, key_groups: [{age: [%s]}, {age: [%s]}]}]\n' "$(age-keygen -y person.txt)" "$(plainly tokenctl recipient host)" >.sops.yaml
+	cp plain.yaml group.yaml
+	works tokenctl encrypt --in-place group.yaml
+	refused 4 "1 of the 2 key groups needed for group.yaml .* encrypted to $(age-keygen -y person.txt)\$" 'tokenctl identity' tokenctl decrypt group.yaml
+	refused 4 "1 of the 2 key groups needed for group.yaml .* encrypted to $(plainly tokenctl recipient host)\$" 'tokenctl identity' tokenctl decrypt -i person.txt group.yaml
+	plainly tokenctl identity >>person.txt
+	works tokenctl decrypt -i person.txt group.yaml
+	rm .sops.yaml
+
 	# Of an empty one nothing can be made.
 	: >empty.yaml
 	for verb in 'get empty.yaml a' 'edit empty.yaml' 'rotate --data-key empty.yaml' 'run -f empty.yaml -- env'; do
