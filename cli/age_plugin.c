@@ -2,6 +2,7 @@
  * age-plugin-tokend: opens and makes age files for clients that know plugins (age, rage, sops), with keys that tokend keeps. Under the name
  * age-plugin-tag it only makes them, for clients that do not know age1tag1 recipients themselves.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 
 #include "cli/plugin_daemon.h"
 #include "common/control.h"
+#include "common/file.h"
 #include "common/path.h"
 #include "common/secret.h"
 
@@ -121,6 +123,8 @@ int main(int argc, char **argv)
 	static const char option[] = "--age-plugin=";
 	state_machine machine;
 
+	if (file_hold_standard(O_CLOEXEC))
+		return 1;
 	if (argc == 2 && strcmp(argv[1], "--help") == 0)
 		return fputs(help, stdout) < 0;
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)

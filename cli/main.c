@@ -4,12 +4,14 @@
  * Finds the verb, parses its options, runs it, and turns what went wrong into one sentence, a hint and an exit code. Everything it does is in the verb's own file.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/shown.h"
 #include "cli/verbs.h"
+#include "common/file.h"
 
 #define PROGRAM "tokenctl"
 
@@ -223,7 +225,7 @@ static int start_verb(const struct verb *verb, size_t count, char *const *words)
 	return err && invocation.exit_code ? invocation.exit_code : err_info(err)->exit_code;
 }
 
-int main(int argc, char **argv)
+static int run_words(int argc, char **argv)
 {
 	size_t count = argc > 1 ? (size_t)argc - 1 : 0, used = 0;
 	char *const *words = argv + 1;
@@ -251,4 +253,17 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	return start_verb(verb, count - used, words + used);
+}
+
+int main(int argc, char **argv)
+{
+	struct problem problem = { 0 };
+	enum err err = file_hold_standard(O_CLOEXEC);
+	int status = err ? err_info(err)->exit_code : run_words(argc, argv);
+
+	/* A verb has said it itself; help and the like have not. */
+	if (status || (err = flush_results(&problem)) == OK)
+		return status;
+	problem_print(&problem, err, PROGRAM);
+	return err_info(err)->exit_code;
 }

@@ -44,6 +44,14 @@ static void hint_errno(struct problem *problem, int error_number, const char *na
 	case EROFS:
 		problem_hint(problem, "df -h %s", quoted_directory);
 		break;
+	case EBADF:
+		problem_hint(
+		        problem,
+		        "it was closed by whoever started this; > FILE, or >/dev/null, behind the command");
+		break;
+	case EPIPE:
+		problem_hint(problem, "the program that read this has ended, and it says why");
+		break;
 	default:
 		break;
 	}

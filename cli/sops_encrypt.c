@@ -315,6 +315,11 @@ static enum err seal_text(struct encryption *encryption, struct buf *out)
 	                       ? sops_seal_read_binary(&plain.document, buf_bytes(encryption->text))
 	                       : read_plain(encryption, &plain);
 
+	/* In the other formats that is found where it stands. */
+	if (!err && encryption->format == SOPS_BINARY && bytes_begin_with(buf_bytes(encryption->text), "{") &&
+	    sops_file_is_likely(buf_bytes(encryption->text)))
+		err = problem_set(request.problem, ERR_BAD_FILE, "%s: it has metadata of sops already",
+		                  request.name);
 	if (!err && is_remains(encryption, &plain.document))
 		err = sops_file_refuse_remains(request.name, request.problem);
 	if (!err)

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/secret.h"
 
@@ -147,5 +148,20 @@ enum err file_remove(int directory, const char *name)
 {
 	if (unlinkat(directory, name, 0) < 0 || fsync(directory) < 0)
 		return err_from_errno(errno);
+	return OK;
+}
+
+enum err file_hold_standard(int flags)
+{
+	for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++) {
+		int fd;
+
+		if (fcntl(i, F_GETFD) >= 0)
+			continue;
+		/* The lowest number that is free is given: this one. */
+		fd = open("/dev/null", (i == STDIN_FILENO ? O_WRONLY : O_RDONLY) | flags);
+		if (fd != i)
+			return ERR_SYSTEM;
+	}
 	return OK;
 }

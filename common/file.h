@@ -37,3 +37,7 @@ MUST_CHECK enum err file_remove(int directory, const char *name);
 
 /* Writes all of bytes to fd, restarting after signals. ERR_DISK_FULL, ERR_SYSTEM (errno). */
 MUST_CHECK enum err file_write_all(int fd, struct bytes bytes);
+
+/* For the beginning of main: of the descriptors 0 to 2 those that the caller has closed are held open by something that can be neither read nor written. Else the next file or socket gets that number, and what is
+ * printed goes into it, or is read from it. flags: O_CLOEXEC, where a program that is started is to find them as the caller left them. ERR_SYSTEM. */
+MUST_CHECK enum err file_hold_standard(int flags);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/file.h"
 #include "common/log.h"
 #include "tokend/config.h"
 #include "tokend/options.h"
@@ -168,6 +169,10 @@ int main(int argc, char **argv)
 	enum choice choice = CHOICE_RUN;
 	enum err err;
 
+	/* The helpers get them, too. */
+	err = file_hold_standard(0);
+	if (err)
+		return err_info(err)->exit_code;
 	log_init("tokend", LOG_LEVEL_INFO);
 	err = read_options(argc, argv, &options, &choice);
 	if (err || choice == CHOICE_PRINTED)

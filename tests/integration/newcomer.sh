@@ -997,6 +997,43 @@ part_recipients() {
 }
 
 # The control: these can fail.
+# What a unit or a program may leave closed: nothing is written into what is opened next, nor read from it, and what is lost is said.
+part_closed() {
+	local verb
+	lab_tpm_start "$work"
+	lab_config "$work" "$(lab_tpm_uri "$work")"
+	# shellcheck disable=SC2016 # the words belong to the inner shell
+	lab_tokend_start() { # as the lab does, but with nothing open
+		mkdir -p -m 700 "$work/state" "$work/run"
+		lab_spawn "$work/tokend.pid" "$work/tokend.log" bash -c 'exec "$@" <&- >&- 2>&-' bash "$LAB_BIN/tokend" --state-dir "$work/state" --runtime-dir "$work/run" --config "$work/tokend.conf"
+		lab_wait_for 20 lab_tokend_ready "$work" && ! lab_is_stopped "$work/tokend.pid"
+	}
+	lab_tokend_start || lab_fail "tokend does not start with its descriptors closed"
+	lab_use "$work"
+	works tokenctl enroll --name host
+	printf 'a: "1"\nb: 2\n' >c.yaml
+	works tokenctl encrypt --sops --key host --in-place c.yaml
+	for verb in keys status recipient 'audit show' --version 'help get' 'decrypt c.yaml' 'get c.yaml a'; do
+		# shellcheck disable=SC2086
+		lab_expect 1 timeout 20 tokenctl $verb 2>stderr >&-
+		lab_grep 'cannot write to standard output' <stderr && lab_grep 'hint: it was closed' <stderr || lab_fail "'$verb' with its output closed: $(cat stderr)"
+	done
+	lab_expect 1 timeout 20 tokenctl set c.yaml a 2>stderr <&-
+	lab_grep 'cannot read standard input' <stderr || lab_fail "set with its input closed: $(cat stderr)"
+	printf text | timeout 20 tokenctl set c.yaml b 2>&- || lab_fail "set with its messages closed"
+	timeout 20 tokenctl decrypt -o c.plain c.yaml <&- >&- 2>&- || lab_fail "decrypt -o with all closed"
+	[ "$(<c.plain)" = 'a: "1"'$'\n''b: text' ] || lab_fail "a file is not what was written: $(<c.plain)"
+	# A program finds what was closed as it was.
+	# shellcheck disable=SC2016
+	timeout 20 tokenctl run -f c.yaml -- bash -c 'echo "$a $b" >ran; [ -e /proc/$$/fd/0 ] || [ -e /proc/$$/fd/1 ] || echo closed >>ran' <&- >&- || lab_fail "run with its descriptors closed"
+	[ "$(<ran)" = '1 text'$'\n''closed' ] || lab_fail "the program found $(<ran)"
+	works tokenctl audit verify
+	# What is encrypted already is said to be that in binary files, too.
+	head -c 100 /dev/urandom >e.bin
+	works tokenctl encrypt --sops --key host --in-place e.bin
+	refused 7 'e.bin: it has metadata of sops already' 'tokenctl edit e.bin' tokenctl encrypt --sops --key host --in-place e.bin
+}
+
 part_control() {
 	must_fail says y echo x
 	must_fail silent x echo x
@@ -1005,7 +1042,7 @@ part_control() {
 	silent y echo x
 }
 
-parts=(control policy denied token words where sops recipients files replaced)
+parts=(control policy denied token words where sops recipients files replaced closed)
 begin
 [[ " ${parts[*]} " == *" ${1:-} "* ]] || lab_fail "one part: ${parts[*]}"
 "part_$1"
