@@ -231,12 +231,23 @@ static void check_chain(struct examination *examination)
 		     problem_text(&problem, err));
 }
 
+/* A directory that we may not enter says nothing of what is in it. */
+static bool is_gone(const char *path)
+{
+	return *path == '/' && access(path, F_OK) < 0 && errno == ENOENT;
+}
+
 static void check_audit(struct examination *examination)
 {
 	if (!examination->files.where.status)
 		return;
 	if (json_boolean_member(examination->files.where.status, "auditWorks"))
 		check_chain(examination);
+	else if (is_gone(status_text(examination, "auditFile")))
+		find(examination, SEVERITY_PROBLEM, "audit",
+		     "put it back, or sudo systemctl restart tokend, which begins a new one",
+		     "the audit log %s was moved or removed, so nothing is released",
+		     status_text(examination, "auditFile"));
 	else
 		find(examination, SEVERITY_PROBLEM, "audit", "df -h; journalctl -u tokend -e",
 		     "the audit log %s cannot be written, so nothing is released",

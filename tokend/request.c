@@ -435,7 +435,10 @@ void request_forget(struct request *request)
 void request_refuse_foreign(struct request *request)
 {
 	request_refuse(
-	        request, ERR_TOKEN_STATE, "tokenctl tokens",
+	        request, ERR_TOKEN_STATE,
+	        "tokenctl tokens; when the TPM it was made on does not come back, the key is lost: -i FILE "
+	        "opens what "
+	        "was encrypted to another recipient, too",
 	        "the token does not take the key: it was made on another TPM, or this one was cleared");
 }
 

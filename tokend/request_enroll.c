@@ -166,6 +166,24 @@ static enum err build(struct worker_call *call, struct buf *packet)
 	return err;
 }
 
+/* Keys that are lost with their device stay in the way of new ones until somebody who knows that takes them away. */
+static void refuse_other_device(struct request *request)
+{
+	const char *uri = worker_uri(request->worker);
+	const char *state = request->daemon->options->state_directory;
+	char hint[REQUEST_TEXT_MAX + OPTIONS_PATH_MAX];
+	int len = snprintf(hint, sizeof(hint),
+	                   "tokenctl tokens; if that device is lost, or was cleared: move its keys (grep -l "
+	                   "%s %s/keys/*.key) and "
+	                   "the .pem files beside them to another directory, and restart tokend",
+	                   uri, state);
+
+	request_refuse(request, ERR_TOKEN_STATE, len < (int)REQUEST_TEXT_MAX ? hint : "tokenctl tokens",
+	               "%s makes no key: it is not the device that the other keys there were made on, "
+	               "or its state forbids it",
+	               uri);
+}
+
 static void done(struct worker_call *call, enum err err, const struct token_message *message)
 {
 	struct request *request = (struct request *)call;
@@ -186,11 +204,7 @@ static void done(struct worker_call *call, enum err err, const struct token_mess
 		request_refuse(request, ERR_USAGE, "the same command again",
 		               "the PIN or key was sealed to a helper that has been started anew since");
 	else if (err == ERR_TOKEN_STATE)
-		request_refuse(
-		        request, err, "tokenctl tokens",
-		        "%s makes no key: it is not the device that the other keys there were made on, "
-		        "or its state forbids it",
-		        worker_uri(request->worker));
+		refuse_other_device(request);
 	else if (err == ERR_NO_TOKEN)
 		request_refuse(request, err, "tokenctl tokens", "the token %s is not there",
 		               worker_uri(request->worker));

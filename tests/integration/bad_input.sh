@@ -299,7 +299,18 @@ part_tpm() {
 	refused 6 'made on another TPM, or this one was cleared' 'tokenctl tokens' tokenctl decrypt -o out legacy.age
 	refused 6 'not the device that the other keys there were made on' 'tokenctl tokens' tokenctl enroll --name new
 	[ -z "$(lab_tpm "$work" tpm2_getcap handles-persistent)" ] || lab_fail "a key was put on a TPM that is not ours"
+	# What is typed where the old one does not come back.
+	lab_grep "grep -l $(lab_tpm_uri "$work") $work/state/keys/\*.key" <stderr || lab_fail "the way to a new key is not said: $(cat stderr)"
+	[ "$(grep -l "$(lab_tpm_uri "$work")" "$work"/state/keys/*.key | wc -l)" -ge 2 ] || lab_fail "the hint finds no keys"
 	lab_tokend_stop "$work"
+	cp -a state state.ours
+	mkdir lost
+	mv state/keys/* lost/
+	lab_tokend_start "$work"
+	works tokenctl enroll --name new
+	lab_tokend_stop "$work"
+	rm -rf state lost
+	mv state.ours state
 	lab_tpm_stop "$work"
 	rm -r tpm
 	mv tpm.ours tpm

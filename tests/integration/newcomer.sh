@@ -1028,6 +1028,13 @@ part_closed() {
 	timeout 20 tokenctl run -f c.yaml -- bash -c 'echo "$a $b" >ran; [ -e /proc/$$/fd/0 ] || [ -e /proc/$$/fd/1 ] || echo closed >>ran' <&- >&- || lab_fail "run with its descriptors closed"
 	[ "$(<ran)" = '1 text'$'\n''closed' ] || lab_fail "the program found $(<ran)"
 	works tokenctl audit verify
+	# A log that somebody moved away is no full disk; put back it goes on.
+	mv state/audit.log state/moved.log
+	refused 8 'cannot be written, so nothing was released' 'tokenctl doctor' tokenctl get c.yaml a
+	lab_expect 1 timeout 20 tokenctl doctor >stdout 2>stderr
+	lab_grep 'audit.log was moved or removed' <stdout && lab_grep 'put it back, or sudo systemctl restart tokend' <stdout || lab_fail "doctor says of a log that was moved: $(cat stdout)"
+	mv state/moved.log state/audit.log
+	works tokenctl get c.yaml a
 	# What is encrypted already is said to be that in binary files, too.
 	head -c 100 /dev/urandom >e.bin
 	works tokenctl encrypt --sops --key host --in-place e.bin
