@@ -290,9 +290,14 @@ static enum err check_replaced(const struct setting *setting, const struct sops_
 	if (!is_map && document->nodes[index].kind != SOPS_LIST)
 		return OK;
 	sops_names_list(document, index, names, sizeof(names));
-	(void)problem_set(&invocation->problem, ERR_USAGE,
-	                  "%s is a %s in %s, and a text in its place would replace all that is in it: %s",
-	                  words[1], is_map ? "map" : "list", words[0], names[0] ? names : "nothing");
+	if (names[0])
+		(void)problem_set(
+		        &invocation->problem, ERR_USAGE,
+		        "%s is a %s in %s, and a text in its place would replace all that is in it: %s",
+		        words[1], is_map ? "map" : "list", words[0], names);
+	else
+		(void)problem_set(&invocation->problem, ERR_USAGE, "%s is an empty %s in %s, and not a text",
+		                  words[1], is_map ? "map" : "list", words[0]);
 	(void)snprintf(place, sizeof(place), "%.1000s%s", words[1], is_map ? ".NAME" : "[0]");
 	shown_quote(words[0], file);
 	shown_quote(place, quoted);

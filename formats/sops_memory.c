@@ -137,7 +137,7 @@ static size_t skip_given(const struct sops_memory *memory, size_t at, const stru
  * What stands in a list has no place in its path. So of those that are equal the next one behind what was given last is taken: whoever goes through the file changed meets them in their order. If there is none,
  * then the first of all; how many at their beginning were given stands with that one, so that many are not looked through again for each.
  */
-static struct memory_entry *find(struct sops_memory *memory, struct memory_entry *wanted)
+static struct memory_entry *find(struct sops_memory *memory, struct memory_entry *wanted, bool again)
 {
 	struct memory_entry *first;
 	size_t at;
@@ -153,11 +153,14 @@ static struct memory_entry *find(struct sops_memory *memory, struct memory_entry
 	first = &memory->entries[at];
 	at = skip_given(memory, at + first->given, wanted);
 	first->given = (size_t)(&memory->entries[at] - first);
-	return is_of(memory, at, wanted) ? &memory->entries[at] : first;
+	if (is_of(memory, at, wanted))
+		return &memory->entries[at];
+	return again ? first : NULL;
 }
 
-struct bytes sops_memory_take(struct sops_memory *memory, struct bytes path, enum sops_type type,
-                              struct bytes text)
+/* again: also one that was given already. */
+static struct bytes take(struct sops_memory *memory, struct bytes path, enum sops_type type,
+                         struct bytes text, bool again)
 {
 	struct memory_entry wanted = { 0 };
 	struct memory_entry *found;
@@ -168,13 +171,25 @@ struct bytes sops_memory_take(struct sops_memory *memory, struct bytes path, enu
 		qsort(memory->entries, memory->count, sizeof(*memory->entries), by_hash);
 	memory->sorted = true;
 	hash_of(memory, path, type, text, wanted.hash);
-	found = find(memory, &wanted);
+	found = find(memory, &wanted, again);
 	if (!found)
 		return bytes_of(NULL, 0);
 	if (!found->taken)
 		memory->behind = found->order + 1;
 	found->taken = true;
 	return found->token;
+}
+
+struct bytes sops_memory_take(struct sops_memory *memory, struct bytes path, enum sops_type type,
+                              struct bytes text)
+{
+	return take(memory, path, type, text, true);
+}
+
+struct bytes sops_memory_take_first(struct sops_memory *memory, struct bytes path, enum sops_type type,
+                                    struct bytes text)
+{
+	return take(memory, path, type, text, false);
 }
 
 void sops_memory_pass(struct sops_memory *memory)

@@ -148,21 +148,23 @@ static enum err seal_leaf(struct sealing *sealing, uint32_t index)
 	return err;
 }
 
+typedef struct bytes (*memory_take)(struct sops_memory *memory, struct bytes path, enum sops_type type,
+                                    struct bytes text);
+
 /* The comment's old place, if it was remembered under the path of index. */
-static enum err recall_comment(struct sealing *sealing, uint32_t index, struct bytes text,
+static enum err recall_comment(struct sealing *sealing, uint32_t index, struct bytes text, memory_take take,
                                struct bytes *ret_token)
 {
 	enum err err = set_path(sealing, index);
 
 	if (!err)
-		*ret_token = sops_memory_take(sealing->seal->memory, buf_bytes(sealing->path),
-		                              SOPS_TYPE_COMMENT, text);
+		*ret_token = take(sealing->seal->memory, buf_bytes(sealing->path), SOPS_TYPE_COMMENT, text);
 	return err;
 }
 
 /* Where sops saw it may be another place than where we see it: all that decrypting tries. */
-static enum err find_comment(struct sealing *sealing, uint32_t index, struct bytes text,
-                             struct bytes *ret_token)
+static enum err look_for_comment(struct sealing *sealing, uint32_t index, struct bytes text, memory_take take,
+                                 struct bytes *ret_token)
 {
 	const struct sops_document *plain = sealing->plain;
 	uint32_t starts[SOPS_COMMENT_PLACES];
@@ -174,13 +176,23 @@ static enum err find_comment(struct sealing *sealing, uint32_t index, struct byt
 		uint32_t at = starts[i];
 
 		do {
-			err = recall_comment(sealing, at, text, ret_token);
+			err = recall_comment(sealing, at, text, take, ret_token);
 			if (err || ret_token->len)
 				return err;
 			at = at == SOPS_NONE ? SOPS_NONE : plain->nodes[at].parent;
 		} while (at != SOPS_NONE);
 	}
 	return err;
+}
+
+/* An equal one may have been seen at a place that comes before this one's own: what that one was given it is given only when there is no other. */
+static enum err find_comment(struct sealing *sealing, uint32_t index, struct bytes text,
+                             struct bytes *ret_token)
+{
+	enum err err = look_for_comment(sealing, index, text, sops_memory_take_first, ret_token);
+
+	return err || ret_token->len ? err
+	                             : look_for_comment(sealing, index, text, sops_memory_take, ret_token);
 }
 
 static bool stays_clear(struct sealing *sealing, struct bytes text)

@@ -3,7 +3,6 @@
 # tokend with a key on the TPM. usage: sops_decrypt.sh PEER
 #
 # SOPS_FILES says how many random files (60), SOPS_SEED which (1): for thousands, SOPS_FILES=5000 ctest --test-dir build/release -R interop.sops_decrypt
-# Known to differ: SOPS_SEED=1795702536 with sops 3.9.0, which itself loses the line feed that a text begins with.
 . "$(dirname "$0")/interop.sh"
 sops=$(interop_program "$1")
 interop_start
