@@ -40,6 +40,23 @@ static enum err put_replaced(const struct sops_document *old, const struct sops_
 	return !err && quotes ? buf_put_u8(out, quote) : err;
 }
 
+/* An encrypted comment on the line of "sops:" is no part of the metadata; in the plain text it has a line of its own, and so it has afterwards (sops_decrypt.c). */
+static bool is_stray_comment(const struct sops_node *node, size_t at, struct sops_span cut)
+{
+	return !node->metadata && node->kind == SOPS_COMMENT && node->start > at && node->end <= cut.end &&
+	       sops_value_looks_like(node->text);
+}
+
+static enum err put_without_mark(const struct sops_document *old, size_t at, const struct sops_node *comment,
+                                 struct buf *out)
+{
+	size_t end = comment->start - 1;
+
+	while (end > at && (old->text.data[end - 1] == ' ' || old->text.data[end - 1] == '\t'))
+		end--;
+	return buf_put(out, bytes_of(old->text.data + at, end - at));
+}
+
 /* The cut's text with the time and the MAC replaced. */
 static enum err put_cut(const struct sops_block *block, struct sops_span cut, struct bytes now,
                         struct bytes mac, struct buf *out)
@@ -52,6 +69,11 @@ static enum err put_cut(const struct sops_block *block, struct sops_span cut, st
 		const struct sops_node *node = &old->nodes[i];
 		bool is_mac = node->text.data == block->metadata->mac.data;
 
+		if (is_stray_comment(node, at, cut)) {
+			err = put_without_mark(old, at, node, out);
+			at = node->end;
+			continue;
+		}
 		if (!node->metadata || node->start < at || node->end > cut.end || node->text.len == 0 ||
 		    (!is_mac && node->text.data != block->metadata->last_modified.data))
 			continue;

@@ -135,6 +135,17 @@ static enum err mark_float(struct decryption *decryption, enum sops_type type, s
 	return buf_put_string(decryption->out, ".0");
 }
 
+/* A comment within what was cut: the library behind sops puts one that was behind an alias on the line of "sops:". It gets a line of its own. */
+static enum err put_beside_cut(struct decryption *decryption)
+{
+	const struct bytes out = buf_bytes(decryption->out);
+	enum err err = buf_put_string(decryption->out, out.len && out.data[out.len - 1] != '\n' ? " #" : "#");
+
+	if (!err)
+		err = buf_put(decryption->out, buf_bytes(decryption->plain));
+	return err ? err : buf_put_u8(decryption->out, '\n');
+}
+
 static enum err replace(struct decryption *decryption, const struct sops_node *node, enum sops_type type)
 {
 	enum err err = remember(decryption, type, node->start, node->end);
@@ -149,6 +160,8 @@ static enum err replace(struct decryption *decryption, const struct sops_node *n
 	if (decryption->document->format == SOPS_BINARY)
 		return buf_put(decryption->out, buf_bytes(decryption->plain));
 	err = advance(decryption, node->start);
+	if (!err && decryption->cursor > node->start)
+		return put_beside_cut(decryption);
 	before = buf_len(decryption->out);
 	if (!err)
 		err = sops_value_write(decryption->document, node, type, buf_bytes(decryption->plain),

@@ -199,8 +199,8 @@ def do_unset(maker, kind, path, tree):
         got = got and {key: value for key, value in got.items() if value}
     if got != expected:
         raise Wrong(f"unset {spelled(place)}: sops says {got!r}, not {expected!r}")
-    if kind != "ini":  # of comments that come together there it makes one
-        check_text(old, new, len(places(at(tree, place))) + 1 + (old.count(b"type:comment") if isinstance(at(tree, place), (dict, list)) else 0))
+    if kind != "ini":  # the comment on its line goes, too, and of comments that come together there it makes one
+        check_text(old, new, len(places(at(tree, place))) + 2 + (old.count(b"type:comment") if isinstance(at(tree, place), (dict, list)) else 0))
     return "unset"
 
 

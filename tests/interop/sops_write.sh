@@ -193,6 +193,17 @@ printf x | tokenctl set -i one.txt equal.enc.yaml '["k1"]["a"]["k0"]'
 [ "$(tokens | comm -23 before - | wc -l)" -eq 2 ] || lab_fail "more than a value and the MAC was encrypted anew, or given away: $(tokens | comm -23 before -)"
 [ "$(wc -l <before)" -ge 10 ] && [ "$("$sops" -d --extract '["k1"]["a"]["k0"]' equal.enc.yaml)" = x ] || lab_fail "equal comments: sops reads something else"
 
+# A comment behind an alias at the end sops writes on the line of its metadata.
+printf 'a: &a\n  - x\nb: *a  # note' >stray.yaml
+"$sops" -e --age "$(recipient one.txt)" stray.yaml >stray.enc.yaml
+for _ in before after; do
+	tokenctl decrypt -i one.txt stray.enc.yaml >said
+	grep -qE '^( *age|sops|    lastmodified):' said && lab_fail "metadata is decrypted: $(<said)"
+	[ "$(grep -c '# note' said)" -eq 1 ] && [ "$("$sops" -d stray.enc.yaml | grep -c '# note')" -eq 1 ] || lab_fail "a comment behind an alias: $(<said)"
+	printf y | tokenctl set -i one.txt stray.enc.yaml c
+done
+[ "$("$sops" -d --extract '["c"]' stray.enc.yaml)" = y ] || lab_fail "a comment behind an alias: sops reads something else"
+
 # Nothing of an edit stays: not where it was edited, nor anywhere the test can see. What failed stays, and can be resumed.
 cat >editor <<'SH'
 #!/bin/sh
