@@ -259,8 +259,17 @@ int main(int argc, char **argv)
 {
 	struct problem problem = { 0 };
 	enum err err = file_hold_standard(O_CLOEXEC);
-	int status = err ? err_info(err)->exit_code : run_words(argc, argv);
+	int status;
 
+	if (err) {
+		(void)problem_set(
+		        &problem, err,
+		        "/dev/null cannot be opened in the place of a standard descriptor that is closed");
+		problem_hint(&problem, "ls -l /dev/null");
+		problem_print(&problem, err, PROGRAM);
+		return err_info(err)->exit_code;
+	}
+	status = run_words(argc, argv);
 	/* A verb has said it itself; help and the like have not. */
 	if (status || (err = flush_results(&problem)) == OK)
 		return status;

@@ -156,7 +156,7 @@ enum err file_hold_standard(int flags)
 	for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++) {
 		int fd;
 
-		if (fcntl(i, F_GETFD) >= 0)
+		if (fcntl(i, F_GETFD) >= 0 || errno != EBADF)
 			continue;
 		/* The lowest number that is free is given: this one. */
 		fd = open("/dev/null", (i == STDIN_FILENO ? O_WRONLY : O_RDONLY) | flags);

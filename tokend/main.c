@@ -171,10 +171,13 @@ int main(int argc, char **argv)
 
 	/* The helpers get them, too. */
 	err = file_hold_standard(0);
-	if (err)
-		return err_info(err)->exit_code;
 	log_init("tokend", LOG_LEVEL_INFO);
-	err = read_options(argc, argv, &options, &choice);
+	if (err)
+		err = startup_failed(
+		        err, "ls -l /dev/null",
+		        "/dev/null cannot be opened in the place of a standard descriptor that is closed");
+	else
+		err = read_options(argc, argv, &options, &choice);
 	if (err || choice == CHOICE_PRINTED)
 		return err_info(err)->exit_code;
 	err = read_configuration(&options, &config);

@@ -202,9 +202,13 @@ class ProbedDaemon(Daemon):
     def helper(self, token):
         """The process that has the token of this number; 2 is the device."""
         mark = f"{self.directory}/devices" if token == 2 else self.tpms[token].uri
-        found = [pid for pid in self.helpers() if mark in pathlib.Path(f"/proc/{pid}/cmdline").read_text()]
-        check(len(found) == 1, f"token {token} has {len(found)} helpers")
-        return found[0]
+        found = []
+        for _ in range(100):  # one that has ended is followed by the next
+            found = [pid for pid in self.helpers() if mark in command_of(pid)]
+            if len(found) == 1:
+                return found[0]
+            time.sleep(0.05)
+        raise Failed(f"token {token} has {len(found)} helpers")
 
     def probe(self, pid, uid):
         """Everything that is tried in the process; its user's other process is one of uid."""
@@ -242,6 +246,14 @@ class ProbedDaemon(Daemon):
             return super().stop()
         except Failed:
             return None
+
+
+def command_of(pid):
+    """Its command line; "" when it has ended meanwhile."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 def alive(pid):

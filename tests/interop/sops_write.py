@@ -291,6 +291,8 @@ def do_encrypt(maker, kind, path, tree):
         if b"written out" not in done.stderr:
             raise Wrong("nobody said that aliases were written out")
     left, right = values(theirs, kind), values(mine, kind)
+    if kind == "binary":  # sops 3.9 goes by the rule, leaves it in the clear, and loses what is no UTF-8
+        left = plain
     if left is None:  # it cannot read what it wrote itself: a clear -0.0 becomes an integer
         return "encrypt"
     if left != right:
