@@ -458,10 +458,10 @@ static void test_memory(void **state)
 	assert_true(takes(memory, "a:", SOPS_TYPE_STRING, "x", "one"));
 	assert_true(takes(NULL, "a:", SOPS_TYPE_STRING, "x", ""));
 	/* Who looks in several places is not given what another has while there is one of his own. */
-	assert_int_equal(sops_memory_take_first(memory, bytes_of_string("a:"), SOPS_TYPE_STRING,
-	                                        bytes_of_string("x"))
-	                         .len,
-	                 0);
+	assert_int_equal(
+	        sops_memory_take_first(memory, bytes_of_string("a:"), SOPS_TYPE_STRING, bytes_of_string("x"))
+	                .len,
+	        0);
 	(void)sops_memory_free(memory);
 }
 
