@@ -193,6 +193,7 @@ static enum err add(struct search *search, struct bytes name)
 {
 	char relative[PATH_MAX], path[PATH_MAX];
 	struct stat status;
+	bool there;
 
 	if (search->files->count == DEFAULT_FILES_MAX || name.len == 0 || name.len >= sizeof(relative) ||
 	    memchr(name.data, '\0', name.len))
@@ -206,9 +207,10 @@ static enum err add(struct search *search, struct bytes name)
 	if (relative[0] != '/' && search->other_base[0] && access(path, F_OK) < 0 &&
 	    !join(path, search->other_base, relative))
 		return ERR_BAD_CONFIG;
-	if (stat(path, &status) == 0 && !is_only_ours(&status))
+	there = stat(path, &status) == 0;
+	if (there && !is_only_ours(&status))
 		return refuse_writable(search, path);
-	if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+	if (there && !S_ISREG(status.st_mode))
 		return refuse_special(search, path);
 	search->files->paths[search->files->count] = strdup(path);
 	return search->files->paths[search->files->count++] ? OK : ERR_NOMEM;

@@ -181,16 +181,22 @@ enum err request_find_key(struct request *request, enum operation operation, boo
 	return OK;
 }
 
-bool request_key_locked(const struct request *request, const struct candidate *candidate)
+bool request_key_closed(const struct request *request, const struct key *key)
 {
 	const struct daemon *daemon = request->daemon;
-	const struct key_id *id = &candidate->key->id;
 
-	if (candidate->key->class == KEY_CLASS_BOOT)
-		return false;
-	if (candidate->pin_each_time && unlock_reserved(daemon->unlocks, request->peer.uid, id))
+	return key->class != KEY_CLASS_BOOT &&
+	       unlock_left(daemon->unlocks, request->peer.uid, &key->id, daemon_seconds(daemon)) == 0;
+}
+
+bool request_key_locked(const struct request *request, const struct candidate *candidate)
+{
+	const struct key *key = candidate->key;
+
+	if (key->class != KEY_CLASS_BOOT && candidate->pin_each_time &&
+	    unlock_reserved(request->daemon->unlocks, request->peer.uid, &key->id))
 		return true;
-	return unlock_left(daemon->unlocks, request->peer.uid, id, daemon_seconds(daemon)) == 0;
+	return request_key_closed(request, key);
 }
 
 uint32_t request_worker_bit(const struct request *request, const struct worker *worker)

@@ -46,6 +46,9 @@ void request_note_rule(struct request *request, const char *file, unsigned line)
 MUST_CHECK enum err request_find_key(struct request *request, enum operation operation, bool any_frontend,
                                      struct candidate *ret_candidate);
 
+/* Has the key a PIN that this peer has not given, or whose time is over? */
+bool request_key_closed(const struct request *request, const struct key *key);
+
 /* Does the key need its PIN before it may be used for this peer? So it does while another request has the one use of it. */
 bool request_key_locked(const struct request *request, const struct candidate *candidate);
 

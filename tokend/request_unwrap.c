@@ -303,17 +303,6 @@ static enum err judge_again(struct request *request, const struct request_try *t
 	return permitted && (try->pin_each_time || !candidate.pin_each_time) ? OK : ERR_DENIED;
 }
 
-/*
- * The key was open when the token was asked. Whoever has closed it since, or whose time is over, is told that it is closed: what waited for the device then is not to come out after that.
- */
-static bool closed_meanwhile(const struct request *request, const struct key *key)
-{
-	const struct daemon *daemon = request->daemon;
-
-	return key->class != KEY_CLASS_BOOT &&
-	       unlock_left(daemon->unlocks, request->peer.uid, &key->id, daemon_seconds(daemon)) == 0;
-}
-
 /* Takes the file key, if the answer is one to what was asked. */
 static enum err take_file_key(struct request *request, const struct token_message *message)
 {
@@ -334,7 +323,8 @@ static enum err take_file_key(struct request *request, const struct token_messag
 	err = judge_again(request, try);
 	if (err)
 		return err;
-	if (closed_meanwhile(request, try->key)) {
+	/* It was open when the token was asked. Whoever has closed it since, or whose time is over, is told so: what waited for the device is not to come out after that. */
+	if (request_key_closed(request, try->key)) {
 		request->locked_key = try->key;
 		return ERR_PIN_NEEDED;
 	}

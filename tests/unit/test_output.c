@@ -151,7 +151,6 @@ static void test_symbolic_link_stays(void **state)
 	assert_true(S_ISLNK(status.st_mode));
 }
 
-/* Somebody else makes the file while we write: it is replaced, not written into. */
 /* access() comes after the name was looked at, and before anything is opened under it. */
 static const char *put_meanwhile; /* what gets the name that is asked for then */
 
@@ -295,6 +294,7 @@ static void test_links_in_a_row(void **state)
 	assert_int_not_equal(output_open("link", 0600, -1, &problem, &output), OK);
 }
 
+/* Somebody else makes the file while we write: it is replaced, not written into. */
 static void test_made_meanwhile(void **state)
 {
 	struct output *output = open_file("file");
