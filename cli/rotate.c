@@ -3,8 +3,6 @@
  *
  * A new data key for a SOPS file: every value is encrypted anew, and the key to every recipient that was there. Who once opened the file and kept its data key cannot read what is written from now on.
  */
-#include <sodium.h>
-
 #include "cli/shown.h"
 #include "cli/sops_config.h"
 #include "cli/sops_recipients.h"
@@ -13,7 +11,6 @@
 #include "cli/verb.h"
 #include "cli/verbs.h"
 #include "formats/sops_block.h"
-#include "formats/sops_value.h"
 
 static enum err renew(struct sops_store *store)
 {
@@ -25,10 +22,9 @@ static enum err renew(struct sops_store *store)
 	enum err err = sops_block_read(&store->document, &tree);
 
 	if (!err)
-		err = secret_new(SOPS_DATA_KEY_LEN, &key);
+		err = sops_data_key_new(&key);
 	if (err)
 		return err;
-	randombytes_buf(secret_fill(key), SOPS_DATA_KEY_LEN);
 	err = sops_recipients_renew(tree, store->metadata->threshold, key, store->path, problem);
 	change.data_key = key;
 	change.metadata = tree;

@@ -1,6 +1,5 @@
 #include "cli/sops_encrypt.h"
 
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -247,11 +246,10 @@ static enum err seal(struct encryption *encryption, struct sops_document *plain,
 	CLEANUP(secret_freep) struct secret *key = NULL;
 	CLEANUP(json_decrefp) json_t *tree = NULL;
 	struct sops_seal sealing = { .plain = plain, .metadata = metadata, .now = now };
-	enum err err = metadata ? secret_new(SOPS_DATA_KEY_LEN, &key) : ERR_NOMEM;
+	enum err err = metadata ? sops_data_key_new(&key) : ERR_NOMEM;
 
 	if (err)
 		return err;
-	randombytes_buf(secret_fill(key), SOPS_DATA_KEY_LEN);
 	metadata->rule = encryption->rule.rule;
 	metadata->pattern = encryption->rule.pattern;
 	metadata->mac_only_encrypted = encryption->rule.mac_only_encrypted;

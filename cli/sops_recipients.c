@@ -1,5 +1,6 @@
 #include "cli/sops_recipients.h"
 
+#include <sodium.h>
 #include <string.h>
 
 #include "cli/identity_file.h"
@@ -33,6 +34,15 @@ static enum err wrap(const struct recipients *recipients, const struct secret *s
 	if (!err)
 		err = age_writer_push(writer, secret_reveal(share));
 	return err ? err : age_writer_finish(writer);
+}
+
+enum err sops_data_key_new(struct secret **ret_key)
+{
+	enum err err = secret_new(SOPS_DATA_KEY_LEN, ret_key);
+
+	if (!err)
+		randombytes_buf(secret_fill(*ret_key), SOPS_DATA_KEY_LEN);
+	return err;
 }
 
 enum err sops_entry_new(const char *recipient, const struct secret *share, struct problem *problem,

@@ -13,6 +13,9 @@
 #include "formats/sops_metadata.h"
 #include "formats/sops_rules.h"
 
+/* A random data key for a file; owned by the caller. ERR_NOMEM. */
+MUST_CHECK enum err sops_data_key_new(struct secret **ret_key);
+
 /* Encrypts share to recipient: a new entry {recipient, enc}. ERR_USAGE, ERR_UNSUPPORTED with a sentence. */
 MUST_CHECK enum err sops_entry_new(const char *recipient, const struct secret *share, struct problem *problem,
                                    json_t **ret_entry);

@@ -5,7 +5,6 @@
  * Who would come and go is found without any key, first; only a file that has to be changed is opened.
  */
 #include <limits.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +21,6 @@
 #include "cli/verb.h"
 #include "cli/verbs.h"
 #include "formats/sops_block.h"
-#include "formats/sops_value.h"
 
 struct update {
 	struct invocation *invocation; /* borrowed */
@@ -187,10 +185,9 @@ static enum err compare(const struct update *update, struct sops_store *store,
 
 	before = err ? NULL : json_deep_copy(tree);
 	if (!err)
-		err = secret_new(SOPS_DATA_KEY_LEN, &key);
+		err = sops_data_key_new(&key);
 	if (err)
 		return err;
-	randombytes_buf(secret_fill(key), SOPS_DATA_KEY_LEN);
 	err = sops_recipients_follow(tree, rule, key, store->path, &update->invocation->problem, ret_changed);
 	if (!err && *ret_changed && update->looks)
 		(void)print_difference(store->path, before, tree);
@@ -214,11 +211,10 @@ static enum err is_stale(const struct update *update, const char *path, const st
 static enum err renew(struct sops_store *store, json_t *tree, const struct sops_creation_rule *rule,
                       struct sops_change *change, struct secret **ret_key)
 {
-	enum err err = secret_new(SOPS_DATA_KEY_LEN, ret_key);
+	enum err err = sops_data_key_new(ret_key);
 
 	if (err)
 		return err;
-	randombytes_buf(secret_fill(*ret_key), SOPS_DATA_KEY_LEN);
 	change->data_key = *ret_key;
 	return sops_recipients_renew(tree, rule->threshold, *ret_key, store->path,
 	                             &store->opener.invocation->problem);
