@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/token_facts.h"
@@ -15,6 +16,7 @@
 
 #define BOX_KEY_LEN crypto_box_PUBLICKEYBYTES
 #define SEALED_PLAIN_MAX 128U
+#define AWAIT_STEP_MS 20
 
 void daemon_done(struct daemon *daemon)
 {
@@ -146,8 +148,9 @@ static enum err daemon_connect(struct daemon *daemon, struct problem *problem)
 	uid_t stranger = (uid_t)-1;
 	enum err err;
 
-	if (daemon->control)
+	if (daemon->control && !control_has_ended(daemon->control))
 		return OK;
+	daemon->control = control_free(daemon->control);
 	err = control_connect(&daemon->control, &stranger);
 	if (stranger != (uid_t)-1)
 		return explain_stranger(problem, stranger);
@@ -231,6 +234,21 @@ enum err daemon_call(struct daemon *daemon, const char *method, json_t *paramete
 	} else if (err) {
 		explain_reply(problem, err, key, *ret_reply);
 	}
+	daemon->answered = !err || daemon->answered;
+	return err;
+}
+
+/* Until it is there again, or patience is at its end: a restart takes a moment, and an update of the package a few. */
+static enum err daemon_await(struct daemon *daemon, struct problem *problem)
+{
+	const struct timespec pause = { .tv_nsec = AWAIT_STEP_MS * 1000000L };
+	enum err err = ERR_NO_DAEMON;
+
+	for (int waited = 0; err == ERR_NO_DAEMON && waited < daemon->patience_ms; waited += AWAIT_STEP_MS) {
+		(void)nanosleep(&pause, NULL);
+		err = daemon_connect(daemon, problem);
+	}
+	daemon->answered = false; /* of the next one; it is waited for once */
 	return err;
 }
 
@@ -477,6 +495,19 @@ static enum err question_ask(struct daemon *daemon, const struct daemon_unwrap *
 	return daemon_call(daemon, "Unwrap", parameters, DAEMON_TOKEN_DEADLINE_MS, problem, ret_reply);
 }
 
+/* A tokend that is started anew while many files are opened costs none of them: to unwrap twice is the same as once. */
+static enum err question_ask_patiently(struct daemon *daemon, const struct daemon_unwrap *unwrap,
+                                       const struct question *question, struct problem *problem,
+                                       json_t **ret_reply)
+{
+	enum err err = question_ask(daemon, unwrap, question, problem, ret_reply);
+
+	if (err != ERR_NO_DAEMON || !daemon->answered || daemon->patience_ms == 0)
+		return err;
+	err = daemon_await(daemon, problem);
+	return err ? err : question_ask(daemon, unwrap, question, problem, ret_reply);
+}
+
 /* refused: the parameters of PinNeeded. */
 static enum err unlock_asking(struct daemon *daemon, const struct daemon_unwrap *unwrap,
                               const json_t *refused, struct problem *problem)
@@ -532,7 +563,7 @@ enum err daemon_unwrap(struct daemon *daemon, const struct daemon_unwrap *unwrap
 	enum err err = question_make(unwrap, &question);
 
 	if (!err)
-		err = question_ask(daemon, unwrap, &question, problem, &reply);
+		err = question_ask_patiently(daemon, unwrap, &question, problem, &reply);
 	if (err == ERR_PIN_NEEDED) {
 		refused = TAKE(reply);
 		err = unlock_asking(daemon, unwrap, refused, problem);

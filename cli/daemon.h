@@ -2,7 +2,8 @@
  * Daemon
  *
  * What the command line programs ask of tokend: a call whose errors come back as a sentence with a next command, a PIN or key sealed for a helper, an unlock, and the
- * unwrapping of a file key with the question for a PIN in between. Connects at the first call and keeps the connection. How a person is asked is the caller's business.
+ * unwrapping of a file key with the question for a PIN in between. Connects at the first call and keeps the connection; after a call that failed half-way the next
+ * one connects again. How a person is asked is the caller's business.
  */
 #pragma once
 
@@ -20,6 +21,8 @@
 
 struct daemon {
 	struct control *control; /* owned; NULL until the first call */
+	int patience_ms; /* how long an unwrap waits for a tokend that has answered before and is gone: 0 unless many files are still to be opened */
+	bool answered;
 };
 
 void daemon_done(struct daemon *daemon);

@@ -24,6 +24,7 @@
 #define FILES_ALONE 4U /* so few are not worth a second process */
 #define SENTENCES_MAX 4096U /* that are kept for the end; of further failures only the kind is told */
 #define PROGRESS_MS 200
+#define RESTART_MS 5000 /* that a tokend which is started anew may take */
 
 enum state {
 	STATE_WAITING,
@@ -476,6 +477,7 @@ enum err decrypt_tree(struct invocation *invocation, const char *path)
 		                              .output = -1 };
 	enum err err = open_directory(&decryption);
 
+	invocation->daemon.patience_ms = RESTART_MS;
 	if (!err)
 		err = list(&decryption, path);
 	if (!err)

@@ -14,6 +14,7 @@ struct control {
 	int fd; /* owned */
 	struct buf *out;
 	struct buf *in; /* may hold a file key; wipes itself */
+	bool ended;
 };
 
 static void join_path(char *path, size_t path_len, const char *directory, const char *name)
@@ -261,7 +262,13 @@ static enum err read_reply(struct control *control, size_t len, json_t **ret_rep
 static enum err drop_connection(struct control *control, enum err err)
 {
 	(void)shutdown(control->fd, SHUT_RDWR);
+	control->ended = true;
 	return err;
+}
+
+bool control_has_ended(const struct control *control)
+{
+	return control->ended;
 }
 
 enum err control_call(struct control *control, const char *method, json_t *parameters, int deadline_ms,

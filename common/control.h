@@ -31,6 +31,9 @@ MUST_CHECK enum err control_connect(struct control **ret_control, uid_t *strange
 struct control *control_free(struct control *control);
 DEFINE_CLEANUP(struct control *, control_free);
 
+/* Did a call fail half-way? Then no answer can be told from a late one any more, and whoever goes on connects again. */
+bool control_has_ended(const struct control *control);
+
 /* Calls io.tokend.<method> with parameters (stolen; NULL: none) and waits at most deadline_ms. ret_reply: the answer's parameters, a new reference; it is given
  * for errors as well, when the daemon sent any (e.g. {"key": "host", "hint": "..."}); NULL otherwise. */
 MUST_CHECK enum err control_call(struct control *control, const char *method, json_t *parameters,
