@@ -71,10 +71,22 @@ static const uint8_t *digit_values(void)
 	return values;
 }
 
-/* The last group, of which digits (2 to 4) are no padding: how many bytes it is, 0 when it is not canonical. */
+/* Of the last group, which may be short: 1 to 4. A padded text is cut to what is no padding first. */
+static size_t digits_of_last(struct bytes *text, enum base64_padding padding)
+{
+	size_t whole = text->len % 4 ? text->len - text->len % 4 : text->len - 4;
+
+	if (padding == BASE64_PADDED && text->len % 4)
+		return 0;
+	while (padding == BASE64_PADDED && text->len > whole + 2 && text->data[text->len - 1] == '=')
+		text->len--;
+	return text->len - whole;
+}
+
+/* The last group: how many bytes it is, 0 when it is not canonical. */
 static size_t decode_last(const uint8_t *values, const uint8_t *text, size_t digits, uint8_t out[static 3])
 {
-	uint32_t group = 0, wrong = 0;
+	uint32_t group = 0, wrong = digits < 2 ? NO_DIGIT : 0;
 
 	for (size_t i = 0; i < 4; i++) {
 		uint8_t value = i < digits ? values[text[i]] : 0;
@@ -90,18 +102,19 @@ static size_t decode_last(const uint8_t *values, const uint8_t *text, size_t dig
 	return digits - 1;
 }
 
-enum err base64_decode_public(struct bytes text, uint8_t *out, size_t out_max, size_t *ret_len)
+enum err base64_decode_public(struct bytes text, enum base64_padding padding, uint8_t *out, size_t out_max,
+                              size_t *ret_len)
 {
 	const uint8_t *values = digit_values(), *in = text.data;
-	size_t whole = text.len ? text.len / 4 - 1 : 0, digits = 4, last_len;
+	size_t digits, whole, last_len;
 	uint32_t wrong = 0;
 	uint8_t last[3];
 
 	*ret_len = 0;
 	if (text.len == 0)
 		return OK;
-	if (text.len % 4)
-		return ERR_BAD_MESSAGE;
+	digits = digits_of_last(&text, padding);
+	whole = (text.len - digits) / 4;
 	if (whole * 3 > out_max)
 		return ERR_BAD_MESSAGE;
 	for (size_t i = 0; i < whole; i++, in += 4) {
@@ -112,8 +125,6 @@ enum err base64_decode_public(struct bytes text, uint8_t *out, size_t out_max, s
 		*out++ = (uint8_t)(b << 4 | c >> 2);
 		*out++ = (uint8_t)(c << 6 | d);
 	}
-	while (digits > 2 && in[digits - 1] == '=')
-		digits--;
 	last_len = decode_last(values, in, digits, last);
 	if (wrong & NO_DIGIT || last_len == 0 || whole * 3 + last_len > out_max)
 		return ERR_BAD_MESSAGE;

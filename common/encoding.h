@@ -25,8 +25,9 @@ MUST_CHECK enum err base64_put(struct buf *buf, struct bytes bytes, enum base64_
 MUST_CHECK enum err base64_decode(struct bytes text, enum base64_padding padding, uint8_t *out,
                                   size_t out_max, size_t *ret_len);
 
-/* The same of padded text that is no secret, such as a ciphertext, several times as fast: what it does depends on what it reads. */
-MUST_CHECK enum err base64_decode_public(struct bytes text, uint8_t *out, size_t out_max, size_t *ret_len);
+/* The same of text that is no secret, such as a ciphertext, several times as fast: what it does depends on what it reads. */
+MUST_CHECK enum err base64_decode_public(struct bytes text, enum base64_padding padding, uint8_t *out,
+                                         size_t out_max, size_t *ret_len);
 
 /* Writes 2*len characters and a NUL to out. */
 void hex_encode(struct bytes bytes, char *out);

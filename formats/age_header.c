@@ -108,8 +108,8 @@ static enum err body_parse(struct age_header *header, struct bytes *text, struct
 
 		if (!line_take(text, &line) || line.len > COLUMNS)
 			return ERR_BAD_FILE;
-		if (base64_decode(line, BASE64_UNPADDED, header->bodies + header->bodies_len, BYTES_PER_LINE,
-		                  &len))
+		if (base64_decode_public(line, BASE64_UNPADDED, header->bodies + header->bodies_len,
+		                         BYTES_PER_LINE, &len))
 			return ERR_BAD_FILE;
 		header->bodies_len += len;
 	} while (line.len == COLUMNS);
@@ -145,7 +145,7 @@ static enum err mac_parse(struct age_header *header, struct bytes line)
 		return ERR_BAD_FILE;
 	header->mac_covers = (size_t)(line.data - header->text) + strlen(MAC_MARK);
 	mac = bytes_of(line.data + strlen(MAC_MARK) + 1, line.len - strlen(MAC_MARK) - 1);
-	if (base64_decode(mac, BASE64_UNPADDED, header->mac, sizeof(header->mac), &len) ||
+	if (base64_decode_public(mac, BASE64_UNPADDED, header->mac, sizeof(header->mac), &len) ||
 	    len != sizeof(header->mac))
 		return ERR_BAD_FILE;
 	return OK;

@@ -142,7 +142,7 @@ static enum err body_line(struct armor *armor, struct bytes line)
 		err = buf_reserve(armor->out, BYTES_PER_LINE, &space);
 	if (err)
 		return err;
-	if (base64_decode(line, BASE64_PADDED, space, BYTES_PER_LINE, &len))
+	if (base64_decode_public(line, BASE64_PADDED, space, BYTES_PER_LINE, &len))
 		return ERR_BAD_FILE;
 	buf_commit(armor->out, len);
 	if (len < BYTES_PER_LINE)

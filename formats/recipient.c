@@ -357,8 +357,9 @@ static enum err argument_read(struct bytes argument, uint8_t *out, size_t len)
 {
 	size_t decoded;
 
-	return base64_decode(argument, BASE64_UNPADDED, out, len, &decoded) || decoded != len ? ERR_BAD_FILE
-	                                                                                      : OK;
+	return base64_decode_public(argument, BASE64_UNPADDED, out, len, &decoded) || decoded != len
+	               ? ERR_BAD_FILE
+	               : OK;
 }
 
 /* The body's length is checked before anything is decrypted: a longer one could be made to open with several keys. */

@@ -148,8 +148,9 @@ static enum err decode_ends(const struct sops_value *value, uint8_t iv[static SO
 {
 	size_t tag_len;
 
-	if (base64_decode_public(value->iv, iv, SOPS_IV_MAX, ret_iv_len) || *ret_iv_len == 0 ||
-	    base64_decode_public(value->tag, tag, SOPS_TAG_LEN, &tag_len) || tag_len != SOPS_TAG_LEN)
+	if (base64_decode_public(value->iv, BASE64_PADDED, iv, SOPS_IV_MAX, ret_iv_len) || *ret_iv_len == 0 ||
+	    base64_decode_public(value->tag, BASE64_PADDED, tag, SOPS_TAG_LEN, &tag_len) ||
+	    tag_len != SOPS_TAG_LEN)
 		return ERR_BAD_FILE;
 	return OK;
 }
@@ -167,7 +168,7 @@ enum err sops_value_open(const struct sops_value *value, struct gcm *cipher, str
 	err = buf_reserve(out, room + 1, &space);
 	if (err)
 		return err;
-	if (base64_decode_public(value->data, space, room, &len))
+	if (base64_decode_public(value->data, BASE64_PADDED, space, room, &len))
 		return ERR_BAD_FILE;
 	err = gcm_open(cipher, bytes_of(iv, iv_len), authenticated, bytes_of(space, len), tag, space);
 	return err ? err : settle(value->type, bytes_of(space, len), out);

@@ -160,7 +160,7 @@ static enum err pem_decode(struct bytes text, struct buf *der)
 		err = buf_reserve(der, DER_MAX, &space);
 	if (err)
 		return err;
-	if (base64_decode(buf_bytes(base64), BASE64_PADDED, space, DER_MAX, &len))
+	if (base64_decode_public(buf_bytes(base64), BASE64_PADDED, space, DER_MAX, &len))
 		return ERR_BAD_FILE;
 	buf_commit(der, len);
 	return OK;

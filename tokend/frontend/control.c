@@ -82,8 +82,8 @@ static enum err read_sealed(const json_t *parameters, const char *name,
 		return OK;
 	if (!json_is_string(member))
 		return ERR_USAGE;
-	if (base64_decode(bytes_of(json_string_value(member), json_string_length(member)), BASE64_PADDED,
-	                  sealed, TOKEN_SEALED_MAX, ret_len) ||
+	if (base64_decode_public(bytes_of(json_string_value(member), json_string_length(member)),
+	                         BASE64_PADDED, sealed, TOKEN_SEALED_MAX, ret_len) ||
 	    *ret_len == 0)
 		return ERR_USAGE;
 	return OK;
@@ -138,7 +138,7 @@ static enum err read_stanza(const json_t *item, struct token_stanza *ret_stanza)
 			return ERR_USAGE;
 		arguments[stanza.argument_count++] = text_of(json_array_get(list, i));
 	}
-	if (base64_decode(text_of(body_text), BASE64_UNPADDED, body, sizeof(body), &body_len))
+	if (base64_decode_public(text_of(body_text), BASE64_UNPADDED, body, sizeof(body), &body_len))
 		return ERR_BAD_FILE;
 	stanza.body = bytes_of(body, body_len);
 	return token_stanza_read(&stanza, ret_stanza);
