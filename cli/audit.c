@@ -69,14 +69,21 @@ static enum err report_verification(const struct verification *result, const cha
 
 	audit_head_print(&result->chain, head);
 	if (as_json)
-		err = json_print(json_pack(
-		        "{s:s, s:I, s:b, s:s, s:I, s:I, s:I, s:s}", "file", path, "records",
-		        (json_int_t)result->lines, "whole", result->bad_line == 0, "head", head, "badLine",
-		        (json_int_t)result->bad_line, "badSequence", (json_int_t)result->bad_sequence,
-		        "after", (json_int_t)result->after, "reason", result->reason));
+		err = json_print(
+		        json_pack("{s:s, s:I, s:b, s:s, s:I, s:I, s:I, s:s, s:I}", "file", path, "records",
+		                  (json_int_t)result->lines, "whole", result->bad_line == 0, "head", head,
+		                  "badLine", (json_int_t)result->bad_line, "badSequence",
+		                  (json_int_t)result->bad_sequence, "after", (json_int_t)result->after,
+		                  "reason", result->reason, "clockSetBackAt", (json_int_t)result->set_back));
 	else if (!result->bad_line)
 		(void)printf("%s: %llu record%s, whole; the head is %s\n", path, result->lines,
 		             PLURAL(result->lines), head);
+	if (!err && result->set_back)
+		(void)fprintf(
+		        stderr,
+		        "note: the clock was set back by %lld seconds before record %llu: the order of the "
+		        "records is right, their times are not one row\n",
+		        result->set_back_seconds, result->set_back);
 	if (err || !result->bad_line)
 		return err;
 	(void)problem_set(
@@ -358,7 +365,9 @@ const struct verb audit_verify_verb = {
 	        "record,\n"
 	        "whose hash stands in none yet, or write all of it anew. The head that is printed (the "
 	        "number\n"
-	        "and the hash of the last record), kept elsewhere and given with --head, shows all three.",
+	        "and the hash of the last record), kept elsewhere and given with --head, shows all three.\n"
+	        "\n"
+	        "A clock that was set back by a minute or more is remarked on.",
 	.example = "  tokenctl audit verify\n"
 	           "  tokenctl audit verify --head \"$(cat /mnt/elsewhere/head)\"",
 	.options = verify_rows,

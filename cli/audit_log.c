@@ -3,8 +3,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/encoding.h"
+
+#define TIME_TEXT_LEN 19U
+#define SET_BACK_MIN 60 /* seconds; less is what a clock that is kept right does */
 
 enum err audit_log_open(const char *path, struct problem *problem, FILE **ret_file)
 {
@@ -96,6 +100,36 @@ static bool says_replaced(struct bytes line)
 	       member_is(line, "frontend", "\"audit\"");
 }
 
+/* "2026-11-28T12:38:26.931Z", to the second; 0: it is none. */
+static long long record_time(struct bytes line)
+{
+	struct audit_cursor cursor = audit_cursor_of(line);
+	struct audit_member member;
+	struct tm moment = { 0 };
+	char text[TIME_TEXT_LEN + 1];
+
+	if (!audit_next_member(&cursor, &member) || !bytes_equal(member.name, bytes_of_string("time")) ||
+	    member.value.len < 1 + TIME_TEXT_LEN)
+		return 0;
+	memcpy(text, member.value.data + 1, TIME_TEXT_LEN);
+	text[TIME_TEXT_LEN] = '\0';
+	return strptime(text, "%Y-%m-%dT%H:%M:%S", &moment) ? (long long)timegm(&moment) : 0;
+}
+
+/* The chain tells the order whatever the clock says; but who looks for what happened on a day has to know that a day was there twice. */
+static void compare_time(struct verification *result, struct bytes line)
+{
+	long long now = record_time(line);
+
+	if (now == 0)
+		return;
+	if (result->time - now >= SET_BACK_MIN) {
+		result->set_back = result->chain.sequence;
+		result->set_back_seconds = result->time - now;
+	}
+	result->time = now;
+}
+
 static void verify_line(struct verification *result, const struct audit_line *line)
 {
 	unsigned long long before = result->chain.sequence;
@@ -104,6 +138,7 @@ static void verify_line(struct verification *result, const struct audit_line *li
 	result->lines++;
 	if (says_replaced(bytes_of(line->text, line->len)))
 		result->replaced = result->chain.sequence;
+	compare_time(result, bytes_of(line->text, line->len));
 	if (result->bad_line) {
 		if (fault == AUDIT_FAULT_CHAIN)
 			found_break_again(result, before);

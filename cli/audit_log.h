@@ -46,6 +46,10 @@ struct verification {
 	unsigned long long after; /* lines that follow it */
 	unsigned long long replaced; /* the last record that says that another log was here before; 0: none */
 	bool head_seen; /* the record that was kept is there */
+	unsigned long long
+	        set_back; /* the last record that is a minute or more older than the one before it, by the clock; 0: none */
+	long long set_back_seconds; /* how much */
+	long long time; /* of the last record that has one, in seconds since 1970 */
 	char reason[256];
 };
 

@@ -27,6 +27,26 @@ head=$(tokenctl audit verify --file "$log" | sed -n "s/.*: $count records, whole
 lab_expect 0 tokenctl audit verify --file "$log" --head "$head" >/dev/null
 cases=0
 
+# A clock that was set back is remarked on, and is no damage; one that tells the time in a row is not.
+python3 - "$log" <<'PYTHON' || lab_fail "the log could not be written anew"
+import hashlib, re, sys
+lines = open(sys.argv[1]).read().splitlines()
+previous = "0" * 64
+with open("set-back", "w") as file:
+    for number, line in enumerate(lines, 1):
+        if number < 4:
+            line = re.sub(r'"time":"\d{4}', '"time":"2099', line)
+        line = re.sub(r'"previous":"[0-9a-f]{64}"', f'"previous":"{previous}"', line)
+        bare = re.sub(r',"check":"[0-9a-f]{16}"}$', "}", line)
+        line = bare[:-1] + f',"check":"{hashlib.sha256(bare.encode()).hexdigest()[:16]}"}}'
+        previous = hashlib.sha256(line.encode()).hexdigest()
+        print(line, file=file)
+PYTHON
+lab_expect 0 tokenctl audit verify --file set-back >out 2>err
+lab_grep '^note: the clock was set back by [0-9]* seconds before record 4:' <err || lab_fail "a clock that was set back is not remarked on: $(cat out err)"
+lab_expect 0 tokenctl audit verify --file "$log" >out 2>err
+[ ! -s err ] || lab_fail "an untouched log has a remark: $(<err)"
+
 # What others wrote into a log is shown by a terminal and not obeyed: as a table and as JSON, which is the same JSON as through a pipe.
 python3 - "$log" hostile <<'PYTHON' || lab_fail "a terminal is told what stands in the log"
 import json, os, pty, subprocess, sys
