@@ -8,6 +8,7 @@
 
 #include "tests/bench/figure.h"
 #include "tests/bench/socket_client.h"
+#include "tests/bench/usage.h"
 #include "tests/fake/keyservice_client.h"
 
 #define BLOCK_SECONDS 0.1
@@ -17,6 +18,7 @@ struct bench {
 	struct token_stanza stanza;
 	struct buf *message;
 	struct keyservice_client *client;
+	struct usage *usage;
 	size_t streams;
 };
 
@@ -58,9 +60,13 @@ static double run_floor(void *context)
 static double run_subject(void *context)
 {
 	const struct bench *bench = context;
+	double per_second;
 
-	return keyservice_client_run(bench->client, KEYSERVICE_DECRYPT, buf_bytes(bench->message),
-	                             bench->streams, BLOCK_SECONDS);
+	usage_begin(bench->usage);
+	per_second = keyservice_client_run(bench->client, KEYSERVICE_DECRYPT, buf_bytes(bench->message),
+	                                   bench->streams, BLOCK_SECONDS);
+	usage_end(bench->usage, per_second * BLOCK_SECONDS);
+	return per_second;
 }
 
 int main(int argc, char **argv)
@@ -89,8 +95,11 @@ int main(int argc, char **argv)
 		bench_die("the recipient", ERR_NOMEM);
 	bench.client = keyservice_client_new(argv[3]);
 	make_message(&bench, buf_string(line));
+	bench.usage = usage_new(argv[3]);
 	figure_compare(&figure, run_subject, run_floor, &bench);
 	figure_print(&figure);
+	usage_print(bench.usage, figure.id, what);
+	(void)usage_free(bench.usage);
 	(void)keyservice_client_free(bench.client);
 	buf_free(bench.message);
 	identity_done(&bench.identity);

@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "tests/bench/figure.h"
+#include "common/control.h"
 #include "tests/bench/socket_client.h"
+#include "tests/bench/usage.h"
 
 #define BLOCK_SECONDS 0.1
 
@@ -17,6 +19,7 @@ struct bench {
 	struct token_stanza stanza;
 	struct socket_client *client;
 	struct socket_client *other; /* of the other tokend; NULL: there is none */
+	struct usage *usage; /* of the first tokend; NULL: one call is too short for it */
 	double seconds; /* of a block; 0: one call */
 };
 
@@ -63,8 +66,14 @@ static double run_floor(void *context)
 static double run_subject(void *context)
 {
 	struct bench *bench = context;
+	double per_second;
 
-	return figure_of(bench, socket_client_run(bench->client, bench->seconds));
+	if (bench->usage)
+		usage_begin(bench->usage);
+	per_second = socket_client_run(bench->client, bench->seconds);
+	if (bench->usage)
+		usage_end(bench->usage, per_second * bench->seconds);
+	return figure_of(bench, per_second);
 }
 
 static void print_added(const struct figure *figure)
@@ -81,7 +90,7 @@ int main(int argc, char **argv)
 {
 	static struct bench bench;
 	static struct figure figure = { .floor = "x25519_unwrap in one process" };
-	char what[96];
+	char what[96], path[4096];
 	size_t clients;
 	enum err err;
 
@@ -104,6 +113,9 @@ int main(int argc, char **argv)
 	bench_identity(argv[2], &bench.identity);
 	make_stanza(&bench);
 	bench.client = socket_client_new(clients ? clients : 1, &bench.stanza);
+	control_path(path, sizeof(path));
+	if (clients)
+		bench.usage = usage_new(path);
 	if (argc == 7) {
 		figure.floor = argv[5];
 		if (setenv("TOKEND_RUNTIME_DIR", argv[6], 1) < 0)
@@ -112,8 +124,11 @@ int main(int argc, char **argv)
 	}
 	figure_compare(&figure, run_subject, run_floor, &bench);
 	figure_print(&figure);
-	if (!clients)
+	if (bench.usage)
+		usage_print(bench.usage, figure.id, what);
+	else
 		print_added(&figure);
+	(void)usage_free(bench.usage);
 	(void)socket_client_free(bench.client);
 	if (bench.other)
 		(void)socket_client_free(bench.other);
