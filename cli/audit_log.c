@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "common/encoding.h"
+#include "formats/sha256.h"
 
 #define TIME_TEXT_LEN 19U
 #define SET_BACK_MIN 60 /* seconds; less is what a clock that is kept right does */
@@ -172,6 +173,7 @@ enum err audit_log_verify(FILE *file, const char *path, const struct audit_known
 	struct verification result = { 0 };
 	struct audit_line line;
 
+	(void)sha256_prepare(); /* a log may be long */
 	while (audit_log_read_line(file, &line)) {
 		verify_line(&result, &line);
 		compare_head(&result, &known->head);

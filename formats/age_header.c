@@ -7,6 +7,7 @@
 #include "common/encoding.h"
 #include "formats/text.h"
 #include "formats/filekey.h"
+#include "formats/sha256.h"
 
 #define COLUMNS 64U
 #define BYTES_PER_LINE 48U
@@ -265,10 +266,13 @@ bool age_header_has_passphrase(const struct age_header *header)
 static void header_mac(const struct secret *file_key, struct bytes covered,
                        uint8_t ret_mac[static AGE_MAC_LEN])
 {
-	uint8_t key[crypto_auth_hmacsha256_KEYBYTES];
+	struct hmac_sha256 state;
+	uint8_t key[SHA256_LEN];
 
 	hkdf_sha256(secret_reveal(file_key), bytes_of(NULL, 0), bytes_of_string("header"), key, sizeof(key));
-	(void)crypto_auth_hmacsha256(ret_mac, covered.data, covered.len, key);
+	hmac_sha256_begin(&state, bytes_of(key, sizeof(key)));
+	hmac_sha256_add(&state, covered);
+	hmac_sha256_end(&state, ret_mac);
 	secret_wipe(key, sizeof(key));
 }
 

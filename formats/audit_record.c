@@ -1,12 +1,12 @@
 #include "formats/audit_record.h"
 
-#include <sodium.h>
 #include <string.h>
 
 #include "common/encoding.h"
 #include "common/utf8.h"
+#include "formats/sha256.h"
 
-_Static_assert(AUDIT_HASH_LEN == crypto_hash_sha256_BYTES, "the chain is of SHA-256");
+_Static_assert(AUDIT_HASH_LEN == SHA256_LEN, "the chain is of SHA-256");
 
 /* ---- characters ---- */
 
@@ -240,17 +240,17 @@ static bool read_line(struct bytes line, struct link *ret_link)
 }
 
 /* The digits of the check of a line that begins with open and is closed there; the state is that of open, to go on from. */
-static void check_of(struct bytes open, crypto_hash_sha256_state *ret_state,
+static void check_of(struct bytes open, struct sha256 *ret_state,
                      char ret_digits[static AUDIT_CHECK_DIGITS + 1])
 {
-	crypto_hash_sha256_state closed;
+	struct sha256 closed;
 	uint8_t hash[AUDIT_HASH_LEN];
 
-	(void)crypto_hash_sha256_init(ret_state);
-	(void)crypto_hash_sha256_update(ret_state, open.data, open.len);
+	sha256_begin(ret_state);
+	sha256_add(ret_state, open);
 	closed = *ret_state;
-	(void)crypto_hash_sha256_update(&closed, (const uint8_t *)"}", 1);
-	(void)crypto_hash_sha256_final(&closed, hash);
+	sha256_add(&closed, bytes_of_string("}"));
+	sha256_end(&closed, hash);
 	hex_encode(bytes_of(hash, AUDIT_CHECK_DIGITS / 2), ret_digits);
 }
 
@@ -258,17 +258,17 @@ static void check_of(struct bytes open, crypto_hash_sha256_state *ret_state,
 static bool hash_line(struct bytes line, struct bytes check, uint8_t ret_hash[static AUDIT_HASH_LEN])
 {
 	char digits[AUDIT_CHECK_DIGITS + 1];
-	crypto_hash_sha256_state state;
+	struct sha256 state;
 	size_t open_len;
 
 	if (check.len == 0) {
-		(void)crypto_hash_sha256(ret_hash, line.data, line.len);
+		sha256_of(line, ret_hash);
 		return true;
 	}
 	open_len = (size_t)(check.data - line.data) - strlen(CHECK_BEFORE);
 	check_of(bytes_of(line.data, open_len), &state, digits);
-	(void)crypto_hash_sha256_update(&state, line.data + open_len, line.len - open_len);
-	(void)crypto_hash_sha256_final(&state, ret_hash);
+	sha256_add(&state, bytes_of(line.data + open_len, line.len - open_len));
+	sha256_end(&state, ret_hash);
 	return bytes_equal(check, bytes_of_string(digits));
 }
 
@@ -310,7 +310,7 @@ const char *audit_fault_text(enum audit_fault fault)
 enum err audit_chain_close(struct audit_chain *chain, struct buf *line)
 {
 	char previous[2 * AUDIT_HASH_LEN + 1], check[AUDIT_CHECK_DIGITS + 1];
-	crypto_hash_sha256_state state;
+	struct sha256 state;
 	size_t open_len;
 	enum err err;
 
@@ -325,9 +325,8 @@ enum err audit_chain_close(struct audit_chain *chain, struct buf *line)
 		return err;
 	if (buf_len(line) > AUDIT_LINE_MAX)
 		return ERR_BUSY;
-	(void)crypto_hash_sha256_update(&state, buf_bytes(line).data + open_len,
-	                                buf_len(line) - open_len - 1);
-	(void)crypto_hash_sha256_final(&state, chain->last_hash);
+	sha256_add(&state, bytes_of(buf_bytes(line).data + open_len, buf_len(line) - open_len - 1));
+	sha256_end(&state, chain->last_hash);
 	chain->sequence++;
 	return OK;
 }

@@ -3,8 +3,8 @@
 #include <sodium.h>
 
 #include "common/declassify.h"
+#include "formats/sha256.h"
 
-#define HASH_LEN 32U
 #define NONCE_LEN 12U
 
 _Static_assert(WRAPPED_LEN == FILE_KEY_LEN + crypto_aead_chacha20poly1305_ietf_ABYTES,
@@ -23,45 +23,25 @@ struct key_and_nonce {
 	uint8_t nonce[NONCE_LEN];
 };
 
-static void hmac_begin(crypto_auth_hmacsha256_state *state, struct bytes key)
-{
-	static const uint8_t empty[1];
-
-	(void)crypto_auth_hmacsha256_init(state, key.len ? key.data : empty, key.len);
-}
-
-static void hmac_add(crypto_auth_hmacsha256_state *state, struct bytes bytes)
-{
-	if (bytes.len)
-		(void)crypto_auth_hmacsha256_update(state, bytes.data, bytes.len);
-}
-
-/* The state holds what the key can be told from, so it is wiped as the key is. */
-static void hmac_end(crypto_auth_hmacsha256_state *state, uint8_t out[static HASH_LEN])
-{
-	(void)crypto_auth_hmacsha256_final(state, out);
-	secret_wipe(state, sizeof(*state));
-}
-
 void hkdf_sha256(struct bytes ikm, struct bytes salt, struct bytes info, uint8_t *out, size_t out_len)
 {
-	crypto_auth_hmacsha256_state state;
-	uint8_t prk[HASH_LEN], block[HASH_LEN];
+	struct hmac_sha256 state;
+	uint8_t prk[SHA256_LEN], block[SHA256_LEN];
 	struct bytes previous = { NULL, 0 };
 
-	hmac_begin(&state, salt);
-	hmac_add(&state, ikm);
-	hmac_end(&state, prk);
+	hmac_sha256_begin(&state, salt);
+	hmac_sha256_add(&state, ikm);
+	hmac_sha256_end(&state, prk);
 	for (uint8_t number = 1; out_len > 0; number++) {
-		size_t len = out_len < HASH_LEN ? out_len : HASH_LEN;
+		size_t len = out_len < SHA256_LEN ? out_len : SHA256_LEN;
 
-		hmac_begin(&state, bytes_of(prk, HASH_LEN));
-		hmac_add(&state, previous);
-		hmac_add(&state, info);
-		hmac_add(&state, bytes_of(&number, 1));
-		hmac_end(&state, block);
+		hmac_sha256_begin(&state, bytes_of(prk, SHA256_LEN));
+		hmac_sha256_add(&state, previous);
+		hmac_sha256_add(&state, info);
+		hmac_sha256_add(&state, bytes_of(&number, 1));
+		hmac_sha256_end(&state, block);
 		memcpy(out, block, len);
-		previous = bytes_of(block, HASH_LEN);
+		previous = bytes_of(block, SHA256_LEN);
 		out += len;
 		out_len -= len;
 	}
@@ -177,85 +157,85 @@ void p256_compress(const uint8_t point[static P256_POINT_LEN],
 void p256tag_recipient_hash(const uint8_t compressed[static P256_COMPRESSED_LEN],
                             uint8_t ret_hash[static TAG_LEN])
 {
-	uint8_t hash[crypto_hash_sha256_BYTES];
+	uint8_t hash[SHA256_LEN];
 
-	(void)crypto_hash_sha256(hash, compressed, P256_COMPRESSED_LEN);
+	sha256_of(bytes_of(compressed, P256_COMPRESSED_LEN), hash);
 	memcpy(ret_hash, hash, TAG_LEN);
 }
 
 void p256tag_tag(const uint8_t enc[static P256_POINT_LEN], const uint8_t recipient_hash[static TAG_LEN],
                  uint8_t ret_tag[static TAG_LEN])
 {
-	crypto_auth_hmacsha256_state state;
-	uint8_t mac[HASH_LEN];
+	struct hmac_sha256 state;
+	uint8_t mac[SHA256_LEN];
 
-	hmac_begin(&state, bytes_of_string(p256tag_info));
-	hmac_add(&state, bytes_of(enc, P256_POINT_LEN));
-	hmac_add(&state, bytes_of(recipient_hash, TAG_LEN));
-	hmac_end(&state, mac);
+	hmac_sha256_begin(&state, bytes_of_string(p256tag_info));
+	hmac_sha256_add(&state, bytes_of(enc, P256_POINT_LEN));
+	hmac_sha256_add(&state, bytes_of(recipient_hash, TAG_LEN));
+	hmac_sha256_end(&state, mac);
 	memcpy(ret_tag, mac, TAG_LEN);
 }
 
 /* HPKE's LabeledExtract. */
 static void hpke_extract(struct bytes suite, struct bytes salt, const char *label, struct bytes ikm,
-                         uint8_t out[static HASH_LEN])
+                         uint8_t out[static SHA256_LEN])
 {
-	crypto_auth_hmacsha256_state state;
+	struct hmac_sha256 state;
 
-	hmac_begin(&state, salt);
-	hmac_add(&state, bytes_of_string("HPKE-v1"));
-	hmac_add(&state, suite);
-	hmac_add(&state, bytes_of_string(label));
-	hmac_add(&state, ikm);
-	hmac_end(&state, out);
+	hmac_sha256_begin(&state, salt);
+	hmac_sha256_add(&state, bytes_of_string("HPKE-v1"));
+	hmac_sha256_add(&state, suite);
+	hmac_sha256_add(&state, bytes_of_string(label));
+	hmac_sha256_add(&state, ikm);
+	hmac_sha256_end(&state, out);
 }
 
-/* HPKE's LabeledExpand, for what fits in one block of HKDF: out_len <= HASH_LEN. */
-static void hpke_expand(struct bytes suite, const uint8_t prk[static HASH_LEN], const char *label,
+/* HPKE's LabeledExpand, for what fits in one block of HKDF: out_len <= SHA256_LEN. */
+static void hpke_expand(struct bytes suite, const uint8_t prk[static SHA256_LEN], const char *label,
                         struct bytes info, uint8_t *out, size_t out_len)
 {
 	const uint8_t len[2] = { 0, (uint8_t)out_len };
 	const uint8_t number = 1;
-	crypto_auth_hmacsha256_state state;
-	uint8_t block[HASH_LEN];
+	struct hmac_sha256 state;
+	uint8_t block[SHA256_LEN];
 
-	hmac_begin(&state, bytes_of(prk, HASH_LEN));
-	hmac_add(&state, bytes_of(len, sizeof(len)));
-	hmac_add(&state, bytes_of_string("HPKE-v1"));
-	hmac_add(&state, suite);
-	hmac_add(&state, bytes_of_string(label));
-	hmac_add(&state, info);
-	hmac_add(&state, bytes_of(&number, 1));
-	hmac_end(&state, block);
+	hmac_sha256_begin(&state, bytes_of(prk, SHA256_LEN));
+	hmac_sha256_add(&state, bytes_of(len, sizeof(len)));
+	hmac_sha256_add(&state, bytes_of_string("HPKE-v1"));
+	hmac_sha256_add(&state, suite);
+	hmac_sha256_add(&state, bytes_of_string(label));
+	hmac_sha256_add(&state, info);
+	hmac_sha256_add(&state, bytes_of(&number, 1));
+	hmac_sha256_end(&state, block);
 	memcpy(out, block, out_len);
 	secret_wipe(block, sizeof(block));
 }
 
 /* DHKEM(P-256, HKDF-SHA256): RFC 9180, 4.1, from the X coordinate on. */
 static void hpke_shared_secret(const struct secret *x, const uint8_t enc[static P256_POINT_LEN],
-                               const uint8_t recipient[static P256_POINT_LEN], uint8_t out[static HASH_LEN])
+                               const uint8_t recipient[static P256_POINT_LEN], uint8_t out[static SHA256_LEN])
 {
 	const struct bytes suite = bytes_of(suite_kem, sizeof(suite_kem));
-	uint8_t context[2 * P256_POINT_LEN], prk[HASH_LEN];
+	uint8_t context[2 * P256_POINT_LEN], prk[SHA256_LEN];
 
 	memcpy(context, enc, P256_POINT_LEN);
 	memcpy(context + P256_POINT_LEN, recipient, P256_POINT_LEN);
 	hpke_extract(suite, bytes_of(NULL, 0), "eae_prk", secret_reveal(x), prk);
-	hpke_expand(suite, prk, "shared_secret", bytes_of(context, sizeof(context)), out, HASH_LEN);
+	hpke_expand(suite, prk, "shared_secret", bytes_of(context, sizeof(context)), out, SHA256_LEN);
 	secret_wipe(prk, sizeof(prk));
 }
 
 /* The key schedule in base mode: RFC 9180, 5.1. One message is sealed, so the base nonce is the nonce. */
-static void hpke_key_schedule(const uint8_t shared[static HASH_LEN], struct bytes info,
+static void hpke_key_schedule(const uint8_t shared[static SHA256_LEN], struct bytes info,
                               struct key_and_nonce *ret_with)
 {
 	const struct bytes suite = bytes_of(suite_hpke, sizeof(suite_hpke));
-	uint8_t context[1 + 2 * HASH_LEN], prk[HASH_LEN];
+	uint8_t context[1 + 2 * SHA256_LEN], prk[SHA256_LEN];
 
 	context[0] = 0x00;
 	hpke_extract(suite, bytes_of(NULL, 0), "psk_id_hash", bytes_of(NULL, 0), context + 1);
-	hpke_extract(suite, bytes_of(NULL, 0), "info_hash", info, context + 1 + HASH_LEN);
-	hpke_extract(suite, bytes_of(shared, HASH_LEN), "secret", bytes_of(NULL, 0), prk);
+	hpke_extract(suite, bytes_of(NULL, 0), "info_hash", info, context + 1 + SHA256_LEN);
+	hpke_extract(suite, bytes_of(shared, SHA256_LEN), "secret", bytes_of(NULL, 0), prk);
 	hpke_expand(suite, prk, "key", bytes_of(context, sizeof(context)), ret_with->key,
 	            sizeof(ret_with->key));
 	hpke_expand(suite, prk, "base_nonce", bytes_of(context, sizeof(context)), ret_with->nonce,
@@ -267,9 +247,9 @@ static enum err p256tag_wrapping_key(const struct secret *x, const uint8_t enc[s
                                      const uint8_t recipient[static P256_POINT_LEN],
                                      struct key_and_nonce *ret_with)
 {
-	uint8_t shared[HASH_LEN];
+	uint8_t shared[SHA256_LEN];
 
-	if (secret_len(x) != HASH_LEN)
+	if (secret_len(x) != SHA256_LEN)
 		return ERR_BUG;
 	hpke_shared_secret(x, enc, recipient, shared);
 	hpke_key_schedule(shared, bytes_of_string(p256tag_info), ret_with);

@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "common/secret.h"
 #include "formats/crypto_library.h"
+#include "formats/sha256.h"
 #include "tokend/sandbox.h"
 #include "tokend/startup.h"
 #include "tokend/supervisor_message.h"
@@ -550,6 +551,7 @@ static enum err confine(struct daemon *daemon, const struct daemon_start *start)
 	if (p256_prepare())
 		log_warning("without libcrypto (OpenSSL 3) the front-end for sops does not encrypt to "
 		            "age1tag1 recipients");
+	(void)sha256_prepare();
 	err = close_files(start);
 	if (err)
 		return startup_failed(err, NULL, "the file system cannot be closed: %s", strerror(errno));
