@@ -18,7 +18,7 @@ import time
 CONNECTIONS, POINTS = 8, 40
 GROWTH_KIB = 256  # from the second quarter to the last: less than a page for each thousand requests of the short form
 directory, requests = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-seed = int(os.environ.get("SOAK_SEED") or random.SystemRandom().randrange(1 << 32))
+seed = int(os.environ.get("TOKEND_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
 dice = random.Random(seed)
 
 

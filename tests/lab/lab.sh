@@ -34,6 +34,34 @@ lab_fail() {
 	exit 1
 }
 
+# lab_seed "$0" "$@": sets $seed, to TOKEND_TEST_SEED or to one that no run before had, and says so. Only random tests whose seed changes find what nobody thought of; what a seed has found has to be found again.
+lab_seed() {
+	seed=${TOKEND_TEST_SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
+	lab_again="TOKEND_TEST_SEED=$seed TOKEND_SOURCE_DIR=$LAB_SOURCE TOKEND_BIN_DIR=$LAB_BIN $*"
+	echo "==== seed $seed; the same again: $lab_again"
+}
+
+# lab_seeded FEW MANY COMMAND... with the words SEED and COUNT in it: FEW of seed 1, which are the same in each run, and MANY of $seed; of that alone when somebody has named it.
+lab_seeded() {
+	local few=$1 many=$2
+	shift 2
+	[ -n "${TOKEND_TEST_SEED:-}" ] || lab_with_seed 1 "$few" "$@"
+	lab_with_seed "$seed" "$many" "$@"
+}
+
+lab_with_seed() {
+	local with=$1 count=$2 word words=()
+	shift 2
+	for word in "$@"; do
+		case $word in
+		SEED) word=$with ;;
+		COUNT) word=$count ;;
+		esac
+		words+=("$word")
+	done
+	"${words[@]}" || lab_fail "with seed $with; the same again: ${lab_again/TOKEND_TEST_SEED=$seed/TOKEND_TEST_SEED=$with}"
+}
+
 # lab_need PROGRAM...: the programs without which the test means nothing.
 lab_need() {
 	local program

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,13 +54,15 @@ static void test_values(void **state)
 	}
 }
 
-/* Whatever is written is read again, and is one entry. */
+/* Whatever is written is read again, and is one entry. TOKEND_TEST_SEED has the same values again. */
 static void test_there_and_back(void **state)
 {
 	static const char letters[] = "ab \t\n\r'\"\\$`#=;né";
-	uint32_t number = 1;
+	const char *seed = getenv("TOKEND_TEST_SEED");
+	uint32_t number = seed ? (uint32_t)strtoul(seed, NULL, 10) : randombytes_random();
 
 	(void)state;
+	print_message("TOKEND_TEST_SEED=%lu\n", (unsigned long)number);
 	for (size_t i = 0; i < 20000; i++) {
 		CLEANUP(buf_freep) struct buf *file = NULL;
 		CLEANUP(buf_freep) struct buf *out = NULL;

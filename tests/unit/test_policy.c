@@ -1,7 +1,7 @@
 /*
  * Policy: what is a rule and what is not, what rules decide, and that the compiled tables decide as a plain reading of the rules would.
  *
- * TOKEND_POLICY_POLICIES and TOKEND_SEED change how many random policies are read and where they begin; TOKEND_BENCH=1 measures what a question costs for longer.
+ * TOKEND_POLICY_POLICIES and TOKEND_TEST_SEED change how many random policies are read and where they begin; TOKEND_BENCH=1 measures what a question costs for longer.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -624,21 +624,24 @@ static unsigned compare_once(struct buf *text, bool wrong, uint64_t seed)
 		if (decision.verdict == VERDICT_DENY)
 			assert_int_equal(every.verdict, VERDICT_DENY);
 		if (decision.line != line && !wrong)
-			fail_msg("seed %llu: key %s: line %u, should be %u of\n%s", (unsigned long long)seed,
-			         model_keys[i], decision.line, line, buf_string(text));
+			fail_msg("TOKEND_TEST_SEED=%llu TOKEND_POLICY_POLICIES=1: key %s: line %u, should be "
+			         "%u of\n%s",
+			         (unsigned long long)seed, model_keys[i], decision.line, line,
+			         buf_string(text));
 	}
 	return different;
 }
 
 static unsigned compare_many(bool wrong, unsigned policies)
 {
-	const char *seed = getenv("TOKEND_SEED");
+	const char *seed = getenv("TOKEND_TEST_SEED");
 	CLEANUP(buf_freep) struct buf *text = NULL;
 	unsigned different = 0;
-	uint64_t first = seed ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL);
+	/* Not the time itself: the policies of two runs would be the same ones but for as many as there are seconds between. */
+	uint64_t first = seed ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL) * 1000003;
 
 	assert_int_equal(buf_new(POLICY_TEXT_MAX, &text), OK);
-	print_message("TOKEND_SEED=%llu, %u policies\n", (unsigned long long)first, policies);
+	print_message("TOKEND_TEST_SEED=%llu, %u policies\n", (unsigned long long)first, policies);
 	for (unsigned i = 0; i < policies; i++) {
 		random_state = (first + i) * 0x9e3779b97f4a7c15ULL;
 		different += compare_once(text, wrong, first + i);
