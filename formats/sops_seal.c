@@ -24,6 +24,7 @@ struct sealing {
 	struct sops_selection *selection;
 	struct regex *comments; /* a rule about comments; NULL: another */
 	struct sops_comments places; /* where each comment belongs */
+	uint32_t listed; /* an empty list before whose brackets comments stand as elements; SOPS_NONE: none */
 	bool *marked; /* by node: such a rule's comment stands before it, or before what it is in */
 	bool *pending; /* by container: such a comment stands before what comes next in it */
 	crypto_hash_sha512_state mac;
@@ -200,6 +201,50 @@ static bool stays_clear(struct sealing *sealing, struct bytes text)
 	return sops_memory_take(sealing->seal->memory, bytes_of(NULL, 0), SOPS_TYPE_COMMENT, text).len > 0;
 }
 
+/* The value that stands behind comments which stand behind its key; NULL: something else does. */
+static const struct sops_node *value_behind(struct sealing *sealing, uint32_t comment)
+{
+	const struct sops_document *plain = sealing->plain;
+	uint32_t next = sops_comment_behind(&sealing->places, comment);
+
+	if (next >= plain->count || plain->nodes[next].begin > plain->nodes[comment].start)
+		return NULL;
+	return &plain->nodes[next];
+}
+
+static bool has_elements(const struct sops_document *document, uint32_t list)
+{
+	return list + 1 < document->count && document->nodes[list + 1].parent == list;
+}
+
+/* An element that sops has made of a comment can stand before other elements only. Empty brackets were put there when the file was decrypted, where the list has nothing but comments, and go again. */
+static struct bytes take_element(struct sealing *sealing, uint32_t index, struct bytes token)
+{
+	bool element = token.len && token.data[0] == '-';
+	const struct sops_node *value = element ? value_behind(sealing, index) : NULL;
+	uint32_t list = value ? (uint32_t)(value - sealing->plain->nodes) : SOPS_NONE;
+
+	if (!value || (value->kind == SOPS_LIST && sealing->plain->text.data[value->start] == '-'))
+		return token;
+	if (value->kind != SOPS_LIST || has_elements(sealing->plain, list))
+		return bytes_of(NULL, 0);
+	sealing->listed = list;
+	return token;
+}
+
+static enum err leave_brackets_out(struct sealing *sealing, const struct sops_node *list)
+{
+	const uint8_t *text = sealing->plain->text.data;
+	size_t at = list->start;
+	enum err err;
+
+	while (at > sealing->cursor && is_white_space(text[at - 1]))
+		at--;
+	err = copy_to(sealing, at);
+	sealing->cursor = list->end;
+	return err;
+}
+
 /* sops writes a comment in a list as an element: then that takes the place of the mark, too. */
 static enum err put_old_comment(struct sealing *sealing, const struct sops_node *node, struct bytes token)
 {
@@ -218,6 +263,8 @@ static enum err seal_comment(struct sealing *sealing, uint32_t index, struct byt
 	struct bytes token;
 	enum err err = find_comment(sealing, index, text, &token);
 
+	if (!err)
+		token = take_element(sealing, index, token);
 	if (!err && !token.len && stays_clear(sealing, text))
 		return OK;
 	if (!err && token.len) {
@@ -439,6 +486,8 @@ static enum err take_node(struct sealing *sealing, uint32_t *index)
 		return complain(sealing, node, "the rule's pattern takes too long on this key");
 	if (!err)
 		err = refuse_tail(sealing, *index, encrypted);
+	if (!err && *index == sealing->listed)
+		return leave_brackets_out(sealing, node);
 	if (err || node->kind == SOPS_MAP || node->kind == SOPS_LIST || node->kind == SOPS_NULL)
 		return err;
 	if (node->kind == SOPS_COMMENT)
@@ -633,7 +682,7 @@ static enum err choose_rule(struct sealing *sealing)
 
 enum err sops_seal(const struct sops_seal *seal, sops_put_block put_block, void *context, struct buf *out)
 {
-	struct sealing sealing = { .seal = seal, .plain = seal->plain, .out = out };
+	struct sealing sealing = { .seal = seal, .plain = seal->plain, .out = out, .listed = SOPS_NONE };
 	size_t count = seal->plain->count + 1;
 	enum err err;
 

@@ -511,6 +511,59 @@ static void test_equal_in_lists(void **state)
 	check_list("x", "xxx", "x0 x0 x0 ");
 }
 
+/* What sops makes of a list that is empty and has a comment: an element that is the comment. */
+static struct buf *list_of_a_comment(struct opened *any)
+{
+	CLEANUP(buf_freep)
+	struct buf *sealed =
+	        seal(any, bytes_of_string("a: x\nm:\n    l:\n    # c\n    - \"\"\n    b: 1\n"), NULL, false);
+	struct buf *made = new_buf();
+	char *comment = strstr(buf_string(sealed), "#ENC"), *element;
+
+	assert_non_null(comment);
+	element = strstr(comment, "    - \"\"\n");
+	assert_non_null(element);
+	assert_int_equal(buf_printf(made, "%.*s- %.*s%s", (int)(comment - buf_string(sealed)),
+	                            buf_string(sealed), (int)(element - comment - 1), comment + 1,
+	                            element + strlen("    - \"\"\n")),
+	                 OK);
+	return made;
+}
+
+/* Such a list is a list of nothing behind its comment in the plain text, and the same again in the file; where it was given a value, its comment stands before that. */
+static void test_list_of_a_comment(void **state)
+{
+	static const struct {
+		const char *plain;
+		int lines; /* that change, the MAC's with them; -1: there are not as many */
+	} rows[] = {
+		{ "a: x\nm:\n    l:\n    # c\n      []\n    b: 1\n", 1 },
+		{ "a: y\nm:\n    l:\n    # c\n      []\n    b: 1\n", 2 },
+		{ "a: x\nm:\n    l:\n    # d\n    # c\n      []\n    b: 1\n", -1 },
+		{ "a: x\nm:\n    l:\n    # c\n      [1]\n    b: 1\n", -1 },
+		{ "a: x\nm:\n    l:\n    # c\n      y\n    b: 1\n", -1 },
+		{ "a: x\nm:\n    l:\n    # c\n    - y\n    b: 1\n", -1 },
+		{ "a: x\nm:\n    l: []\n    b: 1\n", -1 },
+	};
+	struct opened any;
+
+	(void)state;
+	open_file("all.yaml", sops_data_read("all.yaml", LIMIT), &any);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct opened opened;
+		struct buf *sealed;
+
+		open_file("list.yaml", list_of_a_comment(&any), &opened);
+		assert_true(i > 0 || bytes_equal(buf_bytes(opened.plain), bytes_of_string(rows[0].plain)));
+		sealed = seal(&opened, bytes_of_string(rows[i].plain), NULL, true);
+		if (differences(buf_bytes(opened.text), buf_bytes(sealed)) != rows[i].lines)
+			fail_msg("row %zu: other lines differ in\n%s", i, buf_string(sealed));
+		check_sealed("list.yaml", sealed, bytes_of_string(rows[i].plain));
+		opened_done(&opened);
+	}
+	opened_done(&any);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -518,7 +571,7 @@ int main(void)
 		cmocka_unit_test(test_refusals),       cmocka_unit_test(test_edits),
 		cmocka_unit_test(test_comments),       cmocka_unit_test(test_comments_in_any_order),
 		cmocka_unit_test(test_shares),         cmocka_unit_test(test_memory),
-		cmocka_unit_test(test_equal_in_lists),
+		cmocka_unit_test(test_equal_in_lists), cmocka_unit_test(test_list_of_a_comment),
 	};
 
 	key = sops_data_key();
