@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Random files of every format, encrypted by a real sops, decrypted by it and by tokenctl: the same values. Then the same files changed: both refuse.
 
-usage: sops_decrypt.py SOPS TOKENCTL KEY-FILE SEED COUNT
+usage: sops_decrypt.py SOPS TOKENCTL KEY-FILE SEED COUNT [FIRST]
+
+Each third file is a pack of several (sops_maker.py).
 
 YAML and INI are compared by what sops itself makes of both results (encrypted once more and decrypted), without comments; JSON and dotenv by their values; binary files by
-their bytes. A file on which they differ is made shorter, line by line, as long as they differ, and then shown.
+their bytes. A file on which they differ is made smaller as long as they do (sops_shrink.py), and then shown.
 """
 import base64
 import json
@@ -15,9 +17,12 @@ import sys
 import tempfile
 
 from sops_maker import ENDINGS, Maker
+from sops_shrink import shrink
 
 SOPS, TOKENCTL, KEY = sys.argv[1:4]
 SEED, COUNT = int(sys.argv[4]), int(sys.argv[5])
+FIRST = int(sys.argv[6]) if len(sys.argv) > 6 else 0
+PACKED = 12
 RECIPIENT = re.search(r"age1[0-9a-z]+", open(KEY, encoding="ascii").read()).group(0)
 ENVIRONMENT = dict(os.environ, SOPS_AGE_KEY_FILE=KEY)
 
@@ -69,24 +74,14 @@ def differ(kind, data, directory):
     mine = ours(kind, encrypted.stdout, directory)
     if mine.returncode:
         return f"tokenctl refuses: {mine.stderr.decode(errors='replace')}", encrypted.stdout
+    if theirs.stdout == mine.stdout:
+        return "", encrypted.stdout
     left, right = meaning(kind, theirs.stdout, directory), meaning(kind, mine.stdout, directory)
     if left is None:
         return None, b""
     if left != right:
         return f"sops:\n{theirs.stdout!r}\ntokenctl:\n{mine.stdout!r}", encrypted.stdout
     return "", encrypted.stdout
-
-
-def shrink(kind, data, directory):
-    """Drops lines as long as the two still differ."""
-    lines, index = data.split(b"\n"), 0
-    while index < len(lines):
-        fewer = b"\n".join(lines[:index] + lines[index + 1:])
-        if fewer and differ(kind, fewer, directory)[0]:
-            lines = fewer.split(b"\n")
-        else:
-            index += 1
-    return b"\n".join(lines)
 
 
 def change(chooser, encrypted):
@@ -104,31 +99,34 @@ def change(chooser, encrypted):
 def main():
     directory = tempfile.mkdtemp(dir=os.environ.get("TMPDIR"))
     counts = {kind: [0, 0] for kind in ENDINGS}
-    refused = 0
-    for number in range(COUNT):
+    documents = refused = 0
+    for number in range(FIRST, FIRST + COUNT):
         kind = list(ENDINGS)[number % 5]
         maker = Maker(f"{SEED}/{number}")
-        data = getattr(maker, kind)()
+        many = PACKED if number % 3 == 0 and kind != "binary" else 1
+        data = maker.pack(kind, many) if many > 1 else getattr(maker, kind)()
         wrong, encrypted = differ(kind, data, directory)
         if wrong is None:
             counts[kind][1] += 1
             continue
+        where = f"seed {SEED}, file {number} (the same again: {' '.join(sys.argv[:4])} {SEED} 1 {number}), {kind}"
         if wrong:
-            small = shrink(kind, data, directory)
-            sys.exit(f"seed {SEED}, file {number}, {kind}: {differ(kind, small, directory)[0] or wrong}\nof the file:\n{small!r}")
+            small = shrink(kind, data, lambda data: differ(kind, data, directory)[0])  # pylint: disable=cell-var-from-loop
+            sys.exit(f"{where}: {differ(kind, small, directory)[0] or wrong}\nof the file:\n{small!r}")
         counts[kind][0] += 1
+        documents += many
         changed = change(maker.r, encrypted)
         if changed is None:
             continue
         mine = ours(kind, changed, directory)
         if mine.returncode != 7 or mine.stdout:
-            sys.exit(f"seed {SEED}, file {number}, {kind}: a changed file gave {mine.returncode} {mine.stdout!r}:\n{changed.decode(errors='replace')}")
+            sys.exit(f"{where}: a changed file gave {mine.returncode} {mine.stdout!r}:\n{changed.decode(errors='replace')}")
         refused += 1
     for kind, (same, left) in counts.items():
-        if same <= left:
+        if same + left >= 4 and same * 4 < left:
             sys.exit(f"seed {SEED}: of {same + left} {kind} files sops took only {same}: the test shows nothing")
     total = sum(same for same, _ in counts.values())
-    print(f"seed {SEED}: {total} files the same ({', '.join(f'{kind} {same}' for kind, (same, _) in counts.items())}; sops itself did not take {sum(left for _, left in counts.values())}), {refused} changed files refused")
+    print(f"seed {SEED}: {documents} documents in {total} files the same ({', '.join(f'{kind} {same}' for kind, (same, _) in counts.items())}; sops itself did not take {sum(left for _, left in counts.values())}), {refused} changed files refused")
 
 
 main()

@@ -1,4 +1,4 @@
-"""Random plain files of every format that sops takes, each from its own seed."""
+"""Random plain files of every format that sops takes, each from its own seed: one document, or a pack of several, since to start sops costs more than to let it read ten times as much."""
 import json
 import random
 
@@ -19,6 +19,7 @@ class Maker:
         self.aliases = self.a.random() < 0.4
         self.anchors = []  # of what was written already, so that nothing stands for itself
         self.open = 0
+        self.first = 0  # number of the first section or variable
 
     def word(self):
         return self.r.choice(WORDS) if self.r.random() < 0.7 else "".join(self.r.choice("abcXYZ 019_-.:#é\\\"'") for _ in range(self.r.randrange(1, 30)))
@@ -102,6 +103,25 @@ class Maker:
                 lines.append(self.comment(indent))
         return lines
 
+    def pack(self, kind, count):
+        """A file with as much in it as so many others."""
+        if kind == "yaml":
+            lines = []
+            for index in range(count):
+                lines += [f"d{index}:", *self.yaml_map(2, "  ")]
+            return ("\n".join(lines) + "\n").encode()
+        if kind == "json":
+            document = {f"d{index}": {self.key(i): self.value(2) for i in range(self.r.randrange(1, 6))} for index in range(count)}
+            return json.dumps(document, ensure_ascii=self.r.random() < 0.5, indent=self.r.choice([None, 1, 4])).encode()
+        if kind in ("dotenv", "ini"):
+            self.first = 0
+            parts = []
+            for _ in range(count):
+                parts.append(getattr(self, kind)())
+                self.first += 10
+            return b"\n".join(parts)
+        return self.binary()
+
     def yaml(self):
         documents = ["\n".join(self.yaml_map(3, "")) for _ in range(2 if self.r.random() < 0.15 else 1)]
         return ("\n---\n".join(documents) + "\n").encode()
@@ -122,13 +142,13 @@ class Maker:
 
     def dotenv(self):
         lines = []
-        for index in range(self.r.randrange(1, 7)):
+        for index in range(self.first, self.first + self.r.randrange(1, 7)):
             lines.append(self.r.choice([f"K{index}=" + self.word().replace("\n", "\\n"), f"export K{index}='v # {index}'", f"K{index} = a=b", f"# cmt{index}", "", f"K{index}_unencrypted=x"]))
         return (self.r.choice(["\n", "\r\n"]).join(lines) + self.r.choice(["", "\n"])).encode()
 
     def ini(self):
         lines = []
-        for section in range(self.r.randrange(1, 4)):
+        for section in range(self.first, self.first + self.r.randrange(1, 4)):
             lines += [f"; cmt{section}", f"[section {section}]"]
             for index in range(self.r.randrange(0, 4)):
                 lines.append(f"key{index} {self.r.choice('=:')} {self.r.choice(['v', '1', 'a b', '`a;b`', '`a#b`', 'é', chr(34) + 'q q' + chr(34), 'true', '', 'x=y', 'http://x'])}")

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Random files of every format that a real sops encrypted, changed by tokenctl; sops must then see exactly that change, and nothing else in the file may be another.
+"""Random files of every format that a real sops encrypted, changed by tokenctl; sops must then see exactly those changes, and nothing else in the file may be another.
 
-usage: sops_write.py SOPS TOKENCTL KEY-FILE OTHER-KEY-FILE SEED COUNT
+usage: sops_write.py SOPS TOKENCTL KEY-FILE OTHER-KEY-FILE SEED COUNT [FIRST]
 
-set and unset: one value at a random path. edit: an editor that changes a random line of the plain text. rotate and updatekeys: the values stay, the keys do not. encrypt: a plain file is encrypted by both.
+set and unset: one value at a random path. edit: an editor that changes a random line of the plain text. rotate and updatekeys: the values stay, the keys do not. Several of them, one after the other, over one
+file, of which each second one is a pack of several (sops_maker.py). encrypt: a plain file is encrypted by both.
 What is expected is worked out from what sops says of the file before; what it says afterwards, its MAC accepted, has to be that. Of the text only the changed value's line, lastmodified and mac may differ.
+When something is wrong, the first step that is wrong is looked for, and the file is made smaller as long as it is (sops_shrink.py).
 """
 import copy
 import json
@@ -17,14 +19,17 @@ import tempfile
 
 sys.dont_write_bytecode = True
 from sops_maker import ENDINGS, Maker  # noqa: E402  pylint: disable=wrong-import-position
+from sops_shrink import shrink  # noqa: E402  pylint: disable=wrong-import-position
 
 SOPS, TOKENCTL, KEY, OTHER_KEY = sys.argv[1:5]
 SEED, COUNT = int(sys.argv[5]), int(sys.argv[6])
+FIRST = int(sys.argv[7]) if len(sys.argv) > 7 else 0
+PACKED, STEPS = 8, 6
 RECIPIENT, OTHER = (re.search(r"age1[0-9a-z]+", open(path, encoding="ascii").read()).group(0) for path in (KEY, OTHER_KEY))
 EDITOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sops_editor.py")
 ENVIRONMENT = dict(os.environ, SOPS_AGE_KEY_FILE=KEY)
 VERSION = tuple(int(number) for number in re.search(r"sops-(\d+)\.(\d+)\.(\d+)", SOPS).groups())  # of the peer's path: asked for its version it looks for a newer one on the network
-TOKEN = re.compile(rb"ENC\[AES256_GCM,data:[^\]]+\]")
+TOKEN = re.compile(rb"ENC\[AES256_GCM,data:[^\]]*,iv:[^\]]+\]")
 
 
 class Wrong(Exception):
@@ -141,19 +146,56 @@ def scalar(maker, kind):
     return ["--json"], json.dumps(value).encode(), value
 
 
-def do_set(maker, kind, path, tree):
-    found = places(tree)
+def choose_set(maker, kind, tree):
+    """Where, what is given, and what is then there; None: there is no place."""
+    found = [place for place in places(tree) if kind not in ("dotenv", "ini") or not isinstance(at(tree, place), dict)]
+    if not found:
+        return None
     place = maker.r.choice(found)
-    if kind in ("dotenv", "ini"):
-        place = maker.r.choice([p for p in found if not isinstance(at(tree, p), dict)] or [None])
-        if place is None:
-            return "refused"
-    fresh = maker.r.random() < 0.4
-    if fresh:
-        inner = at(tree, place[:-1]) if place[:-1] else tree
+    if maker.r.random() < 0.4:
+        inner = at(tree, place[:-1])
         place = (*place[:-1], len(inner) if isinstance(inner, list) else f"new key{maker.r.randrange(9)}")
-    words, data, value = scalar(maker, kind)
-    before = at(tree, place) if place in found else None
+    return ("set", place, *scalar(maker, kind))
+
+
+def choose_unset(maker, _kind, tree):
+    return ("unset", maker.r.choice(places(tree)))
+
+
+def choose_edit(maker, _kind, _tree):
+    return ("edit", maker.r.choice(["nothing", "drop", "drop", "double", "swap", "comment", "fail"]), maker.r.randrange(1000))
+
+
+def choose_rotate(_maker, _kind, _tree):
+    return ("rotate",)
+
+
+def choose_updatekeys(maker, _kind, _tree):
+    """To a second key, or to two of three groups."""
+    return ("updatekeys", maker.r.random() < 0.4)
+
+
+def parent(tree, place):
+    """The container that a place is in; None: not in this tree."""
+    for step in place[:-1]:
+        if isinstance(tree, dict) and step in tree or isinstance(tree, list) and isinstance(step, int) and step < len(tree):
+            tree = tree[step]
+        else:
+            return None
+    is_index = isinstance(place[-1], int)
+    return tree if isinstance(tree, list if is_index else dict) and (not is_index or place[-1] <= len(tree)) else None
+
+
+def is_there(tree, place):
+    inner = parent(tree, place)
+    return inner is not None and (place[-1] < len(inner) if isinstance(inner, list) else place[-1] in inner)
+
+
+def do_set(kind, path, tree, place, words, data, value):
+    if parent(tree, place) is None:
+        return tree, "refused"
+    fresh = not is_there(tree, place)
+    before = None if fresh else at(tree, place)
     old = read(path)
     done = run(TOKENCTL, "set", "-i", KEY, *words, path, spelled(place), data=data)
     new = read(path)
@@ -163,26 +205,21 @@ def do_set(maker, kind, path, tree):
     if done.returncode:
         if new != old:
             raise Wrong("it refused, and changed the file")
-        if whole:
-            return "refused"
-        if kind in ("yaml", "json"):
+        if not whole and kind in ("yaml", "json"):
             raise Wrong(f"set {spelled(place)} {data!r} was refused: {done.stderr.decode(errors='replace')}")
-        return "refused"
-    expected = put(tree, place, value)
-    got = values(path, kind)
-    if got != expected:
-        raise Wrong(f"set {spelled(place)} {data!r}: sops says {got!r}, not {expected!r}")
+        return tree, "refused"
     if isinstance(before, (dict, list)) or fresh:  # with a map go the comments in it
         check_text(old, new, len(places(before)) + old.count(b"type:comment") if isinstance(before, (dict, list)) else 0)
     else:
         check_text(old, new, 1)
         if is_covered(place) and kind != "ini" and not isinstance(value, (dict, list)) and before not in ("", None) and value not in ("", None):
             check_lines(old, new)
-    return "set"
+    return put(tree, place, value), "set"
 
 
-def do_unset(maker, kind, path, tree):
-    place = maker.r.choice(places(tree))
+def do_unset(kind, path, tree, place):
+    if not is_there(tree, place):
+        return tree, "refused"
     old = read(path)
     done = run(TOKENCTL, "unset", "-i", KEY, path, spelled(place))
     new = read(path)
@@ -191,63 +228,56 @@ def do_unset(maker, kind, path, tree):
             raise Wrong("it refused, and changed the file")
         if len(place) > 1 or len(tree) > 1:
             raise Wrong(f"unset {spelled(place)} was refused: {done.stderr.decode(errors='replace')}")
-        return "refused"
-    expected = taken(tree, place)
-    got = values(path, kind)
-    if kind == "ini":
-        expected = {key: value for key, value in expected.items() if value}
-        got = got and {key: value for key, value in got.items() if value}
-    if got != expected:
-        raise Wrong(f"unset {spelled(place)}: sops says {got!r}, not {expected!r}")
+        return tree, "refused"
     if kind != "ini":  # the comment on its line goes, too, and of comments that come together there it makes one
         check_text(old, new, len(places(at(tree, place))) + 2 + (old.count(b"type:comment") if isinstance(at(tree, place), (dict, list)) else 0))
-    return "unset"
+    return taken(tree, place), "unset"
 
 
-def do_edit(maker, kind, path, tree):
-    """An editor drops a line, or says something else in one; nothing at all; what is no file."""
+def do_edit(kind, path, tree, way, number):
+    """An editor drops, doubles, or moves a line, puts a comment behind one, fails, or does nothing. What sops makes of the text that was saved is what the file has to say."""
     old = read(path)
-    way = maker.r.choice(["nothing", "drop", "fail"])
-    done = run(TOKENCTL, "edit", "-i", KEY, path, EDITOR=f"{sys.executable} {EDITOR} {way} {maker.r.randrange(1000)}")
+    saved = path + ".saved" + ENDINGS[kind]
+    done = run(TOKENCTL, "edit", "-i", KEY, path, EDITOR=f"{sys.executable} {EDITOR} {way} {number} {saved}")
     new = read(path)
-    if way == "nothing" or (way == "drop" and done.returncode):
+    kept = re.search(rb"--resume (\S+)/", done.stderr)
+    if kept:
+        shutil.rmtree(kept.group(1).decode())
+    if way == "fail":
+        if done.returncode == 0 or new != old or b"status 3" not in done.stderr:
+            raise Wrong(f"an editor that failed: {done.returncode} {done.stderr.decode(errors='replace')}")
+        return tree, "edit"
+    if way == "nothing" or done.returncode:
         if new != old:
             raise Wrong("an edit without effect changed the file")
         if way == "nothing" and done.returncode:
             raise Wrong(f"edit: {done.stderr.decode(errors='replace')}")
-    elif way == "fail":
-        if done.returncode == 0 or new != old or b"status 3" not in done.stderr:
-            raise Wrong(f"an editor that failed: {done.returncode} {done.stderr.decode(errors='replace')}")
-    elif kind == "binary":
-        if values(path, kind) is None:
-            raise Wrong("sops refuses it")
-    else:
-        got = values(path, kind)
-        if got is None:
-            raise Wrong(f"sops refuses what was edited:\n{new.decode(errors='replace')}")
-        if kind in ("yaml", "json"):
-            before, after = set(map(spelled, places(tree))), set(map(spelled, places(got)))
-            check_text(old, new, len(before - after) + old.count(b"type:comment") + 3)
-    kept = re.search(rb"--resume (\S+)/", done.stderr)
-    if kept:
-        shutil.rmtree(kept.group(1).decode())
-    return "edit"
+        return tree, "edit" if way == "nothing" else "refused edit"
+    got = values(path, kind)
+    if got is None:
+        raise Wrong(f"sops refuses what was edited:\n{new.decode(errors='replace')}")
+    theirs = run(SOPS, "--encrypt", "--age", RECIPIENT, saved)
+    write(saved, theirs.stdout)
+    expected = values(saved, kind) if theirs.returncode == 0 else None
+    if expected is not None and expected != got and not is_hashed_wrong(kind, read(path)):
+        raise Wrong(f"of what was edited sops says {got!r}, not {expected!r}:\n{new.decode(errors='replace')}")
+    if kind in ("yaml", "json"):
+        before, after = set(map(spelled, places(tree))), set(map(spelled, places(got)))
+        check_text(old, new, len(before - after) + old.count(b"type:comment") + (3 if way != "swap" else 3 + len(before)))
+    return got, "edit"
 
 
-def do_rotate(_maker, kind, path, tree):
+def do_rotate(_kind, path, tree):
     old = read(path)
     done = run(TOKENCTL, "rotate", "--data-key", "-i", KEY, path)
-    new = read(path)
-    if done.returncode or values(path, kind) != tree:
-        raise Wrong(f"rotate: {done.stderr.decode(errors='replace')}, sops says {values(path, kind)!r}, not {tree!r}")
-    if set(TOKEN.findall(old)) & set(TOKEN.findall(new)):
+    if done.returncode:
+        raise Wrong(f"rotate: {done.stderr.decode(errors='replace')}")
+    if set(TOKEN.findall(old)) & set(TOKEN.findall(read(path))):
         raise Wrong("rotate left a ciphertext as it was")
-    return "rotate"
+    return tree, "rotate"
 
 
-def do_updatekeys(maker, kind, path, tree):
-    """To a second key and back to it alone, or to two of three groups."""
-    grouped = maker.r.random() < 0.4
+def do_updatekeys(_kind, path, tree, grouped):
     rule = f"age: {RECIPIENT},{OTHER}" if not grouped else "key_groups: " + json.dumps([{"age": [RECIPIENT]}, {"age": [OTHER]}, {"age": [RECIPIENT]}]) + "\n    shamir_threshold: 2"
     config = os.path.join(os.path.dirname(path), ".sops.yaml")
     old = read(path)
@@ -256,29 +286,35 @@ def do_updatekeys(maker, kind, path, tree):
     os.unlink(config)
     if done.returncode:
         raise Wrong(f"updatekeys: {done.stderr.decode(errors='replace')}")
-    if values(path, kind) != tree:
-        raise Wrong("with the old key sops says something else")
     if not grouped:
         opened = run(SOPS, "-d", path, SOPS_AGE_KEY_FILE=OTHER_KEY)
         if opened.returncode:
             raise Wrong(f"the new key opens nothing: {opened.stderr.decode(errors='replace')}")
     check_text(old, read(path), 0)
-    return "updatekeys"
+    return tree, "updatekeys"
+
+
+def refuse_binary(path):
+    old = read(path)
+    done = run(TOKENCTL, "unset", "-i", KEY, path, "data")
+    if done.returncode == 0 or read(path) != old:
+        raise Wrong("a binary file was changed by unset")
 
 
 def comments_left(text):
     return text.count(b"type:comment]")
 
 
-def do_encrypt(maker, kind, path, tree):
+RULES = [[], [], ["--unencrypted-regex", "^k"], ["--encrypted-regex", "1$"], ["--encrypted-suffix", "0"], ["--encrypted-regex", "^k", "--mac-only-encrypted"]]
+
+
+def do_encrypt(kind, path, plain, rule, aliased):
     """The plain file, encrypted by tokenctl: for sops the same as what it encrypted itself."""
-    rule = maker.r.choice([[], [], ["--unencrypted-regex", "^k"], ["--encrypted-regex", "1$"], ["--encrypted-suffix", "0"], ["--encrypted-regex", "^k", "--mac-only-encrypted"]])
-    plain = PLAINS[path]
     theirs, mine = path + ".theirs" + ENDINGS[kind], path + ".mine" + ENDINGS[kind]
     write(theirs, plain)
     done = run(SOPS, "--encrypt", "--age", RECIPIENT, *rule, theirs)
     if done.returncode:
-        return "encrypt"
+        return None
     write(theirs, done.stdout)
     write(mine, plain)
     done = run(TOKENCTL, "encrypt", "--in-place", "-r", RECIPIENT, *rule, mine)
@@ -286,7 +322,7 @@ def do_encrypt(maker, kind, path, tree):
         if b"this cannot be written" in done.stderr:
             return "refused"
         raise Wrong(f"encrypt {rule}: {done.stderr.decode(errors='replace')}")
-    if kind == "yaml" and maker.anchors and re.search(rb"[:\-\[{,] *\*a\d", plain):
+    if kind == "yaml" and aliased and re.search(rb"[:\-\[{,] *\*a\d", plain):
         ALIASED[0] += 1
         if b"written out" not in done.stderr:
             raise Wrong("nobody said that aliases were written out")
@@ -306,63 +342,133 @@ def do_encrypt(maker, kind, path, tree):
     return "encrypt"
 
 
-ACTIONS = [do_set, do_set, do_set, do_unset, do_unset, do_edit, do_rotate, do_updatekeys, do_encrypt, do_encrypt]
-PLAINS = {}
+CHOICES = [choose_set, choose_set, choose_set, choose_unset, choose_unset, choose_edit, choose_edit, choose_rotate, choose_updatekeys]
+STEPS_OF = {"set": do_set, "unset": do_unset, "edit": do_edit, "rotate": do_rotate, "updatekeys": do_updatekeys}
 COMMENTS = [0, 0]
 ALIASED = [0]
 
 
-def attempt(number, directory):
-    """What was done to file number; None: sops itself does not take it."""
-    kind = list(ENDINGS)[number % 5]
-    maker = Maker(f"{SEED}/{number}")
-    path = os.path.join(directory, f"file{number}{ENDINGS[kind]}")
-    plain = getattr(maker, kind)()
+def look(path, kind, tree):
+    got = values(path, kind)
+    if kind == "ini":  # sections without anything in them come and go
+        got, tree = ({key: value for key, value in what.items() if value} if what else what for what in (got, tree))
+    if got != tree:
+        raise Wrong(f"sops says {got!r}, not {tree!r}, of\n{read(path).decode(errors='replace')}")
+
+
+def begin(kind, path, plain):
+    """The file as sops encrypts it, and what it says of it; None: it does not take it."""
     write(path, plain)
-    PLAINS.clear()
-    PLAINS[path] = plain
-    action = do_encrypt if maker.anchors and maker.a.random() < 0.7 else maker.r.choice(ACTIONS)
     encrypted = run(SOPS, "--encrypt", "--age", RECIPIENT, path)
     if encrypted.returncode or is_hashed_wrong(kind, plain):
         return None
     write(path, encrypted.stdout)
-    tree = values(path, kind)
-    if action is do_encrypt and tree is not None:
-        return checked(action, maker, kind, path, tree, plain)
-    if tree is None or (kind != "binary" and not places(tree)):
-        return None
-    if kind == "binary" and action in (do_set, do_unset):
-        done = run(TOKENCTL, "unset", "-i", KEY, path, "data")
-        if done.returncode == 0 or read(path) != encrypted.stdout:
-            raise Wrong("a binary file was changed by unset")
-        return "refused"
-    return checked(action, maker, kind, path, tree, plain)
+    return values(path, kind)
 
 
-def checked(action, maker, kind, path, tree, plain):
+def repeat(kind, path, plain, steps):
+    """Those steps with a look after each one: which is wrong, and in what way; None: none is."""
     try:
-        return action(maker, kind, path, tree)
+        tree = begin(kind, path, plain)
+        if tree is None:
+            return None
+        for number, step in enumerate(steps):
+            try:
+                tree, _ = STEPS_OF[step[0]](kind, path, tree, *step[1:])
+                look(path, kind, tree)
+            except Wrong as wrong:
+                return number, f"{step!r}: {wrong}"
+    except Unshown:
+        pass
+    return None
+
+
+def explain(kind, path, plain, steps, wrong):
+    """The fewest steps and the smallest file."""
+    found = repeat(kind, path, plain, steps)
+    if not found:
+        return f"{wrong}\nafter {steps!r}, of the file:\n{plain.decode(errors='replace')}"
+    steps = steps[:found[0] + 1]
+    if repeat(kind, path, plain, steps[-1:]):
+        steps = steps[-1:]
+    small = shrink(kind, plain, lambda data: repeat(kind, path, data, steps))
+    return f"{repeat(kind, path, small, steps)[1]}\nafter {steps!r}, of the file:\n{small!r}"
+
+
+def change(maker, kind, path, plain, many, counts):
+    """Some steps, one after the other, and what sops says in the end. False: it does not take the file."""
+    tree = begin(kind, path, plain)
+    if tree is None or (kind != "binary" and not places(tree)):
+        return False
+    if kind == "binary":
+        refuse_binary(path)
+    steps = []
+    try:
+        for _ in range(STEPS if many > 1 else maker.r.randrange(1, 4)):
+            step = maker.r.choice(CHOICES[5:] if kind == "binary" else CHOICES)(maker, kind, tree) if tree else None
+            if step is None:
+                break
+            steps.append(step)
+            tree, what = STEPS_OF[step[0]](kind, path, tree, *step[1:])
+            counts[what] = counts.get(what, 0) + 1
+        look(path, kind, tree)
     except Wrong as wrong:
-        raise Wrong(f"{action.__name__}: {wrong}\nof the file:\n{plain.decode(errors='replace')}") from wrong
+        raise Wrong(explain(kind, path, plain, steps, wrong)) from wrong
+    return True
+
+
+def encrypt(maker, kind, path, plain, counts):
+    rule = maker.r.choice(RULES)
+    if is_hashed_wrong(kind, plain):
+        return None
+    try:
+        what = do_encrypt(kind, path, plain, rule, bool(maker.anchors))
+    except Wrong as wrong:
+        def fails(data):
+            try:
+                do_encrypt(kind, path, data, rule, bool(maker.anchors))
+            except Wrong as still:
+                return str(still)
+            except Unshown:
+                pass
+            return None
+        small = shrink(kind, plain, fails)
+        raise Wrong(f"{fails(small) or wrong}\nof the file:\n{small!r}") from wrong
+    if what:
+        counts[what] = counts.get(what, 0) + 1
+    return what
+
+
+def attempt(number, directory, counts):
+    """How many documents were in file number; 0: sops itself does not take it."""
+    kind = list(ENDINGS)[number % 5]
+    maker = Maker(f"{SEED}/{number}")
+    path = os.path.join(directory, f"file{number}{ENDINGS[kind]}")
+    many = PACKED if number % 2 == 0 and kind != "binary" else 1
+    plain = maker.pack(kind, many) if many > 1 else getattr(maker, kind)()
+    if maker.anchors and maker.a.random() < 0.5 or maker.r.random() < 0.25:
+        return many if encrypt(maker, kind, path, plain, counts) else 0
+    return many if change(maker, kind, path, plain, many, counts) else 0
 
 
 def main():
     directory = tempfile.mkdtemp(dir=os.environ.get("TMPDIR"))
-    counts = {}
-    for number in range(COUNT):
+    counts, documents, left = {}, 0, 0
+    for number in range(FIRST, FIRST + COUNT):
         try:
-            what = attempt(number, directory)
+            many = attempt(number, directory, counts)
         except Unshown:
-            what = None
+            many = 0
         except Wrong as wrong:
-            sys.exit(f"seed {SEED}, file {number}: {wrong}")
-        counts[what] = counts.get(what, 0) + 1
+            sys.exit(f"seed {SEED}, file {number} (the same again: {' '.join(sys.argv[:5])} {SEED} 1 {number}): {wrong}")
+        documents += many
+        left += not many
     if COMMENTS[1] > 2 + COMMENTS[0] / 50:  # of few, one that stands where two readings are possible is much
         sys.exit(f"seed {SEED}: of {COMMENTS[0]} comments sops cannot open {COMMENTS[1]}")
-    if counts.get(None, 0) > COUNT / 2 or counts.get("set", 0) < COUNT / 10 or counts.get("unset", 0) < COUNT / 20 or len(counts) < 7:
-        sys.exit(f"seed {SEED}: {counts}: the test shows nothing")
-    print(f"seed {SEED}: " + ", ".join(f"{count} {what or 'not taken by sops itself'}" for what, count in sorted(counts.items(), key=str)) +
-          f"; {ALIASED[0]} with aliases; of {COMMENTS[0]} comments sops does not open {COMMENTS[1]}")
+    if COUNT >= 50 and (left > COUNT / 2 or any(not counts.get(what) for what in (*STEPS_OF, "encrypt"))):
+        sys.exit(f"seed {SEED}: {counts}, {left} files not taken by sops itself: the test shows nothing")
+    print(f"seed {SEED}: {documents} documents in {COUNT - left} files; " + ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) +
+          f"; {left} files not taken by sops itself; {ALIASED[0]} with aliases; of {COMMENTS[0]} comments sops does not open {COMMENTS[1]}")
 
 
 main()
