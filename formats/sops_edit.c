@@ -9,6 +9,9 @@
 #include "formats/text.h"
 
 #define NEW_INDENT 4U
+#define THERE_TWICE                                                                                         \
+	"this key is there more than once, and which one a program takes is its own matter; tokenctl edit " \
+	"changes any of them"
 
 struct edit {
 	struct sops_document *document; /* borrowed, as all of these */
@@ -64,6 +67,16 @@ static size_t entry_start(const struct edit *edit, const struct sops_node *node)
 	while (at > 0 && (text[at - 1] == ' ' || text[at - 1] == '\t'))
 		at--;
 	return at > 0 && text[at - 1] == '-' ? at - 1 : node->begin;
+}
+
+/* dotenv alone may have a key twice; sops changes the first, and most programs take the last. */
+static bool is_there_twice(const struct edit *edit, uint32_t index)
+{
+	for (uint32_t i = index + 1; edit->document->format == SOPS_DOTENV && i < edit->document->count; i++)
+		if (node_at(edit, i)->kind != SOPS_COMMENT && !node_at(edit, i)->metadata &&
+		    bytes_equal(node_at(edit, i)->key, node_at(edit, index)->key))
+			return true;
+	return false;
 }
 
 /* The first and the last entry of a container, and the ones beside one. SOPS_NONE: there is none. */
@@ -440,6 +453,8 @@ enum err sops_edit_put(struct sops_document *document, const struct sops_path *p
 		depth--;
 	if (err)
 		return complain(&edit, err, "there is no map in it");
+	if (depth == path->count && is_there_twice(&edit, index))
+		return complain(&edit, ERR_UNSUPPORTED, THERE_TWICE);
 	return depth == path->count ? replace(&edit, index) : insert(&edit, index, depth);
 }
 
@@ -587,6 +602,8 @@ enum err sops_edit_remove(struct sops_document *document, const struct sops_path
 
 	if (err)
 		return complain(&edit, err, "there is no such value in it");
+	if (is_there_twice(&edit, index))
+		return complain(&edit, ERR_UNSUPPORTED, THERE_TWICE);
 	parent = node_at(&edit, index)->parent;
 	before = child_before(&edit, parent, index);
 	after = next_child(&edit, parent, index);

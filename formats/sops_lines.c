@@ -3,6 +3,7 @@
  * are a line end, and # begins a comment line. INI: sections, ; and # comments, values in three kinds of quotes.
  */
 #include "formats/sops_document.h"
+#include "formats/sops_text.h"
 #include "formats/text.h"
 
 struct line {
@@ -104,10 +105,8 @@ struct ini_reader {
 
 static void trim(const struct sops_document *document, size_t *start, size_t *end)
 {
-	while (*start < *end && is_white_space(document->text.data[*start]))
-		(*start)++;
-	while (*end > *start && is_white_space(document->text.data[*end - 1]))
-		(*end)--;
+	*start += sops_text_space_before(part(document, *start, *end));
+	*end -= sops_text_space_behind(part(document, *start, *end));
 }
 
 /* The empty line before a section that ends the file was written with it, by us and by sops. */
@@ -282,14 +281,14 @@ bool sops_ini_has_tail(const struct sops_document *document, uint32_t index)
 	const struct sops_node *node = &document->nodes[index];
 	bool section = node->kind == SOPS_MAP;
 	size_t at = node->end;
+	struct line line;
 
 	/* A section that nobody wrote has no line. */
 	if (document->format != SOPS_INI || node->kind == SOPS_COMMENT || node->end <= node->begin)
 		return false;
 	if (section)
 		at = (size_t)(node->key.data + node->key.len + 1 - document->text.data);
-	while (at < document->text.len && document->text.data[at] != '\n' &&
-	       is_white_space(document->text.data[at]))
-		at++;
-	return at < document->text.len && document->text.data[at] != '\n';
+	line = line_at(document->text, at);
+	at += sops_text_space_before(part(document, at, line.end));
+	return at < line.end;
 }

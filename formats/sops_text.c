@@ -59,6 +59,51 @@ bool sops_text_is_utf8(struct bytes text)
 	return true;
 }
 
+static bool is_space(uint32_t character)
+{
+	static const uint32_t others[] = { 0x85, 0xa0, 0x1680, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000 };
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (character == others[i])
+			return true;
+	return (character < 0x80 && is_white_space((uint8_t)character)) ||
+	       (character >= 0x2000 && character <= 0x200a);
+}
+
+size_t sops_text_space_before(struct bytes text)
+{
+	size_t len = 0;
+
+	while (len < text.len) {
+		uint32_t character;
+		size_t more = sops_text_character(bytes_of(text.data + len, text.len - len), &character);
+
+		if (!is_space(character))
+			break;
+		len += more;
+	}
+	return len;
+}
+
+size_t sops_text_space_behind(struct bytes text)
+{
+	size_t end = text.len;
+
+	while (end > 0) {
+		uint32_t character;
+		size_t start = end - 1;
+
+		while (start > 0 && end - start < 3 && (text.data[start] & 0xc0) == 0x80)
+			start--;
+		if (sops_text_character(bytes_of(text.data + start, end - start), &character) !=
+		            end - start ||
+		    !is_space(character))
+			break;
+		end = start;
+	}
+	return text.len - end;
+}
+
 size_t sops_text_encode(uint32_t character, uint8_t *out)
 {
 	static const uint8_t first[] = { 0, 0, 0xc0, 0xe0, 0xf0 };

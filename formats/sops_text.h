@@ -11,6 +11,10 @@
 size_t sops_text_character(struct bytes text, uint32_t *ret_character);
 bool sops_text_is_utf8(struct bytes text);
 
+/* How many bytes of white space, as Go takes it (all of Unicode's), text begins with, and ends with. */
+size_t sops_text_space_before(struct bytes text);
+size_t sops_text_space_behind(struct bytes text);
+
 /* Writes a character as UTF-8 (at most 4 bytes), returns its length. */
 size_t sops_text_encode(uint32_t character, uint8_t *out);
 

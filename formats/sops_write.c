@@ -198,7 +198,7 @@ static enum err write_ini(struct bytes text, struct buf *out)
 		quotes = "\"\"\"";
 	else if (text.len && (memchr(text.data, '#', text.len) || memchr(text.data, ';', text.len)))
 		quotes = "`";
-	else if (text.len && (is_white_space(text.data[0]) || is_white_space(text.data[text.len - 1])))
+	else if (sops_text_space_before(text) || sops_text_space_behind(text))
 		quotes = "\"";
 	err = buf_put_string(out, quotes);
 	if (!err)
