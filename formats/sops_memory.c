@@ -158,20 +158,26 @@ static struct memory_entry *find(struct sops_memory *memory, struct memory_entry
 	return again ? first : NULL;
 }
 
-/* again: also one that was given already. */
-static struct bytes take(struct sops_memory *memory, struct bytes path, enum sops_type type,
-                         struct bytes text, bool again)
+/* again: also one that was given already. NULL: there is none. */
+static struct memory_entry *look_up(struct sops_memory *memory, struct bytes path, enum sops_type type,
+                                    struct bytes text, bool again)
 {
 	struct memory_entry wanted = { 0 };
-	struct memory_entry *found;
 
 	if (!memory || memory->count == 0)
-		return bytes_of(NULL, 0);
+		return NULL;
 	if (!memory->sorted)
 		qsort(memory->entries, memory->count, sizeof(*memory->entries), by_hash);
 	memory->sorted = true;
 	hash_of(memory, path, type, text, wanted.hash);
-	found = find(memory, &wanted, again);
+	return find(memory, &wanted, again);
+}
+
+struct bytes sops_memory_take(struct sops_memory *memory, struct bytes path, enum sops_type type,
+                              struct bytes text)
+{
+	struct memory_entry *found = look_up(memory, path, type, text, true);
+
 	if (!found)
 		return bytes_of(NULL, 0);
 	if (!found->taken)
@@ -180,16 +186,14 @@ static struct bytes take(struct sops_memory *memory, struct bytes path, enum sop
 	return found->token;
 }
 
-struct bytes sops_memory_take(struct sops_memory *memory, struct bytes path, enum sops_type type,
-                              struct bytes text)
+size_t sops_memory_distance(struct sops_memory *memory, struct bytes path, enum sops_type type,
+                            struct bytes text)
 {
-	return take(memory, path, type, text, true);
-}
+	const struct memory_entry *found = look_up(memory, path, type, text, false);
 
-struct bytes sops_memory_take_first(struct sops_memory *memory, struct bytes path, enum sops_type type,
-                                    struct bytes text)
-{
-	return take(memory, path, type, text, false);
+	if (!found)
+		return SOPS_MEMORY_NONE;
+	return found->order >= memory->behind ? found->order - memory->behind : memory->count + found->order;
 }
 
 void sops_memory_pass(struct sops_memory *memory)

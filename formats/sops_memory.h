@@ -26,9 +26,11 @@ MUST_CHECK enum err sops_memory_add(struct sops_memory *memory, struct bytes pat
 struct bytes sops_memory_take(struct sops_memory *memory, struct bytes path, enum sops_type type,
                               struct bytes text);
 
-/* The same, of those that were not given yet alone. */
-struct bytes sops_memory_take_first(struct sops_memory *memory, struct bytes path, enum sops_type type,
-                                    struct bytes text);
+/* How far behind the one that was given last the token would be that is given next, of those that were not given yet: who may look under several paths takes the nearest. Those before it count as farther.
+ * SOPS_MEMORY_NONE: there is none. */
+#define SOPS_MEMORY_NONE SIZE_MAX
+size_t sops_memory_distance(struct sops_memory *memory, struct bytes path, enum sops_type type,
+                            struct bytes text);
 
 /* A value stands here that there was none of: most probably in the place of the next one, which is then not given to an equal one behind it. memory NULL: there is none. */
 void sops_memory_pass(struct sops_memory *memory);

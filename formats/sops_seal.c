@@ -149,51 +149,86 @@ static enum err seal_leaf(struct sealing *sealing, uint32_t index)
 	return err;
 }
 
-typedef struct bytes (*memory_take)(struct sops_memory *memory, struct bytes path, enum sops_type type,
-                                    struct bytes text);
+/* Where sops saw a comment may be another place than where we see it: all that decrypting tries, each with all that it is in. SOPS_NONE is the file itself. */
+struct places {
+	uint32_t starts[SOPS_COMMENT_PLACES];
+	size_t count; /* of starts that were begun */
+	uint32_t at;
+};
 
-/* The comment's old place, if it was remembered under the path of index. */
-static enum err recall_comment(struct sealing *sealing, uint32_t index, struct bytes text, memory_take take,
-                               struct bytes *ret_token)
+static void places_begin(struct sealing *sealing, uint32_t index, struct places *places)
 {
-	enum err err = set_path(sealing, index);
+	sops_comment_places(&sealing->places, index, places->starts);
+	places->count = 0;
+	places->at = SOPS_NONE;
+}
 
+static bool places_next(const struct sealing *sealing, struct places *places)
+{
+	bool more = places->at != SOPS_NONE || places->count < SOPS_COMMENT_PLACES;
+
+	if (places->at != SOPS_NONE)
+		places->at = sealing->plain->nodes[places->at].parent;
+	else if (more)
+		places->at = places->starts[places->count++];
+	return more;
+}
+
+/* The old one that may have stood here and is the next in the file: another place may have an equal one, and more than one place be possible. Each is given once. */
+static enum err take_nearest(struct sealing *sealing, uint32_t index, struct bytes text,
+                             struct bytes *ret_token)
+{
+	size_t nearest = SOPS_MEMORY_NONE;
+	uint32_t where = SOPS_NONE;
+	struct places places;
+	enum err err = OK;
+
+	places_begin(sealing, index, &places);
+	while (!err && places_next(sealing, &places)) {
+		size_t distance;
+
+		err = set_path(sealing, places.at);
+		distance = sops_memory_distance(sealing->seal->memory, buf_bytes(sealing->path),
+		                                SOPS_TYPE_COMMENT, text);
+		where = distance < nearest ? places.at : where;
+		nearest = distance < nearest ? distance : nearest;
+	}
 	if (!err)
-		*ret_token = take(sealing->seal->memory, buf_bytes(sealing->path), SOPS_TYPE_COMMENT, text);
+		err = set_path(sealing, where);
+	if (!err && nearest != SOPS_MEMORY_NONE)
+		*ret_token = sops_memory_take(sealing->seal->memory, buf_bytes(sealing->path),
+		                              SOPS_TYPE_COMMENT, text);
 	return err;
 }
 
-/* Where sops saw it may be another place than where we see it: all that decrypting tries. */
-static enum err look_for_comment(struct sealing *sealing, uint32_t index, struct bytes text, memory_take take,
+/* One that was given already, when there is no other. */
+static enum err take_any_comment(struct sealing *sealing, uint32_t index, struct bytes text,
                                  struct bytes *ret_token)
 {
-	const struct sops_document *plain = sealing->plain;
-	uint32_t starts[SOPS_COMMENT_PLACES];
+	struct places places;
 	enum err err = OK;
 
-	*ret_token = bytes_of(NULL, 0);
-	sops_comment_places(&sealing->places, index, starts);
-	for (size_t i = 0; sealing->seal->memory && i < SOPS_COMMENT_PLACES; i++) {
-		uint32_t at = starts[i];
-
-		do {
-			err = recall_comment(sealing, at, text, take, ret_token);
-			if (err || ret_token->len)
-				return err;
-			at = at == SOPS_NONE ? SOPS_NONE : plain->nodes[at].parent;
-		} while (at != SOPS_NONE);
+	places_begin(sealing, index, &places);
+	while (!err && !ret_token->len && places_next(sealing, &places)) {
+		err = set_path(sealing, places.at);
+		if (!err)
+			*ret_token = sops_memory_take(sealing->seal->memory, buf_bytes(sealing->path),
+			                              SOPS_TYPE_COMMENT, text);
 	}
 	return err;
 }
 
-/* An equal one may have been seen at a place that comes before this one's own: what that one was given it is given only when there is no other. */
 static enum err find_comment(struct sealing *sealing, uint32_t index, struct bytes text,
                              struct bytes *ret_token)
 {
-	enum err err = look_for_comment(sealing, index, text, sops_memory_take_first, ret_token);
+	enum err err = OK;
 
-	return err || ret_token->len ? err
-	                             : look_for_comment(sealing, index, text, sops_memory_take, ret_token);
+	*ret_token = bytes_of(NULL, 0);
+	if (sealing->seal->memory)
+		err = take_nearest(sealing, index, text, ret_token);
+	if (sealing->seal->memory && !err && !ret_token->len)
+		err = take_any_comment(sealing, index, text, ret_token);
+	return err;
 }
 
 static bool stays_clear(struct sealing *sealing, struct bytes text)

@@ -16,6 +16,7 @@ class Maker:
         self.r = random.Random(seed)
         self.comments = 0
         self.a = random.Random(f"{seed}/aliases")  # files without any are the same for a seed as they were
+        self.w = random.Random(f"{seed}/wide")
         self.aliases = self.a.random() < 0.4
         self.anchors = []  # of what was written already, so that nothing stands for itself
         self.open = 0

@@ -1,5 +1,6 @@
 """A file with which something goes wrong, made smaller as long as it does: of lines, or of JSON's members, halves are left out, then quarters, down to one by one."""
 import json
+import re
 import time
 
 SECONDS = 40  # a test that fails has a time limit as well
@@ -35,9 +36,20 @@ def joined(leaves):
     return [joined(group) for group in groups.values()] if is_list else {step[0]: joined(group) for step, group in groups.items()}
 
 
-def shrink(kind, data, fails):
-    """The smallest that was found with which fails(data) still says something."""
+def gist(said):
+    """What is wrong without what it is about: a smaller file is to fail for the same reason."""
+    return re.sub(r"'[^']*'|\"[^\"]*\"|/\S+|\d+", "", (said or "").split("\n")[0])[:60]
+
+
+def shrink(kind, data, says):
+    """The smallest that was found of which says(data) says the same; it is to say nothing, or None, of what is right."""
     parts, whole = pieces(kind, data)
+    reason = gist(says(data))
+
+    def fails(smaller):
+        said = says(smaller)
+        return said and gist(said) == reason
+
     end = time.monotonic() + SECONDS
     size = len(parts) // 2
     while size and time.monotonic() < end:

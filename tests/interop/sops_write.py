@@ -391,8 +391,8 @@ def explain(kind, path, plain, steps, wrong):
     steps = steps[:found[0] + 1]
     if repeat(kind, path, plain, steps[-1:]):
         steps = steps[-1:]
-    small = shrink(kind, plain, lambda data: repeat(kind, path, data, steps))
-    return f"{repeat(kind, path, small, steps)[1]}\nafter {steps!r}, of the file:\n{small!r}"
+    small = shrink(kind, plain, lambda data: (repeat(kind, path, data, steps) or (0, ""))[1])
+    return f"{(repeat(kind, path, small, steps) or found)[1]}\nafter {steps!r}, of the file:\n{small!r}"
 
 
 def change(maker, kind, path, plain, many, counts):

@@ -464,11 +464,10 @@ static void test_memory(void **state)
 	assert_true(takes(memory, "a:", SOPS_TYPE_STRING, "x", "two"));
 	assert_true(takes(memory, "a:", SOPS_TYPE_STRING, "x", "one"));
 	assert_true(takes(NULL, "a:", SOPS_TYPE_STRING, "x", ""));
-	/* Who looks in several places is not given what another has while there is one of his own. */
+	/* Who looks in several places takes what was not given yet, and there is nothing left. */
 	assert_int_equal(
-	        sops_memory_take_first(memory, bytes_of_string("a:"), SOPS_TYPE_STRING, bytes_of_string("x"))
-	                .len,
-	        0);
+	        sops_memory_distance(memory, bytes_of_string("a:"), SOPS_TYPE_STRING, bytes_of_string("x")),
+	        SOPS_MEMORY_NONE);
 	(void)sops_memory_free(memory);
 }
 
@@ -516,6 +515,28 @@ static void test_equal_in_lists(void **state)
 	check_list("xyz", "zxy", "z2 x0 y1 ");
 	/* more than there were: the same again */
 	check_list("x", "xxx", "x0 x0 x0 ");
+}
+
+/* Equal comments of maps in a list, whose paths are the same, and of a neighbour: none gets another's ciphertext. */
+static void test_equal_comments(void **state)
+{
+	static const char plain[] =
+	        "l:\n    - a:\n        # c\n        - 1\n      b:\n        # c\n        - 1\n"
+	        "    - a:\n        # c\n        - 1\n    # c\nz: 1\n";
+	struct opened any, opened;
+	struct buf *sealed;
+
+	(void)state;
+	open_file("all.yaml", sops_data_read("all.yaml", LIMIT), &any);
+	open_file("equal.yaml", seal(&any, bytes_of_string(plain), NULL, false), &opened);
+	assert_true(bytes_equal(buf_bytes(opened.plain), bytes_of_string(plain)));
+	sealed = seal(&opened, buf_bytes(opened.plain), NULL, true);
+	if (differences(buf_bytes(opened.text), buf_bytes(sealed)) != 1)
+		fail_msg("more than the MAC is another:\n%s\n%s", buf_string(opened.text),
+		         buf_string(sealed));
+	(void)buf_free(sealed);
+	opened_done(&opened);
+	opened_done(&any);
 }
 
 /* What sops makes of a list that is empty and has a comment: an element that is the comment. */
@@ -579,6 +600,7 @@ int main(void)
 		cmocka_unit_test(test_comments),       cmocka_unit_test(test_comments_in_any_order),
 		cmocka_unit_test(test_shares),         cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_equal_in_lists), cmocka_unit_test(test_list_of_a_comment),
+		cmocka_unit_test(test_equal_comments),
 	};
 
 	key = sops_data_key();
