@@ -109,6 +109,7 @@ static void *grown(void *old, size_t *capacity, size_t size)
 	return memory;
 }
 
+/* In dotenv it is what begins with "sops_", which its reader says. */
 static bool is_metadata(const struct sops_document *document, const struct sops_node *node)
 {
 	const struct sops_node *parent;
@@ -117,7 +118,7 @@ static bool is_metadata(const struct sops_document *document, const struct sops_
 		return false;
 	parent = &document->nodes[node->parent];
 	return node->metadata || parent->metadata ||
-	       (parent->parent == SOPS_NONE && node->key.data &&
+	       (parent->parent == SOPS_NONE && node->key.data && document->format != SOPS_DOTENV &&
 	        bytes_equal(node->key, bytes_of_string("sops")) && node->kind != SOPS_COMMENT);
 }
 

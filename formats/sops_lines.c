@@ -257,15 +257,36 @@ static enum err read_ini_line(struct ini_reader *reader, struct line *line)
 	return read_ini_value(reader, line, start, end);
 }
 
+/* Does the file name the section DEFAULT itself, with no key before the first section? */
+static bool names_default(const struct sops_document *document)
+{
+	bool any = false; /* section yet */
+
+	for (size_t at = 0; at < document->text.len;) {
+		struct line line = line_at(document->text, at);
+		size_t start = line.start, end = line.end;
+		struct bytes text;
+
+		trim(document, &start, &end);
+		text = part(document, start, end);
+		if (bytes_begin_with(text, "[DEFAULT]"))
+			return true;
+		any = any || bytes_begin_with(text, "[");
+		if (!any && text.len && !memchr(";#", *text.data, 2))
+			return false;
+		at = line.next;
+	}
+	return false;
+}
+
 /* What stands before the first section is in one that is called DEFAULT; when the file names that itself, it is the same. */
 enum err sops_ini_read(struct sops_document *document)
 {
 	struct sops_node first = { .kind = SOPS_MAP, .parent = 0, .key = bytes_of_string("DEFAULT") };
 	struct ini_reader reader = { .document = document, .metadata = SIZE_MAX };
-	bool named = document->text.len && memmem(document->text.data, document->text.len, "[DEFAULT]", 9);
 	enum err err = add_root(document);
 
-	if (!err && !named)
+	if (!err && !names_default(document))
 		err = sops_document_add(document, &first, &reader.section);
 	for (size_t at = 0; !err && at < document->text.len;) {
 		struct line line = line_at(document->text, at);

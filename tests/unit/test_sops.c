@@ -393,6 +393,12 @@ static void test_refusals(void **state)
 		  "{\"sops\": {\"age\": [{\"enc\": \"x\"}], \"lastmodified\": \"2025-08-06T18:55:05Z\", "
 		  "\"mac\": {}}}",
 		  ERR_BAD_CIPHERTEXT, "it has no MAC" },
+		/* As sops has it, which keeps two of them. */
+		{ "x.ini", "a = 1\n[DEFAULT]\nb = 1\n", ERR_BAD_FILE, "line 2: this key is there twice" },
+		/* No metadata but a value, which ought to be encrypted. */
+		{ "x.env",
+		  "sops=v\nsops_age__list_0__map_enc=x\nsops_lastmodified=2025-08-06T18:55:05Z\nsops_mac=x\n",
+		  ERR_BAD_FILE, "line 1: this value ought to be encrypted and is not" },
 		{ "x.ini", "[a\n", ERR_BAD_FILE, "line 1: this section's name does not end" },
 	};
 

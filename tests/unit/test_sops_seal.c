@@ -295,6 +295,9 @@ static void test_edits(void **state)
 		{ SOPS_INI, "[s]\na = 1\n\n[t]\nb=2\n", "s.c", "\"3\"", OK, "a = 1\n", "a = 1\nc = 3\n" },
 		{ SOPS_INI, "[s]\na = 1\n\n[t]\nb=2\n", "u.c", "\"3\"", OK, "b=2\n", "b=2\n\n[u]\nc = 3\n" },
 		{ SOPS_INI, "[s]\na = 1\n\n[t]\nb=2\n", "s", NULL, OK, "[s]\na = 1\n", "" },
+		/* A comment names no section. */
+		{ SOPS_INI, "y = 1\n; [DEFAULT]\n[a]\nx = 1\n", "DEFAULT.y", "2", OK, "1", "2" },
+		{ SOPS_INI, "; c\n[DEFAULT]\ny = 1\n", "DEFAULT.y", "2", OK, "1", "2" },
 		/* All that Go takes for white space is taken away at the ends of what has no quotes. */
 		{ SOPS_INI, "[s]\na = 1\n", "s.a", "\"\\u00a0x\"", OK, "1", "\"\u00a0x\"" },
 		{ SOPS_INI, "[s]\na = 1\n", "s.a", "\"x\\u3000\"", OK, "1", "\"x\u3000\"" },
