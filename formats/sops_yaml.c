@@ -6,6 +6,7 @@
 
 #include "common/encoding.h"
 #include "formats/sops_document.h"
+#include "formats/sops_scalar.h"
 #include "formats/sops_text.h"
 #include "formats/text.h"
 #include "formats/yaml_library.h"
@@ -414,6 +415,24 @@ static enum err decode_text(struct yaml_reader *reader, struct fy_token *token, 
 	return decode_apostrophes(reader, piece, ret_text);
 }
 
+static enum err check_block(struct yaml_reader *reader, const struct sops_node *node)
+{
+	struct sops_document *document = reader->document;
+	size_t start = node->start, container;
+
+	if (reader->depth == 0)
+		return OK; /* refused anyhow */
+	container = document->nodes[top(reader)->node].start; /* its first key or dash */
+	while (start < node->end && document->text.data[start] != '|' && document->text.data[start] != '>')
+		start++; /* behind a tag */
+	return sops_scalar_is_as_written(document->text, start, container - line_start(reader, container),
+	                                 node->text)
+	               ? OK
+	               : sops_document_refuse(document, start,
+	                                      "a block (| or >) that has no lines, or spaces alone, is not "
+	                                      "read here; write it in double quotes");
+}
+
 static enum err read_scalar(struct yaml_reader *reader, struct fy_token *token, struct fy_token *tag,
                             struct sops_node *node)
 {
@@ -441,6 +460,8 @@ static enum err read_scalar(struct yaml_reader *reader, struct fy_token *token, 
 		                      end->input_pos - start->input_pos);
 	else if (!err)
 		err = decode_text(reader, token, &node->text);
+	if (!err && (style == FYSS_LITERAL || style == FYSS_FOLDED))
+		err = check_block(reader, node);
 	if (!err)
 		err = apply_tag(reader, tag, node);
 	if (!err && !node->quoted)

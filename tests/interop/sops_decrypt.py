@@ -31,12 +31,12 @@ def run(*words, data=None):
     return subprocess.run(words, input=data, capture_output=True, env=ENVIRONMENT, timeout=60, check=False)
 
 
-def sops(mode, kind, data, directory):
+def sops(mode, kind, data, directory, *more):
     path = os.path.join(directory, "file" + ENDINGS[kind])
     with open(path, "wb") as file:
         file.write(data)
     words = ["--encrypt", "--age", RECIPIENT] if mode == "encrypt" else ["--decrypt"]
-    return run(SOPS, *words, path)
+    return run(SOPS, *words, *more, path)
 
 
 def ours(kind, data, directory):
@@ -57,6 +57,9 @@ def meaning(kind, data, directory):
     again = sops("encrypt", kind, data, directory)
     if again.returncode:
         return None
+    shown = sops("decrypt", kind, again.stdout, directory, "--output-type", "json") if kind == "yaml" else None
+    if shown and shown.returncode == 0:  # 3.9 cannot write a file as JSON when a comment is the last thing in it
+        return re.findall(rb"type:(?!comment|bytes)(\w+)\]", again.stdout), json.loads(shown.stdout, object_pairs_hook=lambda pairs: [("map", *pairs)])
     text = sops("decrypt", kind, again.stdout, directory).stdout.decode()
     return [line for line in re.sub(r"[ \t]*[#;] ?(cmt\d+|ENC\[[^\]]*type:comment\])", "", text).split("\n") if line.strip()]
 

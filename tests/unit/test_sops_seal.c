@@ -520,6 +520,51 @@ static void test_equal_in_lists(void **state)
 	check_list("x", "xxx", "x0 x0 x0 ");
 }
 
+/* libfyaml 0.7.12 takes for the text of an empty block what stands behind it: such a one is refused, and others are read. */
+static void test_blocks(void **state)
+{
+	static const struct {
+		const char *text, *path, *value; /* value NULL: refused, with the line 2 */
+	} rows[] = {
+		{ "m:\n  a: |-\n  b: 1\n", "", NULL },
+		{ "m:\n  a: >\n  b: 1\n    c\nz: 1\n", "", NULL },
+		{ "m:\n  - |\n  - x\n", "", NULL },
+		{ "m:\n  a: !!str |+\n\n  # c\n  b: 1\n", "", NULL },
+		{ "m:\n  a: |\n", "", NULL },
+		{ "m:\n  a: |2\n      \n  b: 1\n", "", NULL },
+		{ "m:\r\n  a: |\r\n  b: 1\r\n", "", NULL },
+		{ "a: |-\nb: 1\n", "a", "" },
+		{ "m:\n  a: |-\nb: 1\n", "m.a", "" },
+		{ "m:\n  a: |-\n    one\n     two\n\n  b: 1\n", "m.a", "one\n two" },
+		{ "m:\n  a: &x |2\n      one\n    two\n  b: 1\n", "m.a", "  one\ntwo\n" },
+		{ "m:\n  - a: >-\n      one\n      two\n    b: 1\n", "m.0.a", "one two" },
+		{ "m:\n- |\n one\n- x\n", "m.0", "one\n" },
+		{ "m:\n  - - |-\n      one\n    - x\n", "m.0.0", "one" },
+		{ "? m\n: |-\n one\n", "m", "one" },
+		{ "m:\n  ? a\n  : |-\n   one\n", "m.a", "one" },
+		{ "m:\n    a: |\n        # no comment\n\n    b: 1\n", "m.a", "# no comment\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct sops_document document;
+		struct sops_path path;
+		uint32_t index;
+		enum err err = sops_document_read(&document, SOPS_YAML, bytes_of_string(rows[i].text));
+
+		if (err != (rows[i].value ? OK : ERR_BAD_FILE) ||
+		    (err && !strstr(document.reason, "line 2: a block")))
+			fail_msg("row %zu: %d %s", i, err, document.reason);
+		if (rows[i].value) {
+			assert_int_equal(sops_path_parse(bytes_of_string(rows[i].path), &path), OK);
+			assert_int_equal(sops_path_find(&document, &path, path.count, &index), OK);
+			if (!bytes_equal(document.nodes[index].text, bytes_of_string(rows[i].value)))
+				fail_msg("row %zu is another", i);
+		}
+		sops_document_done(&document);
+	}
+}
+
 /* Equal comments of maps in a list, whose paths are the same, and of a neighbour: none gets another's ciphertext. */
 static void test_equal_comments(void **state)
 {
@@ -603,7 +648,7 @@ int main(void)
 		cmocka_unit_test(test_comments),       cmocka_unit_test(test_comments_in_any_order),
 		cmocka_unit_test(test_shares),         cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_equal_in_lists), cmocka_unit_test(test_list_of_a_comment),
-		cmocka_unit_test(test_equal_comments),
+		cmocka_unit_test(test_equal_comments), cmocka_unit_test(test_blocks),
 	};
 
 	key = sops_data_key();
