@@ -104,6 +104,9 @@ MUST_CHECK enum err sops_ini_read(struct sops_document *document);
 /* INI: does anything follow in the line of this value or section? To every reader that is a comment, also where somebody meant a part of the value; it is no node. */
 bool sops_ini_has_tail(const struct sops_document *document, uint32_t index);
 
+/* INI: a value that begins and ends with the same quotes, which are no part of it; with more of them within they are. */
+bool sops_ini_is_in_quotes(struct bytes text);
+
 /* What readers build with. A node's metadata flag is set from its container and key. ERR_BUSY, ERR_NOMEM. */
 MUST_CHECK enum err sops_document_add(struct sops_document *document, const struct sops_node *node,
                                       uint32_t *ret_index);

@@ -202,6 +202,12 @@ static enum err read_ini_quoted(struct sops_document *document, const char *quot
 	return OK;
 }
 
+bool sops_ini_is_in_quotes(struct bytes text)
+{
+	return text.len >= 2 && (*text.data == '"' || *text.data == '\'') &&
+	       memchr(text.data + 1, *text.data, text.len - 1) == text.data + text.len - 1;
+}
+
 static enum err read_ini_plain(struct sops_document *document, struct sops_node *node)
 {
 	const uint8_t *text = document->text.data;
@@ -214,8 +220,7 @@ static enum err read_ini_plain(struct sops_document *document, struct sops_node 
 		return sops_document_refuse(document, node->start,
 		                            "values that go on in the next line are not read");
 	node->text = part(document, node->start, node->end);
-	if (node->text.len >= 2 && (*node->text.data == '"' || *node->text.data == '\'') &&
-	    node->text.data[node->text.len - 1] == *node->text.data)
+	if (sops_ini_is_in_quotes(node->text))
 		node->text = part(document, node->start + 1, node->end - 1);
 	return OK;
 }

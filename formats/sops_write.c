@@ -188,7 +188,7 @@ static enum err write_dotenv(struct bytes text, struct buf *out)
 	return err;
 }
 
-/* The quotes that the library behind sops puts. */
+/* Quotes with which it is read as it is. */
 static enum err write_ini(struct bytes text, struct buf *out)
 {
 	const char *quotes = "";
@@ -198,8 +198,10 @@ static enum err write_ini(struct bytes text, struct buf *out)
 		quotes = "\"\"\"";
 	else if (text.len && (memchr(text.data, '#', text.len) || memchr(text.data, ';', text.len)))
 		quotes = "`";
+	else if (sops_ini_is_in_quotes(text))
+		quotes = "`";
 	else if (sops_text_space_before(text) || sops_text_space_behind(text))
-		quotes = "\"";
+		quotes = memchr(text.data, '"', text.len) ? "`" : "\"";
 	err = buf_put_string(out, quotes);
 	if (!err)
 		err = buf_put(out, text);

@@ -295,6 +295,10 @@ static void test_edits(void **state)
 		{ SOPS_INI, "[s]\na = 1\n\n[t]\nb=2\n", "s.c", "\"3\"", OK, "a = 1\n", "a = 1\nc = 3\n" },
 		{ SOPS_INI, "[s]\na = 1\n\n[t]\nb=2\n", "u.c", "\"3\"", OK, "b=2\n", "b=2\n\n[u]\nc = 3\n" },
 		{ SOPS_INI, "[s]\na = 1\n\n[t]\nb=2\n", "s", NULL, OK, "[s]\na = 1\n", "" },
+		/* Quotes around what has more of them are a part of it. */
+		{ SOPS_INI, "[s]\na = 1\n", "s.a", "\" x\\\"y\"", OK, "1", "` x\"y`" },
+		{ SOPS_INI, "[s]\na = 1\n", "s.a", "\"\\\"x\\\"\"", OK, "1", "`\"x\"`" },
+		{ SOPS_INI, "[s]\na = 1\n", "s.a", "\"\\\"x\\\"y\\\"\"", OK, "1", "\"x\"y\"" },
 		/* A comment names no section. */
 		{ SOPS_INI, "y = 1\n; [DEFAULT]\n[a]\nx = 1\n", "DEFAULT.y", "2", OK, "1", "2" },
 		{ SOPS_INI, "; c\n[DEFAULT]\ny = 1\n", "DEFAULT.y", "2", OK, "1", "2" },
