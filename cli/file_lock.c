@@ -13,34 +13,48 @@
 
 enum outcome { LOCKED, TAKEN, NOTHING_TO_LOCK };
 
+/* A path from here, or a name in a directory that is open, where no link is followed. */
+struct named {
+	int directory;
+	const char *name;
+	bool follows;
+};
+
+static bool look_at(const struct named *named, struct stat *ret_status)
+{
+	return fstatat(named->directory, named->name, ret_status, named->follows ? 0 : AT_SYMLINK_NOFOLLOW) ==
+	       0;
+}
+
 /* What is no file (a pipe would wait for its other end) is not opened. */
-static int open_file(const char *path)
+static int open_file(const struct named *named)
 {
 	struct stat status;
 
-	if (stat(path, &status) < 0 || !S_ISREG(status.st_mode))
+	if (!look_at(named, &status) || !S_ISREG(status.st_mode))
 		return -1;
-	return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	return openat(named->directory, named->name,
+	              O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (named->follows ? 0 : O_NOFOLLOW));
 }
 
 /* Who had the lock before has put another file in its place. */
-static bool is_still_named(int fd, const char *path)
+static bool is_still_named(int fd, const struct named *named)
 {
-	struct stat locked, named;
+	struct stat locked, there;
 
-	return fstat(fd, &locked) == 0 && stat(path, &named) == 0 && locked.st_dev == named.st_dev &&
-	       locked.st_ino == named.st_ino;
+	return fstat(fd, &locked) == 0 && look_at(named, &there) && locked.st_dev == there.st_dev &&
+	       locked.st_ino == there.st_ino;
 }
 
-static enum outcome lock_once(const char *path, int *ret_lock)
+static enum outcome lock_once(const struct named *named, int *ret_lock)
 {
-	CLEANUP(close_fdp) int fd = open_file(path);
+	CLEANUP(close_fdp) int fd = open_file(named);
 
 	if (fd < 0)
 		return NOTHING_TO_LOCK;
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK || errno == EINTR ? TAKEN : NOTHING_TO_LOCK;
-	if (!is_still_named(fd, path))
+	if (!is_still_named(fd, named))
 		return TAKEN;
 	*ret_lock = TAKE_FD(fd);
 	return LOCKED;
@@ -55,7 +69,8 @@ static bool is_over(const struct timespec *start)
 	       (now.tv_sec - start->tv_sec == FILE_LOCK_SECONDS && now.tv_nsec >= start->tv_nsec);
 }
 
-enum err file_lock(const char *path, struct problem *problem, int *ret_lock)
+static enum err lock_named(const struct named *named, const char *path, struct problem *problem,
+                           int *ret_lock)
 {
 	static const struct timespec pause = { .tv_nsec = PAUSE_NS };
 	struct timespec start;
@@ -63,7 +78,7 @@ enum err file_lock(const char *path, struct problem *problem, int *ret_lock)
 
 	*ret_lock = -1;
 	(void)clock_gettime(CLOCK_MONOTONIC, &start);
-	while ((outcome = lock_once(path, ret_lock)) == TAKEN && !is_over(&start))
+	while ((outcome = lock_once(named, ret_lock)) == TAKEN && !is_over(&start))
 		(void)nanosleep(&pause, NULL);
 	if (outcome != TAKEN)
 		return OK;
@@ -72,4 +87,19 @@ enum err file_lock(const char *path, struct problem *problem, int *ret_lock)
 	                  FILE_LOCK_SECONDS);
 	problem_hint(problem, "lslocks   shows which; then the same command again");
 	return ERR_TIMEOUT;
+}
+
+enum err file_lock(const char *path, struct problem *problem, int *ret_lock)
+{
+	const struct named named = { .directory = AT_FDCWD, .name = path, .follows = true };
+
+	return lock_named(&named, path, problem, ret_lock);
+}
+
+enum err file_lock_at(const struct tree_place *place, const char *path, struct problem *problem,
+                      int *ret_lock)
+{
+	const struct named named = { .directory = place->directory, .name = place->name };
+
+	return lock_named(&named, path, problem, ret_lock);
 }

@@ -34,7 +34,13 @@ enum err input_open(const char *path, struct problem *problem, int *ret_fd)
 
 enum err input_open_found(const char *path, struct problem *problem, int *ret_fd)
 {
-	CLEANUP(close_fdp) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	return input_open_found_at(AT_FDCWD, path, path, problem, ret_fd);
+}
+
+enum err input_open_found_at(int directory, const char *name, const char *path, struct problem *problem,
+                             int *ret_fd)
+{
+	CLEANUP(close_fdp) int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	char quoted[SHOWN_QUOTED_MAX];
 	struct stat status;
 

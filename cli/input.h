@@ -17,6 +17,10 @@ MUST_CHECK enum err input_open(const char *path, struct problem *problem, int *r
  * whoever sits at the terminal. */
 MUST_CHECK enum err input_open_found(const char *path, struct problem *problem, int *ret_fd);
 
+/* The same by a name in an open directory (AT_FDCWD: by path). shown: for messages. */
+MUST_CHECK enum err input_open_found_at(int directory, const char *name, const char *shown,
+                                        struct problem *problem, int *ret_fd);
+
 /* Closes what input_open and input_open_found opened, but never standard input; for CLEANUP. */
 void input_closep(int *fd);
 

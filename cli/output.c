@@ -489,19 +489,58 @@ static enum err open_inside(struct output *output, int directory, const char *na
 	                     path_directory(output->path, shown, sizeof(shown)) ? shown : output->path, 0600);
 }
 
-enum err output_open_at(int directory, const char *name, const char *shown, struct problem *problem,
-                        struct output **ret_output)
+static struct output *new_inside(const char *shown, struct problem *problem)
 {
 	CLEANUP(output_freep) struct output *output = calloc(1, sizeof(*output));
-	enum err err;
 
 	if (!output)
-		return ERR_NOMEM;
+		return NULL;
 	output->fd = -1;
 	output->directory = -1;
 	output->problem = problem;
 	output->path = strdup(shown);
-	err = output->path ? open_inside(output, directory, name) : ERR_NOMEM;
+	return output->path ? TAKE(output) : NULL;
+}
+
+enum err output_open_at(int directory, const char *name, const char *shown, struct problem *problem,
+                        struct output **ret_output)
+{
+	CLEANUP(output_freep) struct output *output = new_inside(shown, problem);
+	enum err err = output ? open_inside(output, directory, name) : ERR_NOMEM;
+
+	if (!err)
+		*ret_output = TAKE(output);
+	return err;
+}
+
+/* The mode that it is made with is nobody's; that of the old file comes when it is known whose it is. */
+static enum err change_inside(struct output *output, int directory, const char *name)
+{
+	struct stat old, status;
+	enum err err;
+
+	if (fstatat(directory, name, &old, AT_SYMLINK_NOFOLLOW) < 0 || fstat(directory, &status) < 0)
+		return problem_errno(output->problem, errno, "cannot open", output->path);
+	if (!S_ISREG(old.st_mode))
+		return problem_set(output->problem, ERR_FILE_ACCESS, "%s is no file any more", output->path);
+	if (faccessat(directory, name, W_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return problem_errno(output->problem, errno, "cannot write", output->path);
+	output->among_strangers = status.st_mode & output->strangers;
+	output->others_rename = others_rename_in(output, &status);
+	err = open_inside(output, directory, name);
+	return err ? err : keep_mode(output, &old);
+}
+
+enum err output_open_change(int directory, const char *name, const char *shown, struct problem *problem,
+                            struct output **ret_output)
+{
+	CLEANUP(output_freep) struct output *output = new_inside(shown, problem);
+	enum err err = output ? OK : ERR_NOMEM;
+
+	if (!err) {
+		output->strangers = S_IWOTH;
+		err = change_inside(output, directory, name);
+	}
 	if (!err)
 		*ret_output = TAKE(output);
 	return err;

@@ -32,6 +32,11 @@ MUST_CHECK enum err output_open_plain(const char *path, int input, struct proble
 MUST_CHECK enum err output_open_at(int directory, const char *name, const char *shown,
                                    struct problem *problem, struct output **ret_output);
 
+/* A file that is there in an open directory is to be changed: the new one has its mode and owner as in output_open. What has become a link or anything else is refused, and never followed. shown: its
+ * path, for messages. Errors as above. */
+MUST_CHECK enum err output_open_change(int directory, const char *name, const char *shown,
+                                       struct problem *problem, struct output **ret_output);
+
 /* Opens the directory in which such files are to be. A link to it is followed, unless it is somebody else's where others can put one: he would choose what is written over. ERR_FILE_ACCESS, ERR_USAGE, and
  * as above. */
 MUST_CHECK enum err output_open_directory(const char *path, struct problem *problem, int *ret_directory);

@@ -1,6 +1,7 @@
 #include "cli/sops_config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,13 +87,9 @@ static enum err explain(struct sops_config *config, enum err err, struct problem
  * Whoever writes the rules decides to whom a file is encrypted. So those that were found, and not named, must be ours, root's, or those of whoever has the directory of the file, and not for all to
  * write. The same holds for a link to them, for whoever has the link chooses among all rules that there are.
  */
-static bool is_trusted(const struct stat *status, const char *directory)
+static bool is_trusted(const struct stat *status, uid_t owner)
 {
-	struct stat place;
-
-	if (stat(directory, &place) < 0)
-		place.st_uid = geteuid();
-	return (file_is_ours(status, 0) || status->st_uid == place.st_uid) &&
+	return (file_is_ours(status, 0) || status->st_uid == owner) &&
 	       (S_ISLNK(status->st_mode) || !(status->st_mode & S_IWOTH));
 }
 
@@ -107,30 +104,52 @@ static enum err refuse_strangers(const char *path, struct problem *problem)
 	return ERR_BAD_CONFIG;
 }
 
-/* Before it is opened. */
-static enum err check_found(const char *candidate, const char *directory, struct problem *problem)
+/* Rules that were found and not named. */
+struct found {
+	int directory; /* AT_FDCWD: name is a path */
+	char name[PATH_MAX];
+	uid_t owner; /* of the directory of the file that they were looked for */
+};
+
+/* Before it is opened. path: for people. */
+static enum err check_found(const struct found *found, const char *path, struct problem *problem)
 {
 	struct stat rules, named;
 
-	if (stat(candidate, &rules) < 0 || lstat(candidate, &named) < 0)
-		return problem_errno(problem, errno, "cannot look at", candidate);
-	return is_trusted(&rules, directory) && is_trusted(&named, directory)
+	if (fstatat(found->directory, found->name, &rules, 0) < 0 ||
+	    fstatat(found->directory, found->name, &named, AT_SYMLINK_NOFOLLOW) < 0)
+		return problem_errno(problem, errno, "cannot look at", path);
+	return is_trusted(&rules, found->owner) && is_trusted(&named, found->owner)
 	               ? OK
-	               : refuse_strangers(candidate, problem);
+	               : refuse_strangers(path, problem);
 }
 
 /* And what was opened, which may be another file than the one that was looked at. */
-static enum err check_opened(int fd, const char *candidate, const char *directory, struct problem *problem)
+static enum err check_opened(int fd, const struct found *found, const char *path, struct problem *problem)
 {
 	struct stat rules;
 
 	if (fstat(fd, &rules) < 0)
-		return problem_errno(problem, errno, "cannot look at", candidate);
-	return is_trusted(&rules, directory) ? OK : refuse_strangers(candidate, problem);
+		return problem_errno(problem, errno, "cannot look at", path);
+	return is_trusted(&rules, found->owner) ? OK : refuse_strangers(path, problem);
 }
 
-/* directory: of the file that rules were looked for; NULL: they were named. */
-static enum err load(const char *path, const char *directory, struct problem *problem,
+static enum err open_found(const struct found *found, const char *path, struct problem *problem, int *ret_fd)
+{
+	CLEANUP(input_closep) int fd = -1;
+	enum err err = check_found(found, path, problem);
+
+	if (!err)
+		err = input_open_found_at(found->directory, found->name, path, problem, &fd);
+	if (!err)
+		err = check_opened(fd, found, path, problem);
+	if (!err)
+		*ret_fd = TAKE_FD(fd);
+	return err;
+}
+
+/* found NULL: they were named. */
+static enum err load(const char *path, const struct found *found, struct problem *problem,
                      struct sops_config **ret_config)
 {
 	CLEANUP(sops_config_freep) struct sops_config *config = calloc(1, sizeof(*config));
@@ -139,9 +158,7 @@ static enum err load(const char *path, const char *directory, struct problem *pr
 
 	if (!config || !(config->path = strdup(path)))
 		return ERR_NOMEM;
-	err = directory ? input_open_found(path, problem, &fd) : input_open(path, problem, &fd);
-	if (!err && directory)
-		err = check_opened(fd, path, directory, problem);
+	err = found ? open_found(found, path, problem, &fd) : input_open(path, problem, &fd);
 	if (!err)
 		err = buf_new(SOPS_RULES_FILE_MAX + 1, &config->text);
 	if (!err)
@@ -164,28 +181,58 @@ static enum err load_named(const char *name, struct problem *problem, struct sop
 	return err ? err : load(path, NULL, problem, ret_config);
 }
 
+/* Whose the directory of the file is; ours, when it is not there yet. */
+static uid_t owner_of(const struct tree_place *place, const char *directory)
+{
+	struct stat status;
+	bool known = place ? fstat(place->directory, &status) == 0 : stat(directory, &status) == 0;
+
+	return known ? status.st_uid : geteuid();
+}
+
+/* The rules so many levels above the file; path: their name. False: there are none. */
+static bool look_for(const struct tree_place *place, unsigned level, const char *path, struct found *found)
+{
+	size_t len = 0;
+
+	found->directory = AT_FDCWD;
+	if (!place || level > place->depth) {
+		(void)snprintf(found->name, sizeof(found->name), "%s", path);
+		return access(path, F_OK) == 0;
+	}
+	found->directory = place->directory;
+	for (; level; level--)
+		len += (size_t)snprintf(found->name + len, sizeof(found->name) - len, "../");
+	(void)snprintf(found->name + len, sizeof(found->name) - len, SOPS_RULES_NAME);
+	return faccessat(found->directory, found->name, F_OK, 0) == 0;
+}
+
 enum err sops_config_find(const char *file, struct problem *problem, struct sops_config **ret_config)
+{
+	return sops_config_find_at(NULL, file, problem, ret_config);
+}
+
+enum err sops_config_find_at(const struct tree_place *place, const char *file, struct problem *problem,
+                             struct sops_config **ret_config)
 {
 	const char *named = getenv("SOPS_CONFIG");
 	CLEANUP(freep) char *path = NULL;
-	char candidate[PATH_MAX], directory[PATH_MAX];
+	char candidate[PATH_MAX];
+	struct found found;
 	enum err err;
 
 	*ret_config = NULL;
 	if (named && *named)
 		return load_named(named, problem, ret_config);
 	err = sops_config_absolute(file, &path);
-	directory[0] = '\0';
 	for (unsigned level = 0; !err && level < LEVELS_MAX && *path; level++) {
 		drop_last(path);
 		if (level == 0)
-			(void)snprintf(directory, sizeof(directory), "%s", *path ? path : "/");
+			found.owner = owner_of(place, *path ? path : "/");
 		if ((size_t)snprintf(candidate, sizeof(candidate), "%s/%s", path, SOPS_RULES_NAME) <
 		            sizeof(candidate) &&
-		    access(candidate, F_OK) == 0) {
-			err = check_found(candidate, directory, problem);
-			return err ? err : load(candidate, directory, problem, ret_config);
-		}
+		    look_for(place, level, candidate, &found))
+			return load(candidate, &found, problem, ret_config);
 	}
 	return err;
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "cli/problem.h"
+#include "cli/tree.h"
 #include "common/buf.h"
 #include "common/cleanup.h"
 #include "formats/sops_rules.h"
@@ -26,6 +27,9 @@ const char *sops_config_relative(const char *config_path, const char *path);
 /* file need not exist. NULL with OK: there is none. Errors, with a sentence: ERR_BAD_FILE, ERR_UNSUPPORTED, ERR_FILE_ACCESS, ERR_NO_FILE (SOPS_CONFIG only), ERR_NOMEM. */
 MUST_CHECK enum err sops_config_find(const char *file, struct problem *problem,
                                      struct sops_config **ret_config);
+/* The same for a file of a tree (place; NULL: path leads to it), whose name is file: inside of the tree rules are looked for in the directories themselves, whatever has their names meanwhile. */
+MUST_CHECK enum err sops_config_find_at(const struct tree_place *place, const char *file,
+                                        struct problem *problem, struct sops_config **ret_config);
 struct sops_config *sops_config_free(struct sops_config *config);
 DEFINE_CLEANUP(struct sops_config *, sops_config_free);
 

@@ -1,7 +1,9 @@
 #include "cli/sops_store.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/file_lock.h"
@@ -25,15 +27,36 @@ static struct problem *problem_of(struct sops_store *store)
 	return &store->opener.invocation->problem;
 }
 
-/* The limit is one more than a file may have, so that one that is too large is refused by its reader. */
+/* It was a file when the tree was looked through. */
+static enum err open_place(const struct tree_place *place, const char *path, struct problem *problem,
+                           int *ret_fd)
+{
+	CLEANUP(input_closep) int fd = -1;
+	struct stat status;
+
+	if (tree_place_read(place, &fd) || fstat(fd, &status) < 0)
+		return problem_errno(problem, errno, "cannot open", path);
+	if (!S_ISREG(status.st_mode))
+		return problem_set(problem, ERR_FILE_ACCESS, "%s is no file any more", path);
+	*ret_fd = TAKE_FD(fd);
+	return OK;
+}
+
 enum err sops_text_read(const char *path, struct problem *problem, struct buf **ret_text)
+{
+	return sops_text_read_at(NULL, path, problem, ret_text);
+}
+
+/* The limit is one more than a file may have, so that one that is too large is refused by its reader. */
+enum err sops_text_read_at(const struct tree_place *place, const char *path, struct problem *problem,
+                           struct buf **ret_text)
 {
 	CLEANUP(buf_freep) struct buf *text = NULL;
 	CLEANUP(input_closep) int input = -1;
 	enum err err = buf_new(SOPS_FILE_MAX + 1, &text);
 
 	if (!err)
-		err = input_open(path, problem, &input);
+		err = place ? open_place(place, path, problem, &input) : input_open(path, problem, &input);
 	if (!err)
 		err = input_read(input, path, text, problem);
 	if (err == ERR_BUSY)
@@ -123,18 +146,19 @@ static bool may_be_new(const struct invocation *invocation, const char *path)
 	return access(path, F_OK) < 0 && (strcmp(name, "set") == 0 || strcmp(name, "edit") == 0);
 }
 
-enum err sops_store_open(struct sops_store *store, struct invocation *invocation, const char *path)
+static enum err open_at(struct sops_store *store, struct invocation *invocation, const char *path,
+                        const struct tree_place *place)
 {
 	char quoted[SHOWN_QUOTED_MAX];
 	enum err err;
 
-	*store = (struct sops_store){ .path = path };
+	*store = (struct sops_store){ .path = path, .place = place };
 	if (strcmp(path, "-") == 0)
 		return refuse_stdin(invocation);
 	err = file_opener_init(&store->opener, invocation);
 	store->opener.name = path;
 	if (!err)
-		err = sops_text_read(path, &invocation->problem, &store->text);
+		err = sops_text_read_at(place, path, &invocation->problem, &store->text);
 	if (err == ERR_NO_FILE && may_be_new(invocation, path)) {
 		shown_quote(path, quoted);
 		problem_hint(
@@ -146,24 +170,42 @@ enum err sops_store_open(struct sops_store *store, struct invocation *invocation
 	return err ? err : open_text(store, true);
 }
 
+enum err sops_store_open(struct sops_store *store, struct invocation *invocation, const char *path)
+{
+	return open_at(store, invocation, path, NULL);
+}
+
 enum err sops_store_look(struct sops_store *store, struct invocation *invocation, const char *path)
+{
+	return sops_store_look_at(store, invocation, path, NULL);
+}
+
+enum err sops_store_look_at(struct sops_store *store, struct invocation *invocation, const char *path,
+                            const struct tree_place *place)
 {
 	enum err err;
 
-	*store = (struct sops_store){ .path = path, .opener = { .invocation = invocation } };
+	*store = (struct sops_store){ .path = path, .place = place, .opener = { .invocation = invocation } };
 	if (strcmp(path, "-") == 0)
 		return refuse_stdin(invocation);
-	err = sops_text_read(path, &invocation->problem, &store->text);
+	err = sops_text_read_at(place, path, &invocation->problem, &store->text);
 	return err ? err : open_text(store, false);
 }
 
 enum err sops_store_open_to_change(struct sops_store *store, struct invocation *invocation, const char *path)
 {
+	return sops_store_open_to_change_at(store, invocation, path, NULL);
+}
+
+enum err sops_store_open_to_change_at(struct sops_store *store, struct invocation *invocation,
+                                      const char *path, const struct tree_place *place)
+{
+	struct problem *problem = &invocation->problem;
 	int lock = -1;
-	enum err err = file_lock(path, &invocation->problem, &lock);
+	enum err err = place ? file_lock_at(place, path, problem, &lock) : file_lock(path, problem, &lock);
 
 	if (!err)
-		err = sops_store_open(store, invocation, path);
+		err = open_at(store, invocation, path, place);
 	store->locked = lock >= 0;
 	store->lock = lock;
 	return err;
@@ -294,17 +336,26 @@ static enum err seal(struct sops_store *store, const struct sops_change *change,
 	return err;
 }
 
+static enum err open_output(struct sops_store *store, struct output **ret_output)
+{
+	const struct tree_place *place = store->place;
+
+	return place ? output_open_change(place->directory, place->name, store->path, problem_of(store),
+	                                  ret_output)
+	             : output_open(store->path, 0600, -1, problem_of(store), ret_output);
+}
+
 enum err sops_store_check_writable(struct sops_store *store)
 {
 	CLEANUP(output_freep) struct output *output = NULL;
 
-	return output_open(store->path, 0600, -1, problem_of(store), &output);
+	return open_output(store, &output);
 }
 
 enum err sops_store_is_current(struct sops_store *store, bool *ret_same)
 {
 	CLEANUP(buf_freep) struct buf *now = NULL;
-	enum err err = sops_text_read(store->path, problem_of(store), &now);
+	enum err err = sops_text_read_at(store->place, store->path, problem_of(store), &now);
 
 	if (!err)
 		*ret_same = bytes_equal(buf_bytes(now), buf_bytes(store->text));
@@ -331,7 +382,7 @@ static enum err write_back(struct sops_store *store, struct bytes text)
 	enum err err = check_unchanged(store);
 
 	if (!err)
-		err = output_open(store->path, 0600, -1, problem_of(store), &output);
+		err = open_output(store, &output);
 	if (!err)
 		err = output_write(output, text);
 	return err ? err : output_commit(output);

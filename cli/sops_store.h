@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "cli/file_opener.h"
+#include "cli/tree.h"
 #include "common/buf.h"
 #include "formats/sops_document.h"
 #include "formats/sops_expand.h"
@@ -22,6 +23,8 @@ extern const struct option_row sops_store_options[];
 struct sops_store {
 	struct file_opener opener;
 	const char *path; /* borrowed */
+	const struct tree_place *
+	        place; /* where it is, when path is only its name for people; borrowed. NULL: path leads to it */
 	struct buf *text; /* the file */
 	struct buf *written; /* the text with its aliases written out; NULL: there are none */
 	struct sops_document document; /* of the one or of the other */
@@ -42,6 +45,11 @@ MUST_CHECK enum err sops_store_look(struct sops_store *store, struct invocation 
 /* As sops_store_open, after waiting for others that do the same to the file (file_lock.h), who then wait until this is done. ERR_TIMEOUT. */
 MUST_CHECK enum err sops_store_open_to_change(struct sops_store *store, struct invocation *invocation,
                                               const char *path);
+/* The same of a file of a tree, which is at place; path: for messages. Neither is followed nor written to what has taken its place meanwhile and is a link or anything else. */
+MUST_CHECK enum err sops_store_look_at(struct sops_store *store, struct invocation *invocation,
+                                       const char *path, const struct tree_place *place);
+MUST_CHECK enum err sops_store_open_to_change_at(struct sops_store *store, struct invocation *invocation,
+                                                 const char *path, const struct tree_place *place);
 void sops_store_done(struct sops_store *store);
 
 /* Can it be written? So that nobody is told only after all was done. With a sentence. */
@@ -79,6 +87,9 @@ MUST_CHECK enum err sops_store_has_paths(struct sops_store *store);
 
 /* Parts of it, for what makes such files. A whole file (NULL: standard input), at most SOPS_FILE_MAX; owned by the caller. */
 MUST_CHECK enum err sops_text_read(const char *path, struct problem *problem, struct buf **ret_text);
+/* The same of a file of a tree (NULL: path leads to it). */
+MUST_CHECK enum err sops_text_read_at(const struct tree_place *place, const char *path,
+                                      struct problem *problem, struct buf **ret_text);
 
 /* Says, once, that aliases were written out; under a rule about comments they are refused (ERR_UNSUPPORTED with a sentence), for a copy has none. */
 MUST_CHECK enum err sops_plain_tell(size_t aliases, enum sops_rule rule, const char *name,

@@ -178,13 +178,32 @@ enum err tree_open_parent(int root, const char *relative, bool create, int *ret_
 
 enum err tree_open_file(int root, const char *relative, int *ret_fd)
 {
-	CLEANUP(close_fdp) int directory = -1;
-	const char *name;
-	enum err err = tree_open_parent(root, relative, false, &directory, &name);
+	struct tree_place place;
+	enum err err = tree_place_open(root, relative, &place);
 
 	if (err)
 		return err;
+	err = tree_place_read(&place, ret_fd);
+	close_fdp(&place.directory);
+	return err;
+}
+
+enum err tree_place_open(int root, const char *relative, struct tree_place *ret_place)
+{
+	struct tree_place place = { .directory = -1 };
+	enum err err = tree_open_parent(root, relative, false, &place.directory, &place.name);
+
+	for (const char *at = relative; !err && (at = strchr(at, '/')); at++)
+		place.depth++;
+	if (!err)
+		*ret_place = place;
+	return err;
+}
+
+enum err tree_place_read(const struct tree_place *place, int *ret_fd)
+{
 	/* A pipe that took the place of the file must not hold us up. */
-	*ret_fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	*ret_fd = openat(place->directory, place->name,
+	                 O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	return *ret_fd < 0 ? ERR_SYSTEM : OK;
 }

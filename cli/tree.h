@@ -39,3 +39,16 @@ MUST_CHECK enum err tree_open_parent(int root, const char *relative, bool create
 
 /* Opens a file for reading; ERR_SYSTEM with errno (ELOOP: it has become a link). */
 MUST_CHECK enum err tree_open_file(int root, const char *relative, int *ret_fd);
+
+/* A file of the tree by the directory that it stands in: whoever changes it asks no name on the way a second time, for by then somebody else may have put a link there. */
+struct tree_place {
+	int directory; /* open; owned */
+	const char *name; /* in it; borrowed */
+	unsigned depth; /* of the directory below the root */
+};
+
+/* ERR_SYSTEM with errno. */
+MUST_CHECK enum err tree_place_open(int root, const char *relative, struct tree_place *ret_place);
+
+/* Opens the file of a place for reading; ERR_SYSTEM with errno. */
+MUST_CHECK enum err tree_place_read(const struct tree_place *place, int *ret_fd);

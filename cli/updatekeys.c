@@ -4,6 +4,7 @@
  * Makes the recipients of a SOPS file those that .sops.yaml names for it. The data key and so the values stay; entries that are there and still wanted stay, also those of kinds that tokend has no keys of.
  * Who would come and go is found without any key, first; only a file that has to be changed is opened.
  */
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,8 @@ struct update {
 	size_t ruleless, failed;
 	enum err first; /* of those that failed */
 	struct problem told; /* the last one */
+	const struct tree_place
+	        *place; /* of the file that is looked at, with -r; NULL: its path leads to it */
 	char warned[PATH_MAX]; /* the .sops.yaml whose settings were warned of last */
 };
 
@@ -199,7 +202,7 @@ static enum err is_stale(const struct update *update, const char *path, const st
                          bool *ret_stale)
 {
 	struct sops_store store;
-	enum err err = sops_store_look(&store, update->invocation, path);
+	enum err err = sops_store_look_at(&store, update->invocation, path, update->place);
 
 	if (!err)
 		err = compare(update, &store, rule, ret_stale);
@@ -249,7 +252,7 @@ static enum err change_file(const struct update *update, const char *path,
                             const struct sops_creation_rule *rule)
 {
 	struct sops_store store = { .path = NULL };
-	enum err err = sops_store_open_to_change(&store, update->invocation, path);
+	enum err err = sops_store_open_to_change_at(&store, update->invocation, path, update->place);
 
 	if (!err)
 		err = follow(update, &store, rule);
@@ -302,7 +305,7 @@ static enum err update_file(struct update *update, const char *path, bool *ret_r
 	struct problem *problem = &update->invocation->problem;
 	CLEANUP(sops_config_freep) struct sops_config *config = NULL;
 	struct sops_creation_rule rule;
-	enum err err = sops_config_find(path, problem, &config);
+	enum err err = sops_config_find_at(update->place, path, problem, &config);
 
 	*ret_ruled = err || config;
 	if (!err && !config)
@@ -333,7 +336,7 @@ static enum err is_sops_file(const struct update *update, const char *path, bool
 	struct problem *problem = &update->invocation->problem;
 	CLEANUP(buf_freep) struct buf *text = NULL;
 	struct sops_examination examination;
-	enum err err = sops_text_read(path, problem, &text);
+	enum err err = sops_text_read_at(update->place, path, problem, &text);
 
 	*ret_is = false;
 	if (err == ERR_BAD_FILE)
@@ -369,10 +372,8 @@ static void update_found(struct update *update, const char *path)
 {
 	struct problem *problem = &update->invocation->problem;
 	bool is_sops, ruled = true;
-	enum err err;
+	enum err err = is_sops_file(update, path, &is_sops);
 
-	*problem = (struct problem){ 0 };
-	err = is_sops_file(update, path, &is_sops);
 	if (!err && !is_sops)
 		return;
 	update->found++;
@@ -387,6 +388,26 @@ static void update_found(struct update *update, const char *path)
 	*problem = (struct problem){ 0 };
 }
 
+/* From here on its directory is the one that was listed, whoever gives that name to another. */
+static void update_listed(struct update *update, const struct tree *tree, const char *relative,
+                          const char *path)
+{
+	struct problem *problem = &update->invocation->problem;
+	struct tree_place place;
+
+	*problem = (struct problem){ 0 };
+	if (tree_place_open(tree->root, relative, &place)) {
+		update->found++;
+		tell_failure(update, path,
+		             problem_errno(problem, errno, "cannot open the directory of", path));
+		return;
+	}
+	update->place = &place;
+	update_found(update, path);
+	update->place = NULL;
+	close_fdp(&place.directory);
+}
+
 static enum err update_tree(struct update *update, const char *directory)
 {
 	struct tree tree = { .root = -1 };
@@ -397,7 +418,7 @@ static enum err update_tree(struct update *update, const char *directory)
 	for (size_t i = 0; !err && i < tree.count; i++) {
 		(void)snprintf(path, sizeof(path), "%s%s%s", here ? "" : directory, here ? "" : "/",
 		               tree.files[i]);
-		update_found(update, path);
+		update_listed(update, &tree, tree.files[i], path);
 	}
 	tree_done(&tree);
 	return err;

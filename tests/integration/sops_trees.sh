@@ -1,9 +1,10 @@
 #!/bin/bash
-# tokenctl decrypt -r over whole trees, and what an edit leaves, with an identity file and no daemon. usage: sops_trees.sh places|remains|edits|rotates|growth
+# tokenctl decrypt -r over whole trees, and what an edit leaves, with an identity file and no daemon. usage: sops_trees.sh places|remains|edits|rotates|swapped|growth
 #   places    two files of which one output has the name: neither is written, both are named
 #   remains   what is meant to be encrypted and cannot be opened any more: --check names it
 #   edits     nothing of an edit stays in the file system that is memory, whatever the editor makes there, and whatever ends tokenctl
 #   rotates   who gets a new data key is said, and whom no rule names; a change says when the rule has changed meanwhile
+#   swapped   what somebody else puts in the place of a directory or a file that updatekeys -r has listed is neither read nor written
 #   growth    files that are made to take long: four times as much takes about four times as long
 set -euo pipefail
 . "${TOKEND_SOURCE_DIR:?}/tests/lab/lab.sh"
@@ -335,6 +336,42 @@ rotates() {
 	silent
 }
 
+swapped() {
+	lab_need flock
+	age-keygen -o other.txt 2>/dev/null
+	other=$(age-keygen -y other.txt)
+	printf 'pass: one\n' >plain.yaml
+	mkdir -p outside tree/dir tree/moved
+	seal plain.yaml outside/x.yaml
+	cp outside/x.yaml outside.before
+	for name in A a dir/x link m moved/x zz; do cp outside/x.yaml "tree/$name.yaml"; done
+	chmod 0640 tree/zz.yaml
+	# No rule is for A and m, which is said of each in its turn.
+	echo "creation_rules: [{path_regex: '^(.+/|[^Am])', age: '$recipient,$other'}]" >tree/.sops.yaml
+	exec 8<tree/a.yaml 9<tree/moved/x.yaml
+	flock 8
+	flock 9
+	timeout 60 tokenctl updatekeys -r -i key.txt tree >said 2>&1 8<&- 9<&- &
+	pid=$!
+	# All are listed, and a.yaml waits.
+	wait_for "the first file" grep -q 'tree/A.yaml was passed over' said
+	mv tree/dir dir.old
+	ln -s ../outside tree/dir
+	ln -sf ../outside/x.yaml tree/link.yaml
+	exec 8<&-
+	# Looked at already, and waits.
+	wait_for "the turn of moved/x.yaml" grep -q 'tree/m.yaml was passed over' said
+	sleep 0.3
+	mv tree/moved moved.old
+	ln -s ../outside tree/moved
+	exec 9<&-
+	if wait "$pid"; then lab_fail "it did all: $(<said)"; fi
+	cmp outside.before outside/x.yaml || lab_fail "a file outside of the tree was changed: $(<said)"
+	for name in dir/x link; do grep -q "^tokenctl: .*tree/$name.yaml" said || lab_fail "tree/$name.yaml is not named: $(<said)"; done
+	for name in a zz; do grep -q "$other" "tree/$name.yaml" || lab_fail "control: $name.yaml was not changed: $(<said)"; done
+	[ "$(stat -c %a tree/zz.yaml)" = 640 ] || lab_fail "zz.yaml has the mode $(stat -c %a tree/zz.yaml) now"
+}
+
 growth() {
 	[ -d /dev/shm ] && [ -w /dev/shm ] || lab_skip "there is no /dev/shm"
 	lab_need python3
@@ -342,6 +379,6 @@ growth() {
 }
 
 case ${1:?} in
-places | remains | edits | rotates | growth) "$1" ;;
+places | remains | edits | rotates | swapped | growth) "$1" ;;
 *) lab_fail "there is no part $1" ;;
 esac
