@@ -11,6 +11,7 @@
 #include "cli/input.h"
 #include "cli/shown.h"
 #include "common/file.h"
+#include "common/path.h"
 
 #define LEVELS_MAX 100U /* as sops */
 
@@ -158,6 +159,7 @@ static enum err load(const char *path, const struct found *found, struct problem
 
 	if (!config || !(config->path = strdup(path)))
 		return ERR_NOMEM;
+	config->named = !found;
 	err = found ? open_found(found, path, problem, &fd) : input_open(path, problem, &fd);
 	if (!err)
 		err = buf_new(SOPS_RULES_FILE_MAX + 1, &config->text);
@@ -261,12 +263,53 @@ void sops_config_warn(const char *place, const struct sops_creation_rule *rule)
 	           rule->path_regex.len ? "what its path_regex says" : "every file");
 }
 
+/* Where a path leads in the end; of one that is not there yet, where its directory does. NULL: nobody knows. */
+static char *real_path(const char *path)
+{
+	char directory[PATH_MAX];
+	char *real = realpath(path, NULL);
+
+	return real || !path_directory(path, directory, sizeof(directory)) ? real : realpath(directory, NULL);
+}
+
+/*
+ * Whoever wrote the rules may have put a link beside them, to a file of the user's that stands elsewhere: it would be encrypted to whom the rules name, and in another repository.
+ */
+static enum err check_below(const struct sops_config *config, const char *path, const char *file,
+                            struct problem *problem)
+{
+	CLEANUP(freep) char *place = strdup(config->path);
+	CLEANUP(freep) char *top = NULL;
+	CLEANUP(freep) char *real = real_path(path);
+	char quoted[SHOWN_QUOTED_MAX], quoted_rules[SHOWN_QUOTED_MAX];
+	size_t len;
+
+	if (!place)
+		return ERR_NOMEM;
+	drop_last(place);
+	top = realpath(*place ? place : "/", NULL);
+	len = top ? strlen(top) : 0;
+	if (config->named || !top || !real || len == 1 ||
+	    (strncmp(real, top, len) == 0 && (real[len] == '/' || !real[len])))
+		return OK;
+	(void)problem_set(problem, ERR_BAD_CONFIG,
+	                  "%s leads out of the directory of %s, whose rules are for what is below it", file,
+	                  config->path);
+	shown_quote(file, quoted);
+	shown_quote(config->path, quoted_rules);
+	problem_hint(problem, "ls -ld %s; SOPS_CONFIG=%s   when they are meant all the same", quoted,
+	             quoted_rules);
+	return ERR_BAD_CONFIG;
+}
+
 enum err sops_config_choose(struct sops_config *config, const char *file, struct problem *problem,
                             struct sops_creation_rule *ret_rule)
 {
 	CLEANUP(freep) char *path = NULL;
 	enum err err = sops_config_absolute(file, &path);
 
+	if (!err)
+		err = check_below(config, path, file, problem);
 	if (err)
 		return err;
 	err = sops_rules_choose(&config->rules, bytes_of_string(sops_config_relative(config->path, path)),

@@ -14,6 +14,7 @@
 
 struct sops_config {
 	char *path; /* owned; absolute */
+	bool named; /* by SOPS_CONFIG, and not found above a file */
 	struct buf *text; /* owned */
 	struct sops_rules rules;
 };
@@ -36,6 +37,6 @@ DEFINE_CLEANUP(struct sops_config *, sops_config_free);
 /* Warns, on standard error, of a setting of the rule that sops does not know and passes over. place: its .sops.yaml. */
 void sops_config_warn(const char *place, const struct sops_creation_rule *rule);
 
-/* The rule for a file. ERR_NO_MATCH, with a sentence, when there is none: sops then refuses to encrypt without recipients on the command line. Other errors with a sentence, too. */
+/* The rule for a file; rules that were found are not for one to which a link leads out of their directory (ERR_BAD_CONFIG). ERR_NO_MATCH, with a sentence, when there is none: sops then refuses to encrypt without recipients on the command line. Other errors with a sentence, too. */
 MUST_CHECK enum err sops_config_choose(struct sops_config *config, const char *file, struct problem *problem,
                                        struct sops_creation_rule *ret_rule);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli/file_lock.h"
 #include "cli/input.h"
@@ -373,6 +374,39 @@ static enum err write_out(struct encryption *encryption, struct bytes sealed)
 	return err ? err : output_commit(output);
 }
 
+/* The file itself, and all of it: whatever a link leads to would be replaced, and under its other names a file would stay in the clear. */
+static enum err check_in_place(const struct encryption *encryption)
+{
+	struct problem *problem = problem_of(encryption);
+	const char *path = encryption->path;
+	char quoted[SHOWN_QUOTED_MAX];
+	struct stat status;
+
+	if (lstat(path, &status) < 0 || (!S_ISLNK(status.st_mode) && status.st_nlink <= 1))
+		return OK; /* what is not there is said by whoever reads it */
+	shown_quote(path, quoted);
+	if (S_ISLNK(status.st_mode)) {
+		(void)problem_set(problem, ERR_USAGE,
+		                  "%s is a link, and what it leads to is not replaced through it", path);
+		problem_hint(problem, "readlink -f %s   says which file is meant, to be named itself",
+		             quoted);
+	} else {
+		(void)problem_set(problem, ERR_USAGE,
+		                  "%s has %lu names, and under the others it would stay in the clear", path,
+		                  (unsigned long)status.st_nlink);
+		problem_hint(problem, "find . -samefile %s   shows those below here; rm takes one away",
+		             quoted);
+	}
+	return ERR_USAGE;
+}
+
+static enum err begin_in_place(const struct encryption *encryption, int *ret_lock)
+{
+	enum err err = check_in_place(encryption);
+
+	return err ? err : file_lock(encryption->path, problem_of(encryption), ret_lock);
+}
+
 static enum err encrypt(struct encryption *encryption, const struct recipients *recipients)
 {
 	CLEANUP(buf_freep) struct buf *sealed = NULL;
@@ -382,7 +416,7 @@ static enum err encrypt(struct encryption *encryption, const struct recipients *
 	if (!err)
 		err = choose_rule(encryption, recipients);
 	if (!err && encryption->path && options_given(&encryption->invocation->options, "in-place"))
-		err = file_lock(encryption->path, problem_of(encryption), &lock);
+		err = begin_in_place(encryption, &lock);
 	if (!err)
 		err = sops_text_read(encryption->path, problem_of(encryption), &encryption->text);
 	if (!err)

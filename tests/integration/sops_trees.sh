@@ -1,10 +1,11 @@
 #!/bin/bash
-# tokenctl decrypt -r over whole trees, and what an edit leaves, with an identity file and no daemon. usage: sops_trees.sh places|remains|edits|rotates|swapped|growth
+# tokenctl decrypt -r over whole trees, and what an edit leaves, with an identity file and no daemon. usage: sops_trees.sh places|remains|edits|rotates|swapped|links|growth
 #   places    two files of which one output has the name: neither is written, both are named
 #   remains   what is meant to be encrypted and cannot be opened any more: --check names it
 #   edits     nothing of an edit stays in the file system that is memory, whatever the editor makes there, and whatever ends tokenctl
 #   rotates   who gets a new data key is said, and whom no rule names; a change says when the rule has changed meanwhile
 #   swapped   what somebody else puts in the place of a directory or a file that updatekeys -r has listed is neither read nor written
+#   links     rules are not for what a link beside them leads to elsewhere; in place of a link, or of a file with other names, nothing is encrypted
 #   growth    files that are made to take long: four times as much takes about four times as long
 set -euo pipefail
 . "${TOKEND_SOURCE_DIR:?}/tests/lab/lab.sh"
@@ -372,6 +373,41 @@ swapped() {
 	[ "$(stat -c %a tree/zz.yaml)" = 640 ] || lab_fail "zz.yaml has the mode $(stat -c %a tree/zz.yaml) now"
 }
 
+links() {
+	mkdir -p home tree/sub
+	printf 'pass: one\n' >home/clear.yaml
+	seal home/clear.yaml home/sealed.yaml
+	cp -r home home.before
+	age-keygen -o other.txt 2>/dev/null
+	echo "creation_rules: [{age: '$recipient,$(age-keygen -y other.txt)'}]" >tree/.sops.yaml
+	ln -s ../home tree/dir
+	for name in clear sealed; do ln -s "../home/$name.yaml" "tree/$name.yaml"; done
+	for name in clear dir/clear; do
+		ends 2 tokenctl encrypt --sops -o out.yaml "tree/$name.yaml"
+		lab_grep "^tokenctl: tree/$name.yaml leads out of the directory of " <said || lab_fail "it says $(<said)"
+		ends 2 tokenctl encrypt --in-place "tree/$name.yaml"
+	done
+	for name in sealed dir/sealed; do ends 2 tokenctl updatekeys -i key.txt "tree/$name.yaml"; done
+	[ ! -e out.yaml ] && diff -r home.before home || lab_fail "what a link led to was encrypted to whom the rules name"
+	# Rules that are named are for what they are named for; and within the tree links lead where they may.
+	cp home/sealed.yaml tree/sub/x.yaml
+	ln -s sub/x.yaml tree/x.yaml
+	ends 0 tokenctl updatekeys -i key.txt tree/x.yaml
+	grep -q "$(age-keygen -y other.txt)" tree/sub/x.yaml || lab_fail "control: a link within the tree is not followed: $(<said)"
+	ends 3 env SOPS_CONFIG=tree/.sops.yaml tokenctl updatekeys --dry-run tree/sealed.yaml
+	# In place: the file itself, under all of its names.
+	cp home/clear.yaml tree/sub/y.yaml
+	ln -s sub/y.yaml tree/y.yaml
+	ends 2 tokenctl encrypt --in-place tree/y.yaml
+	lab_grep '^tokenctl: tree/y.yaml is a link, ' <said || lab_fail "it says $(<said)"
+	ln tree/sub/y.yaml second.yaml
+	ends 2 tokenctl encrypt --in-place tree/sub/y.yaml
+	lab_grep '^tokenctl: tree/sub/y.yaml has 2 names, ' <said || lab_fail "it says $(<said)"
+	cmp home/clear.yaml second.yaml && rm second.yaml
+	ends 0 tokenctl encrypt --in-place tree/sub/y.yaml
+	[ "$(tokenctl get -i key.txt tree/sub/y.yaml pass)" = one ] || lab_fail "control: it is not encrypted in its place"
+}
+
 growth() {
 	[ -d /dev/shm ] && [ -w /dev/shm ] || lab_skip "there is no /dev/shm"
 	lab_need python3
@@ -379,6 +415,6 @@ growth() {
 }
 
 case ${1:?} in
-places | remains | edits | rotates | swapped | growth) "$1" ;;
+places | remains | edits | rotates | swapped | links | growth) "$1" ;;
 *) lab_fail "there is no part $1" ;;
 esac
