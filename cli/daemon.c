@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/shown.h"
 #include "cli/token_facts.h"
 #include "common/encoding.h"
 #include "common/key.h"
@@ -206,6 +207,26 @@ static void explain_reply(struct problem *problem, enum err err, const char *key
 		name_key(problem, err, key);
 }
 
+/* What a daemon says, be it one that hostile code runs in, is shown by a terminal and not obeyed. What is as it should be is not touched: it may hold a file key. */
+static enum err clean(json_t *value)
+{
+	CLEANUP(freep) char *text = NULL;
+	const char *key;
+	json_t *member;
+	size_t i;
+	enum err err = OK;
+
+	json_object_foreach(value, key, member) err = err ? err : clean(member);
+	json_array_foreach(value, i, member) err = err ? err : clean(member);
+	if (err || !json_is_string(value) || shown_is_clean(json_string_value(value)))
+		return err;
+	text = strdup(json_string_value(value));
+	if (!text)
+		return ERR_NOMEM;
+	shown_clean(text);
+	return json_string_set(value, text) < 0 ? ERR_NOMEM : OK;
+}
+
 enum err daemon_call(struct daemon *daemon, const char *method, json_t *parameters, int deadline_ms,
                      struct problem *problem, json_t **ret_reply)
 {
@@ -221,6 +242,8 @@ enum err daemon_call(struct daemon *daemon, const char *method, json_t *paramete
 		return err;
 	}
 	err = control_call(daemon->control, method, parameters, deadline_ms, ret_reply);
+	if (clean(*ret_reply))
+		return ERR_NOMEM;
 	if (err == ERR_NO_DAEMON) {
 		(void)problem_set(problem, err, "tokend ended before it answered");
 		if (getenv("TOKEND_RUNTIME_DIR"))

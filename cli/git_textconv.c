@@ -8,6 +8,7 @@
  * key: a plain hash of a short secret gives that away to whoever sees the diff, in a log or over a shoulder, and can try what it might be.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sodium.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/input.h"
 #include "cli/output.h"
 #include "cli/sops_file.h"
 #include "cli/sops_store.h"
@@ -22,6 +24,8 @@
 #include "cli/verbs.h"
 #include "common/utf8.h"
 #include "formats/text.h"
+
+#define PIECE_LEN 65536U
 
 static enum err print(struct bytes text, struct problem *problem)
 {
@@ -33,7 +37,6 @@ static enum err print(struct bytes text, struct problem *problem)
 	return err ? err : output_commit(output);
 }
 
-/* Why it is not plain is said beside it. */
 /* Not everybody who reads a repository has a tokend to start. */
 static void hint_key_file(struct problem *problem)
 {
@@ -42,20 +45,42 @@ static void hint_key_file(struct problem *problem)
 	problem_hint(problem, "%s; who has a key file: tokenctl git --install -i FILE", said.hint);
 }
 
+/* Of any size: what we do not take, git shows all the same. */
+static enum err copy_out(int input, const char *path, struct problem *problem)
+{
+	CLEANUP(output_freep) struct output *output = NULL;
+	CLEANUP(buf_freep) struct buf *piece = NULL;
+	size_t len = 1;
+	enum err err = buf_new(PIECE_LEN, &piece);
+
+	if (!err)
+		err = output_open(NULL, 0600, input, problem, &output);
+	while (!err && len > 0) {
+		buf_clear(piece);
+		err = buf_read_fd(piece, input, PIECE_LEN, &len);
+		if (err && err != ERR_NOMEM)
+			err = problem_errno(problem, errno, "cannot read", path);
+		if (!err)
+			err = output_write(output, buf_bytes(piece));
+	}
+	return err ? err : output_commit(output);
+}
+
+/* Why it is not plain is said beside it. */
 static enum err print_as_it_is(const char *path, struct problem *problem, enum err why)
 {
-	CLEANUP(buf_freep) struct buf *text = NULL;
+	CLEANUP(input_closep) int input = -1;
 	struct problem said = *problem;
 	enum err err;
 
 	*problem = (struct problem){ 0 };
-	err = sops_text_read(path, problem, &text);
+	err = input_open(path, problem, &input);
 	if (err) /* what is not there is not shown at all, and why is said once */
 		return err;
 	if (why == ERR_NO_DAEMON)
 		hint_key_file(&said);
 	problem_print(&said, why, "tokenctl");
-	return print(buf_bytes(text), problem);
+	return copy_out(input, path, problem);
 }
 
 /* ---- where it goes ---- */

@@ -15,7 +15,7 @@
 
 DEFINE_CLEANUP(DIR *, closedir);
 
-#define OWN ".tokenctl-"
+#define OWN MEMORY_DIRECTORY_OWN
 #define BASE OWN "base"
 #define RECORD OWN "kept" /* the file that it is for and the text's name, each with a NUL behind it */
 #define RECORD_MAX (PATH_MAX + NAME_MAX + 2U)

@@ -20,7 +20,7 @@
 
 #define SHARED "/dev/shm"
 #define NAME "tokenctl-"
-#define REWRITTEN ".tokenctl-new" /* until it has its name */
+#define REWRITTEN MEMORY_DIRECTORY_OWN "new" /* until it has its name */
 #define PASSES_MAX 4096U /* levels of directories in it; no path is deeper */
 #define NAMES_TRIED 64U /* for one that is moved */
 #define VAIN_PASSES_MAX 2000U /* one after the other, while somebody still writes there */
@@ -82,8 +82,8 @@ bool memory_directory_is_one(const char *path)
 	return false;
 }
 
-enum err memory_directory_write(const char *directory, const char *name, struct bytes text,
-                                struct problem *problem, char ret_file[static MEMORY_DIRECTORY_FILE_MAX])
+static enum err write_file(const char *directory, const char *name, struct bytes text,
+                           struct problem *problem, char ret_file[static MEMORY_DIRECTORY_FILE_MAX])
 {
 	int fd;
 	enum err err;
@@ -97,11 +97,20 @@ enum err memory_directory_write(const char *directory, const char *name, struct 
 	return err;
 }
 
+/* Whoever names files in a repository must not have us write over a text, or take it for something else. */
+enum err memory_directory_write(const char *directory, const char *name, struct bytes text,
+                                struct problem *problem, char ret_file[static MEMORY_DIRECTORY_FILE_MAX])
+{
+	name = path_name(name);
+	name += strncmp(name, MEMORY_DIRECTORY_OWN, strlen(MEMORY_DIRECTORY_OWN)) == 0;
+	return write_file(directory, name, text, problem, ret_file);
+}
+
 enum err memory_directory_rewrite(const char *directory, const char *name, struct bytes text,
                                   struct problem *problem)
 {
 	char written[MEMORY_DIRECTORY_FILE_MAX], file[MEMORY_DIRECTORY_FILE_MAX];
-	enum err err = memory_directory_write(directory, REWRITTEN, text, problem, written);
+	enum err err = write_file(directory, REWRITTEN, text, problem, written);
 
 	(void)snprintf(file, sizeof(file), "%s/%.200s", directory, path_name(name));
 	if (!err && rename(written, file) < 0)

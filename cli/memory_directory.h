@@ -19,7 +19,10 @@
 /* Makes a new one; "" and ERR_FILE_ACCESS with a sentence when there is no such file system. */
 MUST_CHECK enum err memory_directory_make(struct problem *problem, char path[static MEMORY_DIRECTORY_MAX]);
 
-/* A new file in it with the last part of name, by which programs know its kind, and text in it. ret_file: its path. ERR_DISK_FULL, ERR_SYSTEM; with a sentence. */
+/* How names begin that are not a text's, but of what is kept beside it. */
+#define MEMORY_DIRECTORY_OWN ".tokenctl-"
+
+/* A new file in it with the last part of name, by which programs know its kind (without its dot where it begins as our own do), and text in it. ret_file: its path. ERR_DISK_FULL, ERR_SYSTEM; with a sentence. */
 MUST_CHECK enum err memory_directory_write(const char *directory, const char *name, struct bytes text,
                                            struct problem *problem,
                                            char ret_file[static MEMORY_DIRECTORY_FILE_MAX]);

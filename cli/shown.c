@@ -16,6 +16,18 @@ static size_t showable_len(struct bytes text)
 	return utf8_is_unprintable(point) ? 0 : len;
 }
 
+bool shown_is_clean(const char *text)
+{
+	struct bytes rest = bytes_of_string(text);
+	size_t len = 1;
+
+	while (len && rest.len) {
+		len = showable_len(rest);
+		rest = bytes_of(rest.data + len, rest.len - len);
+	}
+	return len > 0;
+}
+
 void shown_clean(char *text)
 {
 	struct bytes rest = bytes_of_string(text);

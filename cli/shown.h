@@ -5,11 +5,15 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "common/bytes.h"
 
 #define SHOWN_QUOTED_MAX 1200U
+
+/* Is there nothing in it that a terminal would obey? */
+bool shown_is_clean(const char *text);
 
 /* Puts '?' in the place of each byte of a character that a terminal would obey, and of each that is no UTF-8. */
 void shown_clean(char *text);

@@ -245,4 +245,12 @@ ERRORS
 start_fake --fail Unwrap=Denied
 fails 3 'could not be proven' tokenctl enroll --name unproven --import key.txt --shred
 [ -e key.txt ] || lab_fail "--shred removed the file of a key that was not proven"
+
+# What a daemon says in which hostile code runs is shown, and not obeyed.
+start_fake --version $'1\e]0;title\a\n\xc2\x9b31m'
+for verb in status doctor; do
+	tokenctl $verb >said 2>&1 || true
+	lab_grep -F '1?]0;title???' <said || lab_fail "control: $verb does not say the version: $(cat -v said)"
+	if LC_ALL=C grep -q $'[\e\a]\|\xc2\x9b' said; then lab_fail "$verb has a terminal obey the daemon: $(cat -v said)"; fi
+done
 echo "the verbs that ask the daemon say what they should"

@@ -333,6 +333,15 @@ kept() {
 	ends 2 tokenctl edit --forget --resume "$second" s.yaml
 	ends 0 tokenctl edit --forget s.yaml
 	nothing_kept "after it was forgotten"
+	# A file that is called as what stands beside a text is neither taken for that nor written over by it.
+	for name in .tokenctl-base .tokenctl-kept .tokenctl-new; do
+		seal plain.yaml "$name"
+		edits 7 'echo "b: [" >"$1"' "$name"
+		[ "$(kept_count)" -eq 1 ] && [ "$(<"$(kept_text)")" = 'b: [' ] || lab_fail "$name is kept as $(cat -v "$(kept_text)")"
+		edits 0 'sed -i "s/.*/a: named/" "$1"' --resume "$(kept_text)" "$name"
+		is "$name" a named
+		nothing_kept "after $name was sealed"
+	done
 	# Of two edits at the same time both may fail: no text is lost, and it is said that there are two.
 	edits 7 'echo "a: [" >"$1"; cd $HERE; THEN="echo b: [ >\$1" setsid -w tokenctl edit -i key.txt s.yaml; sleep 0.1' s.yaml
 	[ "$(kept_count)" -eq 2 ] || lab_fail "there are $(kept_count)"

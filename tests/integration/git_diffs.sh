@@ -65,4 +65,17 @@ git commit -qam fourth
 edited v.env "printf 'A=2\\nB=x\\001[3Jy\\n'"
 difference v.env
 [ "$(grep -c '^[-+]#' "$said")" = 2 ] || lab_fail "a change is hidden: $(cat -v "$said")"
+
+# ---- what is too large for a SOPS file ----
+
+# Somebody's .gitattributes names it so: it is shown as it is, for a diff that fails hides all that comes behind it.
+git commit -qam fifth
+truncate -s 65M a.enc
+git add a.enc
+git commit -qm sixth
+printf 'x' >>a.enc
+edited v.env "printf 'A=3\\n'"
+git diff -U0 >large 2>"$said" || lab_fail "the diff ended with $?: $(<"$said")"
+lab_grep 'too large for a SOPS file' <"$said" || lab_fail "the reason is not said: $(<"$said")"
+grep -aqx -- '+A=3' large || lab_fail "what comes behind a large file is not in the diff"
 lab_tokend_stop "$work"
