@@ -374,7 +374,10 @@ static enum err read_file(const char *path, struct problem *problem, struct buf 
 {
 	CLEANUP(input_closep) int fd = -1;
 	CLEANUP(buf_freep) struct buf *text = NULL;
-	enum err err = input_open(path, problem, &fd);
+	enum err err = input_refuse_pipe(path, problem);
+
+	if (!err)
+		err = input_open(path, problem, &fd);
 
 	if (!err)
 		err = buf_new(GUARD_FILE_MAX + 1, &text);

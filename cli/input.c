@@ -32,6 +32,19 @@ enum err input_open(const char *path, struct problem *problem, int *ret_fd)
 	return OK;
 }
 
+enum err input_refuse_pipe(const char *path, struct problem *problem)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+	struct stat status;
+
+	if (lstat(path, &status) < 0 || !S_ISFIFO(status.st_mode))
+		return OK;
+	(void)problem_set(problem, ERR_FILE_ACCESS, "%s is a pipe, so it is not read", path);
+	shown_quote(path, quoted);
+	problem_hint(problem, "ls -l %s", quoted);
+	return ERR_FILE_ACCESS;
+}
+
 enum err input_open_found(const char *path, struct problem *problem, int *ret_fd)
 {
 	return input_open_found_at(AT_FDCWD, path, path, problem, ret_fd);
@@ -46,6 +59,8 @@ enum err input_open_found_at(int directory, const char *name, const char *path, 
 
 	if (fd < 0 || fstat(fd, &status) < 0)
 		return problem_errno(problem, errno, "cannot open", path);
+	if (S_ISDIR(status.st_mode))
+		return problem_set(problem, ERR_USAGE, "%s is a directory", path);
 	if (!S_ISREG(status.st_mode)) {
 		(void)problem_set(problem, ERR_FILE_ACCESS, "%s is no regular file, so it is not read", path);
 		shown_quote(path, quoted);

@@ -13,7 +13,10 @@
 /* Opens path for reading ("-" or NULL: standard input). Directories are refused. */
 MUST_CHECK enum err input_open(const char *path, struct problem *problem, int *ret_fd);
 
-/* The same of a name that nobody typed, but that was found (rules above a file, a list in a repository): what is there has to be a regular file. A pipe waits for its other end, and /dev/stdin for
+/* Of a name that was typed, perhaps as one of many: ERR_FILE_ACCESS with a sentence when it is a pipe, which waits for its other end. One that the shell has made (<(COMMAND)) is none here. */
+MUST_CHECK enum err input_refuse_pipe(const char *path, struct problem *problem);
+
+/* As input_open, of a name that nobody typed, but that was found (rules above a file, a list in a repository), or of a file that is to be changed: what is there has to be a regular file. A pipe waits for its other end, and /dev/stdin for
  * whoever sits at the terminal. */
 MUST_CHECK enum err input_open_found(const char *path, struct problem *problem, int *ret_fd);
 

@@ -382,8 +382,11 @@ static enum err check_in_place(const struct encryption *encryption)
 	char quoted[SHOWN_QUOTED_MAX];
 	struct stat status;
 
-	if (lstat(path, &status) < 0 || (!S_ISLNK(status.st_mode) && status.st_nlink <= 1))
-		return OK; /* what is not there is said by whoever reads it */
+	if (lstat(path, &status) < 0 || S_ISDIR(status.st_mode) ||
+	    (S_ISREG(status.st_mode) && status.st_nlink <= 1))
+		return OK; /* what is not there, or no file, is said by whoever reads it */
+	if (!S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode))
+		return input_refuse_pipe(path, problem);
 	shown_quote(path, quoted);
 	if (S_ISLNK(status.st_mode)) {
 		(void)problem_set(problem, ERR_USAGE,

@@ -42,21 +42,12 @@ static enum err open_place(const struct tree_place *place, const char *path, str
 	return OK;
 }
 
-enum err sops_text_read(const char *path, struct problem *problem, struct buf **ret_text)
-{
-	return sops_text_read_at(NULL, path, problem, ret_text);
-}
-
 /* The limit is one more than a file may have, so that one that is too large is refused by its reader. */
-enum err sops_text_read_at(const struct tree_place *place, const char *path, struct problem *problem,
-                           struct buf **ret_text)
+static enum err read_opened(int input, const char *path, struct problem *problem, struct buf **ret_text)
 {
 	CLEANUP(buf_freep) struct buf *text = NULL;
-	CLEANUP(input_closep) int input = -1;
 	enum err err = buf_new(SOPS_FILE_MAX + 1, &text);
 
-	if (!err)
-		err = place ? open_place(place, path, problem, &input) : input_open(path, problem, &input);
 	if (!err)
 		err = input_read(input, path, text, problem);
 	if (err == ERR_BUSY)
@@ -65,6 +56,24 @@ enum err sops_text_read_at(const struct tree_place *place, const char *path, str
 	if (!err)
 		*ret_text = TAKE(text);
 	return err;
+}
+
+enum err sops_text_read(const char *path, struct problem *problem, struct buf **ret_text)
+{
+	CLEANUP(input_closep) int input = -1;
+	enum err err = input_open(path, problem, &input);
+
+	return err ? err : read_opened(input, path, problem, ret_text);
+}
+
+enum err sops_text_read_at(const struct tree_place *place, const char *path, struct problem *problem,
+                           struct buf **ret_text)
+{
+	CLEANUP(input_closep) int input = -1;
+	enum err err =
+	        place ? open_place(place, path, problem, &input) : input_open_found(path, problem, &input);
+
+	return err ? err : read_opened(input, path, problem, ret_text);
 }
 
 enum err sops_store_explain(struct sops_store *store, const struct sops_document *document, enum err err)

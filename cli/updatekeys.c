@@ -264,7 +264,7 @@ static enum err change_file(const struct update *update, const char *path,
 static enum err refuse_without_rules(const char *path, struct problem *problem)
 {
 	CLEANUP(input_closep) int file = -1;
-	enum err err = input_open(path, problem, &file);
+	enum err err = input_open_found(path, problem, &file);
 
 	if (err)
 		return err;

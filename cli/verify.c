@@ -150,7 +150,9 @@ static enum err verify_file(struct verifying *verifying, const char *path, const
 	verifying->name = input_name(path);
 	findings_begin_file(&verifying->findings);
 	failed = verifying->failed;
-	err = sops_text_read(path, &verifying->invocation->problem, &text);
+	err = input_refuse_pipe(path, &verifying->invocation->problem);
+	if (!err)
+		err = sops_text_read(path, &verifying->invocation->problem, &text);
 	/* Of several the others are looked at all the same. */
 	if (err && err != ERR_NOMEM && verifying->invocation->options.argument_count > 1)
 		return find_problem(verifying, "unread");

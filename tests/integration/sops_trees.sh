@@ -285,6 +285,17 @@ rotates() {
 	# Rules that are a pipe, or whatever is typed, are not waited for; those that are named may come through a pipe.
 	mkdir -p waits
 	echo 'a: 1' >waits/plain.yaml
+	# Nor is a pipe in the place of a file that is to be changed, or of one of many that are looked at.
+	mkfifo waits/pipe.yaml
+	for command in edit 'set --value-file waits/plain.yaml' unset 'rotate --data-key' updatekeys 'updatekeys --dry-run' 'encrypt --in-place' verify guard; do
+		words=()
+		[[ $command != *set* ]] || words=(a)
+		[[ $command != encrypt* ]] || words=(-r "$recipient")
+		# shellcheck disable=SC2086 # a verb and its options
+		ends 2 timeout 5 tokenctl $command waits/pipe.yaml "${words[@]}"
+		grep -Eq '^tokenctl: waits/pipe.yaml is (a pipe|no regular file), so it is not read$' said || lab_fail "$command says $(<said)"
+	done
+	rm waits/pipe.yaml
 	mkfifo waits/.sops.yaml
 	ends 2 timeout 10 tokenctl encrypt --sops -o waits/out.yaml waits/plain.yaml
 	grep -q '^tokenctl: .*waits/.sops.yaml is no regular file' said || lab_fail "it says $(<said)"
