@@ -14,14 +14,29 @@
 
 enum err input_open(const char *path, struct problem *problem, int *ret_fd)
 {
-	struct stat status;
-	int fd;
-
 	if (!path || strcmp(path, "-") == 0) {
 		*ret_fd = STDIN_FILENO;
 		return OK;
 	}
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	return input_open_at(AT_FDCWD, path, path, problem, ret_fd);
+}
+
+enum err input_refuse_special(const char *path, struct problem *problem)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+
+	(void)problem_set(problem, ERR_FILE_ACCESS, "%s is no regular file, so it is not read", path);
+	shown_quote(path, quoted);
+	problem_hint(problem, "ls -lL %s", quoted);
+	return ERR_FILE_ACCESS;
+}
+
+enum err input_open_at(int directory, const char *name, const char *path, struct problem *problem,
+                       int *ret_fd)
+{
+	struct stat status;
+	int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
 	if (fd < 0)
 		return problem_errno(problem, errno, "cannot open", path);
 	if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
@@ -54,19 +69,14 @@ enum err input_open_found_at(int directory, const char *name, const char *path, 
                              int *ret_fd)
 {
 	CLEANUP(close_fdp) int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	char quoted[SHOWN_QUOTED_MAX];
 	struct stat status;
 
 	if (fd < 0 || fstat(fd, &status) < 0)
 		return problem_errno(problem, errno, "cannot open", path);
 	if (S_ISDIR(status.st_mode))
 		return problem_set(problem, ERR_USAGE, "%s is a directory", path);
-	if (!S_ISREG(status.st_mode)) {
-		(void)problem_set(problem, ERR_FILE_ACCESS, "%s is no regular file, so it is not read", path);
-		shown_quote(path, quoted);
-		problem_hint(problem, "ls -lL %s", quoted);
-		return ERR_FILE_ACCESS;
-	}
+	if (!S_ISREG(status.st_mode))
+		return input_refuse_special(path, problem);
 	*ret_fd = TAKE_FD(fd);
 	return OK;
 }

@@ -13,6 +13,13 @@
 /* Opens path for reading ("-" or NULL: standard input). Directories are refused. */
 MUST_CHECK enum err input_open(const char *path, struct problem *problem, int *ret_fd);
 
+/* The same by a name in an open directory. shown: for messages. */
+MUST_CHECK enum err input_open_at(int directory, const char *name, const char *shown, struct problem *problem,
+                                  int *ret_fd);
+
+/* The sentence for what is no regular file where one has to be. Returns ERR_FILE_ACCESS. */
+enum err input_refuse_special(const char *path, struct problem *problem);
+
 /* Of a name that was typed, perhaps as one of many: ERR_FILE_ACCESS with a sentence when it is a pipe, which waits for its other end. One that the shell has made (<(COMMAND)) is none here. */
 MUST_CHECK enum err input_refuse_pipe(const char *path, struct problem *problem);
 

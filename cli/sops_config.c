@@ -272,15 +272,26 @@ static char *real_path(const char *path)
 	return real || !path_directory(path, directory, sizeof(directory)) ? real : realpath(directory, NULL);
 }
 
+/* The same of what is open; NULL for a pipe. */
+static char *real_path_of(int fd)
+{
+	char self[64], path[PATH_MAX];
+	ssize_t len;
+
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	len = readlink(self, path, sizeof(path) - 1);
+	path[len > 0 ? len : 0] = '\0';
+	return path[0] == '/' ? strdup(path) : NULL;
+}
+
 /*
  * Whoever wrote the rules may have put a link beside them, to a file of the user's that stands elsewhere: it would be encrypted to whom the rules name, and in another repository.
  */
-static enum err check_below(const struct sops_config *config, const char *path, const char *file,
+static enum err check_below(const struct sops_config *config, const char *real, const char *file,
                             struct problem *problem)
 {
 	CLEANUP(freep) char *place = strdup(config->path);
 	CLEANUP(freep) char *top = NULL;
-	CLEANUP(freep) char *real = real_path(path);
 	char quoted[SHOWN_QUOTED_MAX], quoted_rules[SHOWN_QUOTED_MAX];
 	size_t len;
 
@@ -305,11 +316,20 @@ static enum err check_below(const struct sops_config *config, const char *path, 
 enum err sops_config_choose(struct sops_config *config, const char *file, struct problem *problem,
                             struct sops_creation_rule *ret_rule)
 {
+	return sops_config_choose_opened(config, file, -1, problem, ret_rule);
+}
+
+enum err sops_config_choose_opened(struct sops_config *config, const char *file, int fd,
+                                   struct problem *problem, struct sops_creation_rule *ret_rule)
+{
 	CLEANUP(freep) char *path = NULL;
+	CLEANUP(freep) char *real = NULL;
 	enum err err = sops_config_absolute(file, &path);
 
-	if (!err)
-		err = check_below(config, path, file, problem);
+	if (err)
+		return err;
+	real = fd < 0 ? real_path(path) : real_path_of(fd);
+	err = check_below(config, real, file, problem);
 	if (err)
 		return err;
 	err = sops_rules_choose(&config->rules, bytes_of_string(sops_config_relative(config->path, path)),

@@ -40,3 +40,6 @@ void sops_config_warn(const char *place, const struct sops_creation_rule *rule);
 /* The rule for a file; rules that were found are not for one to which a link leads out of their directory (ERR_BAD_CONFIG). ERR_NO_MATCH, with a sentence, when there is none: sops then refuses to encrypt without recipients on the command line. Other errors with a sentence, too. */
 MUST_CHECK enum err sops_config_choose(struct sops_config *config, const char *file, struct problem *problem,
                                        struct sops_creation_rule *ret_rule);
+/* The same of a file that is open: where that one is counts, whatever has its name meanwhile. */
+MUST_CHECK enum err sops_config_choose_opened(struct sops_config *config, const char *file, int fd,
+                                              struct problem *problem, struct sops_creation_rule *ret_rule);

@@ -1,8 +1,12 @@
 #include "cli/sops_encrypt.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/file_lock.h"
 #include "cli/input.h"
@@ -12,6 +16,7 @@
 #include "cli/sops_file.h"
 #include "cli/sops_recipients.h"
 #include "cli/sops_store.h"
+#include "common/path.h"
 #include "formats/regex_library.h"
 #include "formats/sops_block.h"
 #include "formats/sops_expand.h"
@@ -26,6 +31,9 @@
 struct encryption {
 	struct invocation *invocation; /* borrowed */
 	const char *path; /* the same; NULL: standard input */
+	struct tree_place place; /* of the file, unless that is standard input */
+	bool in_place;
+	int input, lock; /* open, or -1 */
 	struct sops_config *config; /* owned; NULL: there is none, or none was needed */
 	struct sops_creation_rule rule;
 	struct sops_rule_recipient listed[RECIPIENTS_MAX]; /* those of the options */
@@ -171,10 +179,12 @@ static enum err read_config(struct encryption *encryption, bool needed)
 {
 	struct problem *problem = problem_of(encryption);
 	const char *path = encryption->path;
-	enum err err = path ? sops_config_find(path, problem, &encryption->config) : OK;
+	enum err err =
+	        path ? sops_config_find_at(&encryption->place, path, problem, &encryption->config) : OK;
 
 	if (!err && encryption->config)
-		err = sops_config_choose(encryption->config, path, problem, &encryption->rule);
+		err = sops_config_choose_opened(encryption->config, path, encryption->input, problem,
+		                                &encryption->rule);
 	if (!err && encryption->config) {
 		sops_config_warn(encryption->config->path, &encryption->rule);
 		return OK;
@@ -363,11 +373,13 @@ static void warn_of_carriage_returns(const struct encryption *encryption)
 
 static enum err write_out(struct encryption *encryption, struct bytes sealed)
 {
-	const struct options *options = &encryption->invocation->options;
-	const char *path =
-	        options_given(options, "in-place") ? encryption->path : options_value(options, "output");
+	const struct tree_place *place = &encryption->place;
+	const char *path = options_value(&encryption->invocation->options, "output");
 	CLEANUP(output_freep) struct output *output = NULL;
-	enum err err = output_open(path, 0666, -1, problem_of(encryption), &output);
+	enum err err = encryption->in_place
+	                       ? output_open_change(place->directory, place->name, encryption->path,
+	                                            problem_of(encryption), &output)
+	                       : output_open(path, 0666, -1, problem_of(encryption), &output);
 
 	if (!err)
 		err = output_write(output, sealed);
@@ -375,6 +387,18 @@ static enum err write_out(struct encryption *encryption, struct bytes sealed)
 }
 
 /* The file itself, and all of it: whatever a link leads to would be replaced, and under its other names a file would stay in the clear. */
+static enum err refuse_link(const struct encryption *encryption)
+{
+	struct problem *problem = problem_of(encryption);
+	char quoted[SHOWN_QUOTED_MAX];
+
+	(void)problem_set(problem, ERR_USAGE, "%s is a link, and what it leads to is not replaced through it",
+	                  encryption->path);
+	shown_quote(encryption->path, quoted);
+	problem_hint(problem, "readlink -f %s   says which file is meant, to be named itself", quoted);
+	return ERR_USAGE;
+}
+
 static enum err check_in_place(const struct encryption *encryption)
 {
 	struct problem *problem = problem_of(encryption);
@@ -382,46 +406,65 @@ static enum err check_in_place(const struct encryption *encryption)
 	char quoted[SHOWN_QUOTED_MAX];
 	struct stat status;
 
-	if (lstat(path, &status) < 0 || S_ISDIR(status.st_mode) ||
-	    (S_ISREG(status.st_mode) && status.st_nlink <= 1))
-		return OK; /* what is not there, or no file, is said by whoever reads it */
-	if (!S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode))
-		return input_refuse_pipe(path, problem);
+	if (fstat(encryption->input, &status) < 0)
+		return problem_errno(problem, errno, "cannot look at", path);
+	if (S_ISDIR(status.st_mode))
+		return problem_set(problem, ERR_USAGE, "%s is a directory", path);
+	if (!S_ISREG(status.st_mode))
+		return input_refuse_special(path, problem);
+	if (status.st_nlink <= 1)
+		return OK;
+	(void)problem_set(problem, ERR_USAGE,
+	                  "%s has %lu names, and under the others it would stay in the clear", path,
+	                  (unsigned long)status.st_nlink);
 	shown_quote(path, quoted);
-	if (S_ISLNK(status.st_mode)) {
-		(void)problem_set(problem, ERR_USAGE,
-		                  "%s is a link, and what it leads to is not replaced through it", path);
-		problem_hint(problem, "readlink -f %s   says which file is meant, to be named itself",
-		             quoted);
-	} else {
-		(void)problem_set(problem, ERR_USAGE,
-		                  "%s has %lu names, and under the others it would stay in the clear", path,
-		                  (unsigned long)status.st_nlink);
-		problem_hint(problem, "find . -samefile %s   shows those below here; rm takes one away",
-		             quoted);
-	}
+	problem_hint(problem, "find . -samefile %s   shows those below here; rm takes one away", quoted);
 	return ERR_USAGE;
 }
 
-static enum err begin_in_place(const struct encryption *encryption, int *ret_lock)
+static enum err open_in_place(struct encryption *encryption)
 {
-	enum err err = check_in_place(encryption);
+	struct problem *problem = problem_of(encryption);
+	enum err err = file_lock_at(&encryption->place, encryption->path, problem, &encryption->lock);
 
-	return err ? err : file_lock(encryption->path, problem_of(encryption), ret_lock);
+	if (!err && tree_place_read(&encryption->place, &encryption->input))
+		return errno == ELOOP ? refuse_link(encryption)
+		                      : problem_errno(problem, errno, "cannot open", encryption->path);
+	return err ? err : check_in_place(encryption);
+}
+
+/* Before the rules are looked for: it is what is open that they have to be for, and its directory whose owner may have written them, whatever has their names a moment later. */
+static enum err open_input(struct encryption *encryption)
+{
+	struct problem *problem = problem_of(encryption);
+	const char *path = encryption->path;
+	char directory[PATH_MAX];
+
+	if (!path)
+		return input_open(NULL, problem, &encryption->input);
+	if (!path_directory(path, directory, sizeof(directory)))
+		return problem_errno(problem, ENAMETOOLONG, "cannot open", path);
+	encryption->place.name = path_name(path);
+	encryption->place.directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (encryption->place.directory < 0)
+		return problem_errno(problem, errno, "cannot open", path);
+	return encryption->in_place ? open_in_place(encryption)
+	                            : input_open_at(encryption->place.directory, encryption->place.name, path,
+	                                            problem, &encryption->input);
 }
 
 static enum err encrypt(struct encryption *encryption, const struct recipients *recipients)
 {
 	CLEANUP(buf_freep) struct buf *sealed = NULL;
-	CLEANUP(close_fdp) int lock = -1;
 	enum err err = choose_format(encryption);
 
 	if (!err)
-		err = choose_rule(encryption, recipients);
-	if (!err && encryption->path && options_given(&encryption->invocation->options, "in-place"))
-		err = begin_in_place(encryption, &lock);
+		err = open_input(encryption);
 	if (!err)
-		err = sops_text_read(encryption->path, problem_of(encryption), &encryption->text);
+		err = choose_rule(encryption, recipients);
+	if (!err)
+		err = sops_text_read_opened(encryption->input, encryption->path, problem_of(encryption),
+		                            &encryption->text);
 	if (!err)
 		err = buf_new(2 * SOPS_FILE_MAX, &sealed);
 	if (!err)
@@ -445,10 +488,15 @@ enum err sops_encrypt_file(struct invocation *invocation, const char *path,
 		return ERR_NOMEM;
 	encryption->invocation = invocation;
 	encryption->path = path && strcmp(path, "-") != 0 ? path : NULL;
+	encryption->in_place = encryption->path && options_given(&invocation->options, "in-place");
+	encryption->input = encryption->lock = encryption->place.directory = -1;
 	err = encrypt(encryption, recipients);
 	(void)sops_config_free(encryption->config);
 	(void)buf_free(encryption->names);
 	(void)buf_free(encryption->text);
+	input_closep(&encryption->input);
+	close_fdp(&encryption->lock);
+	close_fdp(&encryption->place.directory);
 	free(encryption);
 	return err;
 }

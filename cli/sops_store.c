@@ -43,7 +43,7 @@ static enum err open_place(const struct tree_place *place, const char *path, str
 }
 
 /* The limit is one more than a file may have, so that one that is too large is refused by its reader. */
-static enum err read_opened(int input, const char *path, struct problem *problem, struct buf **ret_text)
+enum err sops_text_read_opened(int input, const char *path, struct problem *problem, struct buf **ret_text)
 {
 	CLEANUP(buf_freep) struct buf *text = NULL;
 	enum err err = buf_new(SOPS_FILE_MAX + 1, &text);
@@ -63,7 +63,7 @@ enum err sops_text_read(const char *path, struct problem *problem, struct buf **
 	CLEANUP(input_closep) int input = -1;
 	enum err err = input_open(path, problem, &input);
 
-	return err ? err : read_opened(input, path, problem, ret_text);
+	return err ? err : sops_text_read_opened(input, path, problem, ret_text);
 }
 
 enum err sops_text_read_at(const struct tree_place *place, const char *path, struct problem *problem,
@@ -73,7 +73,7 @@ enum err sops_text_read_at(const struct tree_place *place, const char *path, str
 	enum err err =
 	        place ? open_place(place, path, problem, &input) : input_open_found(path, problem, &input);
 
-	return err ? err : read_opened(input, path, problem, ret_text);
+	return err ? err : sops_text_read_opened(input, path, problem, ret_text);
 }
 
 enum err sops_store_explain(struct sops_store *store, const struct sops_document *document, enum err err)

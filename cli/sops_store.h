@@ -87,6 +87,9 @@ MUST_CHECK enum err sops_store_has_paths(struct sops_store *store);
 
 /* Parts of it, for what makes such files. A whole file (NULL: standard input), at most SOPS_FILE_MAX; owned by the caller. */
 MUST_CHECK enum err sops_text_read(const char *path, struct problem *problem, struct buf **ret_text);
+/* The same of what is open. */
+MUST_CHECK enum err sops_text_read_opened(int input, const char *path, struct problem *problem,
+                                          struct buf **ret_text);
 /* The same of a file that is to be changed, and has to be one: of a tree (NULL: path leads to it). */
 MUST_CHECK enum err sops_text_read_at(const struct tree_place *place, const char *path,
                                       struct problem *problem, struct buf **ret_text);

@@ -406,6 +406,28 @@ links() {
 	ends 0 tokenctl updatekeys -i key.txt tree/x.yaml
 	grep -q "$(age-keygen -y other.txt)" tree/sub/x.yaml || lab_fail "control: a link within the tree is not followed: $(<said)"
 	ends 3 env SOPS_CONFIG=tree/.sops.yaml tokenctl updatekeys --dry-run tree/sealed.yaml
+	# Nor when the link is put there in the very moment: two names that are exchanged without end.
+	lab_need python3
+	echo 'pass: theirs' >tree/swap.yaml
+	ln -s ../home/clear.yaml tree/other.yaml
+	timeout 100 python3 -c '
+import ctypes
+libc = ctypes.CDLL(None)
+while libc.renameat2(-100, b"tree/swap.yaml", -100, b"tree/other.yaml", 2) == 0:
+    pass' &
+	pid=$! tries=0 refused=0
+	while [ $((++tries)) -le 60 ]; do
+		rm -f out.yaml
+		if tokenctl encrypt --sops -o out.yaml tree/swap.yaml >said 2>&1; then
+			[ "$(tokenctl get -i key.txt out.yaml pass 2>/dev/null)" = theirs ] || lab_fail "a file outside was encrypted to whom the rules name, in try $tries"
+		else
+			refused=$((refused + 1))
+		fi
+	done
+	kill "$pid" || lab_fail "control: nothing was exchanged"
+	wait "$pid" || true
+	[ "$refused" -gt 0 ] && [ "$refused" -lt 60 ] || lab_fail "control: of 60 tries $refused met the link"
+	rm -f tree/swap.yaml tree/other.yaml
 	# In place: the file itself, under all of its names.
 	cp home/clear.yaml tree/sub/y.yaml
 	ln -s sub/y.yaml tree/y.yaml
