@@ -5,9 +5,12 @@
  * Who would come and go is found without any key, first; only a file that has to be changed is opened.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/facts.h"
 #include "cli/identity_file.h"
@@ -21,6 +24,8 @@
 #include "cli/tree.h"
 #include "cli/verb.h"
 #include "cli/verbs.h"
+#include "common/file.h"
+#include "common/path.h"
 #include "formats/sops_block.h"
 
 struct update {
@@ -32,8 +37,8 @@ struct update {
 	size_t ruleless, failed;
 	enum err first; /* of those that failed */
 	struct problem told; /* the last one */
-	const struct tree_place
-	        *place; /* of the file that is looked at, with -r; NULL: its path leads to it */
+	const struct tree_place *place; /* of the file that is looked at; NULL: standard input */
+	int opened; /* the same, open; -1 */
 	char warned[PATH_MAX]; /* the .sops.yaml whose settings were warned of last */
 };
 
@@ -311,7 +316,7 @@ static enum err update_file(struct update *update, const char *path, bool *ret_r
 	if (!err && !config)
 		return refuse_without_rules(path, problem);
 	if (!err)
-		err = sops_config_choose(config, path, problem, &rule);
+		err = sops_config_choose_opened(config, path, update->opened, problem, &rule);
 	*ret_ruled = *ret_ruled && err != ERR_NO_MATCH;
 	if (err)
 		return err;
@@ -388,24 +393,50 @@ static void update_found(struct update *update, const char *path)
 	*problem = (struct problem){ 0 };
 }
 
+/* What is looked at, whatever has its name later: rules are for what is open. A pipe is not waited for. */
+static enum err open_place(struct update *update, const struct tree_place *place, const char *path)
+{
+	struct problem *problem = &update->invocation->problem;
+	CLEANUP(close_fdp) int fd = -1;
+	struct stat status;
+
+	if (tree_place_read(place, &fd) || fstat(fd, &status) < 0)
+		return problem_errno(problem, errno, "cannot open", path);
+	if (!S_ISREG(status.st_mode))
+		return input_refuse_special(path, problem);
+	update->opened = TAKE_FD(fd);
+	update->place = place;
+	return OK;
+}
+
+static void close_place(struct update *update, struct tree_place *place)
+{
+	close_fdp(&update->opened);
+	update->opened = -1;
+	update->place = NULL;
+	close_fdp(&place->directory);
+}
+
 /* From here on its directory is the one that was listed, whoever gives that name to another. */
 static void update_listed(struct update *update, const struct tree *tree, const char *relative,
                           const char *path)
 {
 	struct problem *problem = &update->invocation->problem;
-	struct tree_place place;
+	struct tree_place place = { .directory = -1 };
+	enum err err = OK;
 
 	*problem = (struct problem){ 0 };
-	if (tree_place_open(tree->root, relative, &place)) {
+	if (tree_place_open(tree->root, relative, &place))
+		err = problem_errno(problem, errno, "cannot open the directory of", path);
+	if (!err)
+		err = open_place(update, &place, path);
+	if (!err) {
+		update_found(update, path);
+	} else {
 		update->found++;
-		tell_failure(update, path,
-		             problem_errno(problem, errno, "cannot open the directory of", path));
-		return;
+		tell_failure(update, path, err);
 	}
-	update->place = &place;
-	update_found(update, path);
-	update->place = NULL;
-	close_fdp(&place.directory);
+	close_place(update, &place);
 }
 
 static enum err update_tree(struct update *update, const char *directory)
@@ -485,15 +516,57 @@ static enum err conclude(const struct update *update)
 	return OK;
 }
 
+/* No link: the file of that name in the directory that has its name now. */
+static enum err update_here(struct update *update, const char *path)
+{
+	struct problem *problem = &update->invocation->problem;
+	struct tree_place place = { .name = path_name(path) };
+	char directory[PATH_MAX];
+	bool ruled;
+	enum err err;
+
+	if (!path_directory(path, directory, sizeof(directory)))
+		return problem_errno(problem, ENAMETOOLONG, "cannot open", path);
+	place.directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (place.directory < 0)
+		return problem_errno(problem, errno, "cannot open", path);
+	err = open_place(update, &place, path);
+	if (!err)
+		err = update_file(update, path, &ruled);
+	close_place(update, &place);
+	return err;
+}
+
+/* The file that it leads to, under the rules of where that is. */
+static enum err update_led(struct update *update, const char *path, const struct stat *link)
+{
+	struct problem *problem = &update->invocation->problem;
+	CLEANUP(freep) char *real = realpath(path, NULL);
+	char quoted[SHOWN_QUOTED_MAX];
+
+	if (!real)
+		return problem_errno(problem, errno, "cannot open", path);
+	if (file_is_ours(link, 0))
+		return update_here(update, real);
+	(void)problem_set(problem, ERR_FILE_ACCESS,
+	                  "%s is somebody else's link, so what it leads to is not changed", path);
+	shown_quote(path, quoted);
+	problem_hint(problem, "ls -l %s", quoted);
+	return ERR_FILE_ACCESS;
+}
+
 static enum err update_named(struct update *update, const char *path)
 {
 	struct problem *problem = &update->invocation->problem;
 	char quoted[SHOWN_QUOTED_MAX];
-	struct stat status;
+	struct stat status, link;
 	bool ruled;
 
-	if (stat(path, &status) < 0 || !S_ISDIR(status.st_mode))
+	if (strcmp(path, "-") == 0)
 		return update_file(update, path, &ruled);
+	if (stat(path, &status) < 0 || !S_ISDIR(status.st_mode))
+		return lstat(path, &link) == 0 && S_ISLNK(link.st_mode) ? update_led(update, path, &link)
+		                                                        : update_here(update, path);
 	shown_quote(path, quoted);
 	(void)problem_set(problem, ERR_USAGE, "%s is a directory", path);
 	problem_hint(problem, "tokenctl updatekeys -r %s   takes every SOPS file below it", quoted);
@@ -509,6 +582,7 @@ static enum err run(struct invocation *invocation)
 	if (err)
 		return err;
 	update->invocation = invocation;
+	update->opened = -1;
 	update->walks = options_given(options, "recursive");
 	update->looks = options_given(options, "dry-run");
 	update->rotates = options_given(options, "rotate");

@@ -406,6 +406,13 @@ links() {
 	ends 0 tokenctl updatekeys -i key.txt tree/x.yaml
 	grep -q "$(age-keygen -y other.txt)" tree/sub/x.yaml || lab_fail "control: a link within the tree is not followed: $(<said)"
 	ends 3 env SOPS_CONFIG=tree/.sops.yaml tokenctl updatekeys --dry-run tree/sealed.yaml
+	if [ "$(id -u)" -eq 0 ]; then
+		cp home/sealed.yaml tree/sub/x.yaml
+		chown -h nobody tree/x.yaml
+		ends 2 tokenctl updatekeys -i key.txt tree/x.yaml
+		lab_grep "^tokenctl: tree/x.yaml is somebody else's link, " <said || lab_fail "it says $(<said)"
+		cmp home/sealed.yaml tree/sub/x.yaml || lab_fail "what somebody else's link leads to was changed"
+	fi
 	# Nor when the link is put there in the very moment: two names that are exchanged without end.
 	lab_need python3
 	echo 'pass: theirs' >tree/swap.yaml
