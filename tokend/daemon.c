@@ -484,6 +484,15 @@ static enum err make_parts(struct daemon *daemon, struct daemon_start *start)
 	return err ? cannot_start(err) : OK;
 }
 
+/* The service manager names the process that it started, which is the supervisor. The word that all is well is the broker's to give, as NotifyAccess=all lets it, and sd-event gives it for nobody else. */
+static void take_over_watchdog(pid_t supervisor)
+{
+	const char *named = getenv("WATCHDOG_PID");
+
+	if (named && strtol(named, NULL, 10) == (long)supervisor)
+		(void)unsetenv("WATCHDOG_PID");
+}
+
 static enum err add_sources(struct daemon *daemon)
 {
 	if (sd_event_add_signal(daemon->event, NULL, SIGTERM, on_stop, daemon) < 0 ||
@@ -567,6 +576,7 @@ static enum err daemon_init(struct daemon *daemon, struct daemon_start *start)
 	err = confine(daemon, start);
 	if (err)
 		return err;
+	take_over_watchdog(start->supervisor);
 	if (sd_event_new(&daemon->event) < 0 || add_sources(daemon))
 		return startup_failed(ERR_SYSTEM, NULL, "the event loop cannot be made: %s", strerror(errno));
 	return make_parts(daemon, start);

@@ -1047,6 +1047,34 @@ def test_notify():
         manager.close()
 
 
+def watchdog_words(variables, seconds):
+    """What a service manager is told in that time that was promised a word each second: it names the process that it started."""
+    with Daemon() as daemon:
+        daemon.stop()
+        path = str(daemon.directory / "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(path)
+            manager.settimeout(10)
+            daemon.log = open(daemon.directory / "log", "ab")
+            daemon.process = subprocess.Popen(["sh", "-c", f'{variables} exec "$@"', "sh", *daemon.command()], env={**os.environ, "NOTIFY_SOCKET": path},
+                                              stdin=subprocess.DEVNULL, stdout=daemon.log, stderr=daemon.log)
+            heard = [manager.recv(4096)]
+            end = time.monotonic() + seconds
+            while (left := end - time.monotonic()) > 0:
+                manager.settimeout(left)
+                with contextlib.suppress(TimeoutError):
+                    heard.append(manager.recv(4096))
+        return heard
+
+
+def test_watchdog():
+    """A service manager that waits for a word (WatchdogSec=) gets it from the broker; it would end tokend every half minute. To others no word is owed."""
+    heard = watchdog_words("WATCHDOG_USEC=1000000 WATCHDOG_PID=$$", 2)
+    check(sum(b"WATCHDOG=1" in word for word in heard) >= 2, f"the service manager waits for a word, and heard {heard}")
+    heard = watchdog_words("WATCHDOG_USEC=1000000 WATCHDOG_PID=1", 2)
+    check(not any(b"WATCHDOG=1" in word for word in heard), f"another process's watchdog was told {heard}")
+
+
 def switches(pid):
     total = 0
     for status in pathlib.Path(f"/proc/{pid}/task").glob("*/status"):
