@@ -238,12 +238,29 @@ static size_t value_start(const struct edit *edit, const struct sops_node *node,
 	return *ret_space ? at : node->start;
 }
 
+static bool is_nothing(const struct edit *edit, const struct sops_node *node)
+{
+	return edit->document->format == SOPS_YAML && node->kind == SOPS_NULL && node->start == node->end;
+}
+
+/* Of a value that is nothing at all the reader knows only what it comes after: its place is behind the colon or the dash. */
+static size_t nothing_start(const struct edit *edit, const struct sops_node *node, bool *ret_space)
+{
+	struct bytes text = edit->document->text;
+	size_t at = node->start;
+
+	while (at < text.len && (is_white_space(text.data[at]) || text.data[at] == '#'))
+		at = text.data[at] == '#' ? line_next(edit, at) : at + 1;
+	*ret_space = at < text.len && text.data[at] == (node->key.data ? ':' : '-');
+	return *ret_space ? at + 1 : node->start;
+}
+
 static enum err replace(struct edit *edit, uint32_t index)
 {
 	const struct sops_node *node = node_at(edit, index);
 	struct sops_node place = *node;
-	bool space;
-	size_t start = value_start(edit, node, &space);
+	bool space, nothing = is_nothing(edit, node);
+	size_t start = nothing ? nothing_start(edit, node, &space) : value_start(edit, node, &space);
 	enum err err = buf_put(edit->out, part(edit, 0, start));
 
 	if (edit->document->format == SOPS_INI && node->kind == SOPS_MAP)
@@ -254,7 +271,8 @@ static enum err replace(struct edit *edit, uint32_t index)
 	place.quoted = is_quoted(edit, node);
 	if (!err)
 		err = put_value(edit, &place, edit->value);
-	return err ? err : buf_put(edit->out, part(edit, node->end, edit->document->text.len));
+	return err ? err
+	           : buf_put(edit->out, part(edit, nothing ? start : node->end, edit->document->text.len));
 }
 
 /* Inserting */

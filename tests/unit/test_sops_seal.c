@@ -290,6 +290,12 @@ static void test_edits(void **state)
 		{ SOPS_DOTENV, "A=1\nB=2\nA=3\n", "A", NULL, ERR_UNSUPPORTED, "", "" },
 		{ SOPS_DOTENV, "A=1\nB=2\nA=3\n", "B", NULL, OK, "B=2\n", "" },
 		{ SOPS_DOTENV, "A=1\n", "A.b", "\"x\"", ERR_NO_MATCH, "", "" },
+		/* Nothing at all, as somebody leaves it who has no value yet. */
+		{ SOPS_YAML, "a:\nb: 1\n", "a", "\"x\"", OK, "a:", "a: x" },
+		{ SOPS_YAML, "c:\n  a:   # c\n  b: 1\n", "c.a", "\"x\"", OK, "a:", "a: x" },
+		{ SOPS_YAML, "b: 1\na:", "a", "2", OK, "a:", "a: 2" },
+		{ SOPS_YAML, "l:\n  - 1\n  # c - d\n  -\n", "l[1]", "\"x\"", OK, "  -\n", "  - x\n" },
+		{ SOPS_YAML, "a: {b: , c: 1}\n", "a.b", "2", OK, "b:", "b: 2" },
 		{ SOPS_DOTENV, "A=1\n", "A", "[]", ERR_UNSUPPORTED, "", "" },
 		{ SOPS_INI, "[s]\na = 1\n\n[t]\nb=2\n", "s.a", "\"x;y\"", OK, "1", "`x;y`" },
 		{ SOPS_INI, "[s]\na = 1\n\n[t]\nb=2\n", "s.c", "\"3\"", OK, "a = 1\n", "a = 1\nc = 3\n" },
