@@ -80,7 +80,11 @@ static enum err open_directory(const char *path, mode_t mode, uid_t owner, gid_t
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 		err = fd < 0 ? err_from_errno(errno) : OK;
 	}
-	(void)snprintf(hint, sizeof(hint), "ls -ld %s", path);
+	/* The unit makes all else read-only. */
+	if (err && errno == EROFS)
+		(void)snprintf(hint, sizeof(hint), "sudo systemd-tmpfiles --create");
+	else
+		(void)snprintf(hint, sizeof(hint), "ls -ld %s", path);
 	if (err)
 		return startup_failed(err, hint, "%s cannot be used: %s", path, strerror(errno));
 	if (fstat(fd, &st) < 0)

@@ -367,8 +367,9 @@ static enum err find_user(const char *name, uid_t *ret_uid, gid_t *ret_gid)
 	const struct passwd *user = getpwnam(name);
 
 	if (!user)
-		return startup_failed(ERR_BAD_CONFIG, "systemd-sysusers", "there is no user \"%s\" to run as",
-		                      name);
+		return startup_failed(ERR_BAD_CONFIG,
+		                      "sudo systemd-sysusers && sudo systemd-tmpfiles --create",
+		                      "there is no user \"%s\" to run as", name);
 	*ret_uid = user->pw_uid;
 	*ret_gid = user->pw_gid;
 	return OK;
