@@ -166,12 +166,27 @@ static void check_files(struct examination *examination, bool reload_failed)
 	report_warnings(examination);
 }
 
+/* A tokend that is not running may be one that the policy kept from starting, and to start it would not help then. */
+static void check_startable(struct examination *examination)
+{
+	struct policy_files *files = &examination->files;
+	struct problem problem = { 0 };
+
+	files->path = files->where.policy_directory;
+	if (examination->worst == ERR_NO_DAEMON && files->path[0] &&
+	    policy_files_load(files, &problem) == ERR_BAD_CONFIG)
+		find(examination, SEVERITY_PROBLEM, "policy", "tokenctl policy check",
+		     "tokend does not start with this policy: %s", problem.message);
+}
+
 static void check_policy(struct examination *examination)
 {
 	const char *problem = json_string_member(examination->files.where.status, "policyProblem");
 
-	if (!examination->files.where.status)
+	if (!examination->files.where.status) {
+		check_startable(examination);
 		return;
+	}
 	if (problem)
 		report_reload(examination, problem);
 	else
@@ -304,7 +319,7 @@ static void check_keys(struct examination *examination)
 	if (!examination->keys)
 		return;
 	if (count == 0) {
-		find(examination, SEVERITY_NOTE, "keys", "tokenctl enroll --name host",
+		find(examination, SEVERITY_NOTE, "keys", where_no_keys_hint(&examination->files.where),
 		     "there is no key that you may see");
 		return;
 	}

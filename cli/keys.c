@@ -1,20 +1,27 @@
 /* tokenctl keys */
 #include "cli/facts.h"
 #include "cli/verbs.h"
+#include "cli/where.h"
 
 static enum err print_table(const json_t *keys, const json_t *tokens)
 {
 	CLEANUP(table_freep) struct table *table = NULL;
 	enum err err;
 
-	if (json_array_size(keys) == 0) {
-		(void)puts("There is no key that you may see.\nhint: tokenctl enroll --name host");
-		return OK;
-	}
 	err = keys_table(keys, tokens, &table);
 	if (!err)
 		table_print(table, stdout);
 	return err;
+}
+
+static enum err print_none(struct daemon *daemon)
+{
+	struct where where = { 0 };
+
+	where_find(daemon, &where);
+	(void)printf("There is no key that you may see.\nhint: %s\n", where_no_keys_hint(&where));
+	where_done(&where);
+	return OK;
 }
 
 static enum err run(struct invocation *invocation)
@@ -31,8 +38,9 @@ static enum err run(struct invocation *invocation)
 	if (json_array_size(keys) > 0 && tokens_get(&invocation->daemon, &ignored, &tokens))
 		tokens = NULL;
 	keys_mark_absent(keys, tokens);
-	return options_given(&invocation->options, "json") ? json_print(TAKE(keys))
-	                                                   : print_table(keys, tokens);
+	if (options_given(&invocation->options, "json"))
+		return json_print(TAKE(keys));
+	return json_array_size(keys) > 0 ? print_table(keys, tokens) : print_none(&invocation->daemon);
 }
 
 static const struct option_row rows[] = {

@@ -88,6 +88,13 @@ static enum err run_check(struct invocation *invocation)
 
 /* ---- explain ---- */
 
+struct question {
+	struct peer peer;
+	enum operation operation;
+	const char *key;
+	const char *frontend;
+};
+
 static enum err add_group(struct peer *peer, gid_t gid, struct problem *problem)
 {
 	if (peer->group_count == PEER_GROUPS_MAX)
@@ -222,6 +229,27 @@ static void print_decision(const struct policy_decision *decision, const struct 
 	}
 }
 
+/* The README's next step for who is new on a machine. */
+static void print_way_in(const struct policy_decision *decision, const struct policy_files *files,
+                         const struct question *question)
+{
+	const struct passwd *user = getpwuid(question->peer.uid);
+
+	if (decision->verdict == VERDICT_DENY && files->is_built_in && files->where.system_mode && user &&
+	    question->operation != OPERATION_ADMIN)
+		(void)printf("hint: it lets root and members of the group tokend: sudo usermod -aG tokend "
+		             "%s, then "
+		             "log in again\n",
+		             user->pw_name);
+}
+
+static void print_answer(const struct policy_decision *decision, const struct policy_files *files,
+                         const struct question *question)
+{
+	print_decision(decision, files);
+	print_way_in(decision, files, question);
+}
+
 static json_t *decision_json(const struct policy_decision *decision, const struct policy_files *files)
 {
 	char space[PATH_MAX + 256];
@@ -231,13 +259,6 @@ static json_t *decision_json(const struct policy_decision *decision, const struc
 	                 file_of(decision, files, space, sizeof(space)), "line", (int)decision->line, "text",
 	                 decision->text, "seconds", (int)decision->for_seconds);
 }
-
-struct question {
-	struct peer peer;
-	enum operation operation;
-	const char *key;
-	const char *frontend;
-};
 
 static enum err read_question(const struct options *options, struct problem *problem,
                               struct question *question)
@@ -276,7 +297,7 @@ static enum err run_explain(struct invocation *invocation)
 		if (options_given(options, "json"))
 			err = json_print(decision_json(&decision, &files));
 		else
-			print_decision(&decision, &files);
+			print_answer(&decision, &files, &question);
 	}
 	policy_files_done(&files);
 	return err;

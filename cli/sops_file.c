@@ -309,9 +309,12 @@ enum err sops_file_explain(const struct sops_request *request, const struct sops
 	if (err == ERR_NO_MATCH)
 		return problem_set(request->problem, ERR_BAD_FILE,
 		                   "%s is not an age file, and not a SOPS file", request->name);
-	if (err == ERR_UNSUPPORTED && !document->reason[0])
-		return problem_set(request->problem, err,
-		                   "SOPS files need libnettle, for YAML libfyaml and for patterns libpcre2");
+	if (err == ERR_UNSUPPORTED && !document->reason[0]) {
+		(void)problem_set(request->problem, err,
+		                  "SOPS files need libnettle, for YAML libfyaml and for patterns libpcre2");
+		problem_hint(request->problem, "sudo apt-get install libnettle8 libfyaml0 libpcre2-8-0");
+		return err;
+	}
 	(void)problem_set(request->problem, err, "%s: %s", request->name,
 	                  document->reason[0] ? document->reason : err_info(err)->text);
 	if (strstr(document->reason, "CR LF")) {

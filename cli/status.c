@@ -75,6 +75,8 @@ static void print_daemon(struct daemon *daemon, const json_t *status)
 static enum err print_all(struct daemon *daemon, const json_t *status, const json_t *tokens,
                           const json_t *keys)
 {
+	const char *mode = json_string_member(status, "mode");
+	const struct where where = { .system_mode = mode && strcmp(mode, "system") == 0 };
 	CLEANUP(table_freep) struct table *token_table = NULL;
 	CLEANUP(table_freep) struct table *key_table = NULL;
 	enum err err = tokens_table(tokens, true, &token_table);
@@ -89,9 +91,7 @@ static enum err print_all(struct daemon *daemon, const json_t *status, const jso
 	(void)putchar('\n');
 	table_print(key_table, stdout);
 	if (json_array_size(keys) == 0)
-		(void)puts("\nhint: there is no key that you may see: tokenctl enroll --name host; if you "
-		           "may not, "
-		           "tokenctl policy explain --op admin --key host   says why");
+		(void)printf("\nhint: there is no key that you may see: %s\n", where_no_keys_hint(&where));
 	return OK;
 }
 

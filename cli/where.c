@@ -90,3 +90,12 @@ void where_reload_command(const struct where *where, char *text, size_t len)
 	else
 		(void)snprintf(text, len, "kill -HUP %lld", (long long)pid);
 }
+
+const char *where_no_keys_hint(const struct where *where)
+{
+	if (!where->system_mode || geteuid() == 0)
+		return "tokenctl enroll --name host";
+	return "tokenctl policy explain --op list --key host   says whether you may see one called host; "
+	       "root "
+	       "makes it: sudo tokenctl enroll --name host";
+}

@@ -29,3 +29,6 @@ bool where_is_built_in(const struct where *where, const char *digest);
 
 /* What makes the daemon read its configuration and policy anew. */
 void where_reload_command(const struct where *where, char *text, size_t len);
+
+/* What to type when no key is seen: who is not root in a system's daemon may not make one, and more often may not see those that there are. */
+const char *where_no_keys_hint(const struct where *where);
