@@ -10,6 +10,8 @@
 MACHINE_CACHE=${TOKEND_PEERS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/tokend-peers}
 # What the programs link, what boots, and age to be compared with. The tree carries no compiler and nothing of tokend.
 MACHINE_PACKAGES=systemd,systemd-sysv,udev,dbus,libpam-systemd,passwd,procps,util-linux,man-db,tpm2-tools,libtss2-esys-3.0.2-0,libtss2-mu0
+# For the files of SOPS, and to install as README.md says it.
+MACHINE_PACKAGES+=,libnettle8,libfyaml0,libpcre2-8-0,cmake
 MACHINE_PACKAGES+=,libtss2-tctildr0,libtss2-tcti-swtpm0,libtss2-tcti-device0,libsodium23,libjansson4,libssl3,libsystemd0,libseccomp2,age
 
 machine_need() {
