@@ -538,3 +538,10 @@ enum err git_objects_find(struct git_objects *objects, const char *name, size_t 
 
 	return err == ERR_NO_FILE || err == ERR_BUSY || err == ERR_USAGE ? OK : err;
 }
+
+void git_hint_key_file(struct problem *problem)
+{
+	const struct problem said = *problem;
+
+	problem_hint(problem, "%s; who has a key file: tokenctl git --install -i FILE", said.hint);
+}

@@ -91,3 +91,6 @@ MUST_CHECK enum err git_objects_get(struct git_objects *objects, const char *nam
 /* The same of what is only compared with: what is not there, is larger than limit, or has a line end in its name is no content, NULL. ERR_SYSTEM. */
 MUST_CHECK enum err git_objects_find(struct git_objects *objects, const char *name, size_t limit,
                                      struct buf **ret_content);
+
+/* Adds to what there is to do without a tokend: not everybody who reads a repository has one to start. */
+void git_hint_key_file(struct problem *problem);

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/git.h"
 #include "cli/kept_text.h"
 #include "cli/memory_directory.h"
 #include "cli/output.h"
@@ -355,6 +356,8 @@ static void explain(struct merge *merge, enum err err)
 	shown_quote(merge->name, quoted);
 	shown_quote(path_of(merge), quoted_path);
 	shown_quote_pathspec(merge->name, pathspec);
+	if (err == ERR_NO_DAEMON)
+		git_hint_key_file(problem);
 	memcpy(hint, problem->hint, sizeof(hint));
 	if (!problem->message[0])
 		(void)problem_set(problem, err, "%s is not merged: %s", merge->name,

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/git.h"
 #include "cli/input.h"
 #include "cli/output.h"
 #include "cli/sops_file.h"
@@ -35,14 +36,6 @@ static enum err print(struct bytes text, struct problem *problem)
 	if (!err)
 		err = output_write(output, text);
 	return err ? err : output_commit(output);
-}
-
-/* Not everybody who reads a repository has a tokend to start. */
-static void hint_key_file(struct problem *problem)
-{
-	const struct problem said = *problem;
-
-	problem_hint(problem, "%s; who has a key file: tokenctl git --install -i FILE", said.hint);
 }
 
 /* Of any size: what we do not take, git shows all the same. */
@@ -78,7 +71,7 @@ static enum err print_as_it_is(const char *path, struct problem *problem, enum e
 	if (err) /* what is not there is not shown at all, and why is said once */
 		return err;
 	if (why == ERR_NO_DAEMON)
-		hint_key_file(&said);
+		git_hint_key_file(&said);
 	problem_print(&said, why, "tokenctl");
 	return copy_out(input, path, problem);
 }

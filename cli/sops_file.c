@@ -233,10 +233,15 @@ static enum err explain_no_match(const struct opening *opening)
 		             "prints stands for those of tokend");
 		return ERR_NO_MATCH;
 	}
-	(void)problem_set(request->problem, ERR_NO_MATCH,
-	                  "none of the keys that you may use opens %s, which is encrypted to %s",
+	/* Who names files with -i has asked for nothing else. */
+	(void)problem_set(request->problem, ERR_NO_MATCH, "none of the %s opens %s, which is encrypted to %s",
+	                  request->opener->only_files ? "identities given" : "keys that you may use",
 	                  request->name, names);
-	problem_hint(request->problem, "tokenctl keys   lists your keys; -i FILE uses an identity file");
+	problem_hint(
+	        request->problem,
+	        request->opener->only_files
+	                ? "name the file's own identity file with -i, or leave -i away to use enrolled keys"
+	                : "tokenctl keys   lists your keys; -i FILE uses an identity file");
 	return ERR_NO_MATCH;
 }
 

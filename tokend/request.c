@@ -382,8 +382,8 @@ static enum err write_record(struct request *request, const char *operation)
 static void note_audit(struct daemon *daemon, bool failing)
 {
 	if (failing && !daemon->audit_failing)
-		log_warning("the audit log cannot be written in time, so nothing is released until it can: "
-		            "is the disk full, or busy?");
+		log_warning("the audit log cannot be written in time, so nothing is released until it can; "
+		            "tokenctl doctor says why");
 	if (!failing && daemon->audit_failing)
 		log_info("the audit log is written again");
 	daemon->audit_failing = failing;

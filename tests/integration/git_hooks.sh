@@ -208,7 +208,7 @@ says() { # WORDS... are all said
 git checkout -qB again right
 cd deploy
 TOKEND_RUNTIME_DIR=/nonexistent refused 'tokend is not running' git merge left
-says 'until then s.enc.yaml is as our side has it, and git checkout -m s.enc.yaml   merges it again'
+says 'tokenctl git --install -i FILE; until then s.enc.yaml is as our side has it, and git checkout -m s.enc.yaml   merges it again'
 git checkout -m s.enc.yaml >"$said" 2>&1 || true
 says 's.enc.yaml: both sides changed the same lines, and the file is as our side has it' ' s.enc.yaml && git add s.enc.yaml '
 [ "$(grep -c 'git checkout -m' "$said")" = 1 ] && ! grep -q 'until then' "$said" || lab_fail "it says it twice: $(<"$said")"

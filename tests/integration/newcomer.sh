@@ -915,6 +915,14 @@ part_replaced() {
 	lab_start "$work"
 	works tokenctl enroll --name host
 	silent 'another audit log' tokenctl doctor
+	# While it runs: its own log does not blame the disk, and leads to who knows.
+	works tokenctl encrypt --key host -o host.age tokend.conf
+	mv state/audit.log moved.log
+	refused 8 'cannot be written, so nothing was released' 'tokenctl doctor' tokenctl decrypt host.age
+	lab_grep 'the audit log was moved, removed or replaced' <tokend.log && lab_grep 'tokenctl doctor says why' <tokend.log || lab_fail "tokend says of a log that was moved: $(tail -n 3 tokend.log)"
+	if lab_grep 'disk full' <tokend.log; then lab_fail "tokend blames the disk for a log that was moved"; fi
+	mv moved.log state/audit.log
+	works tokenctl decrypt host.age
 	lab_tokend_stop "$work"
 	lab_tokend_start "$work"
 	silent 'another audit log' tokenctl doctor # the control: an orderly start
@@ -957,6 +965,8 @@ part_recipients() {
 	on_a_terminal --answer 'PIN of the key sealed' 246-810 --log said -- tokenctl decrypt locked.yaml || lab_fail "locked.yaml on a terminal: $(cat said)"
 	works tokenctl lock
 	refused 4 'none of the keys that you may use opens stranger.yaml, which is encrypted to age1' 'tokenctl keys' tokenctl decrypt stranger.yaml
+	age-keygen -o unused.txt 2>/dev/null
+	refused 4 'none of the identities given opens stranger.yaml, which is encrypted to age1' 'leave -i away' tokenctl decrypt -i unused.txt stranger.yaml
 	# An age file does not say it.
 	refused 5 'no open key opens this; it may be for the key sealed, which is locked' 'tokenctl unlock sealed' tokenctl decrypt stranger.age
 
