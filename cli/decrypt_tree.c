@@ -401,16 +401,21 @@ static enum err conclude(const struct tree_decryption *decryption)
 	return OK;
 }
 
-static enum err open_directory(struct tree_decryption *decryption)
+static enum err open_directory(struct tree_decryption *decryption, const char *path)
 {
 	const struct options *options = &decryption->invocation->options;
 	struct problem *problem = &decryption->invocation->problem;
+	char quoted[SHOWN_QUOTED_MAX];
 
+	shown_quote(path, quoted);
 	decryption->output_path = options_value(options, "output-dir");
 	if (options_given(options, "output") || options_given(options, "passphrase") ||
-	    !decryption->output_path == !options_given(options, "check"))
-		return problem_set(problem, ERR_USAGE,
-		                   "-r needs either --output-dir or --check, and takes neither -o nor -p");
+	    !decryption->output_path == !options_given(options, "check")) {
+		(void)problem_set(problem, ERR_USAGE,
+		                  "-r needs either --output-dir or --check, and takes neither -o nor -p");
+		problem_hint(problem, "tokenctl decrypt -r %s --output-dir OUT", quoted);
+		return ERR_USAGE;
+	}
 	if (!decryption->output_path)
 		return OK;
 	if (mkdir(decryption->output_path, 0700) < 0 && errno != EEXIST)
@@ -435,10 +440,13 @@ static enum err list(struct tree_decryption *decryption, const char *path)
 	        tree_list(path, skips ? &output : NULL, &decryption->invocation->problem, &decryption->tree);
 	void *memory;
 
-	if (!err && skips && is_output(decryption, &output))
+	if (!err && skips && is_output(decryption, &output)) {
 		err = problem_set(&decryption->invocation->problem, ERR_USAGE,
 		                  "%s is the directory that is read: its own files would be written over",
 		                  path);
+		problem_hint(&decryption->invocation->problem,
+		             "--output-dir OUT   for another one, best outside of it");
+	}
 	if (err)
 		return err;
 	decryption->shared_len = sizeof(struct shared) + decryption->tree.count * sizeof(struct outcome);
@@ -475,7 +483,7 @@ enum err decrypt_tree(struct invocation *invocation, const char *path)
 	struct tree_decryption decryption = { .invocation = invocation,
 		                              .tree = { .root = -1 },
 		                              .output = -1 };
-	enum err err = open_directory(&decryption);
+	enum err err = open_directory(&decryption, path);
 
 	invocation->daemon.patience_ms = RESTART_MS;
 	if (!err)

@@ -12,6 +12,16 @@
 
 #define PIECE_LEN 65536U
 
+static enum err explain_directory(const char *path, struct problem *problem)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+
+	shown_quote(path, quoted);
+	(void)problem_set(problem, ERR_USAGE, "%s is a directory", path);
+	problem_hint(problem, "ls -l %s   shows the files in it", quoted);
+	return ERR_USAGE;
+}
+
 enum err input_open(const char *path, struct problem *problem, int *ret_fd)
 {
 	if (!path || strcmp(path, "-") == 0) {
@@ -41,7 +51,7 @@ enum err input_open_at(int directory, const char *name, const char *path, struct
 		return problem_errno(problem, errno, "cannot open", path);
 	if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
 		(void)close(fd);
-		return problem_set(problem, ERR_USAGE, "%s is a directory", path);
+		return explain_directory(path, problem);
 	}
 	*ret_fd = fd;
 	return OK;

@@ -81,6 +81,8 @@ static int unknown_verb(size_t count, char *const *words)
 	(void)problem_set(&problem, ERR_USAGE, "there is no verb %s", phrase);
 	if (nearest)
 		problem_hint(&problem, "did you mean tokenctl %s?", nearest);
+	else if (two)
+		problem_hint(&problem, "tokenctl %s   lists what there is", words[0]);
 	else
 		problem_hint(&problem, "tokenctl --help lists the verbs");
 	return complain(&problem, ERR_USAGE);

@@ -362,9 +362,14 @@ static enum err open_target(struct output *output, const struct target *target, 
 		return problem_set(output->problem, ERR_USAGE, "%s is a directory", output->path);
 	if (!S_ISREG(target->status.st_mode))
 		return open_device(output, target);
-	if (same_file(input, &target->status))
-		return problem_set(output->problem, ERR_USAGE, "input and output are the same file, %s",
-		                   output->path);
+	if (same_file(input, &target->status)) {
+		(void)problem_set(output->problem, ERR_USAGE, "input and output are the same file, %s",
+		                  output->path);
+		problem_hint(
+		        output->problem,
+		        "-o ANOTHER; a SOPS file stays encrypted while it is changed: tokenctl edit FILE");
+		return ERR_USAGE;
+	}
 	if (access(target->path, W_OK) < 0)
 		return problem_errno(output->problem, errno, "cannot write", output->path);
 	output->replaces = true;

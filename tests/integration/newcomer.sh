@@ -387,6 +387,7 @@ part_files() {
 	files_marks
 	files_metadata
 	files_order
+	files_typos
 	files_programs
 	files_rules
 	files_tree
@@ -803,6 +804,24 @@ files_order() {
 	refused 2 'cannot open db.pass' 'ls -l .' tokenctl get -i key.txt db.pass db.user
 	refused 2 'cannot open nowhere.yaml' 'ls -l .' tokenctl updatekeys nowhere.yaml
 	refused 2 'there is no .sops.yaml for marked.yaml' 'echo' tokenctl updatekeys marked.yaml
+}
+
+# What is typed wrongly leads to the command that was meant, not to all that there is.
+files_typos() {
+	mkdir -p 'a b'
+	refused 2 'needs either --output-dir or --check' "tokenctl decrypt -r 'a b' --output-dir OUT" tokenctl decrypt -r 'a b'
+	refused 2 'its own files would be written over' '--output-dir OUT' tokenctl decrypt -i key.txt -r . --output-dir .
+	refused 2 'input and output are the same file' 'tokenctl edit' tokenctl decrypt -i key.txt -o v.yaml v.yaml
+	refused 2 'a b is a directory' "ls -l 'a b'" tokenctl verify 'a b'
+	refused 2 'there is no verb policy list' 'tokenctl policy ' tokenctl policy list
+	refused 2 'plain.yaml:1: this line is not an identity' 'AGE-SECRET-KEY-1' tokenctl decrypt -i plain.yaml v.yaml
+	rmdir 'a b'
+	# A key that was left without a value, as in a file that somebody else is to fill in.
+	printf 'db:\n  user:\n  pass: x # c\n' >unset.yaml
+	keyed unset.yaml
+	printf app | tokenctl set -i key.txt unset.yaml db.user || lab_fail "a value that is not there yet cannot be set"
+	works tokenctl decrypt -i key.txt unset.yaml
+	[ "$(<stdout)" = $'db:\n  user: app\n  pass: x # c' ] || lab_fail "it is set as $(<stdout)"
 }
 
 # An INI file is after encrypting and decrypting what it was, and does not grow however often it is sealed.
