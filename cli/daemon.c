@@ -52,8 +52,8 @@ static void hint_no_daemon(struct problem *problem)
 		problem_hint(problem, ". %s   for the trial; sudo systemctl start tokend   for the system's",
 		             trial);
 	else
-		problem_hint(problem,
-		             "sudo systemctl start tokend   (or, for yourself alone: tokend --user &)");
+		problem_hint(problem, "sudo systemctl start tokend   (if that fails, journalctl -u tokend -e "
+		                      "says why; or, for yourself alone: tokend --user &)");
 }
 
 static enum err explain_no_daemon(struct problem *problem)

@@ -20,7 +20,7 @@
 #include "tokend/text.h"
 
 #define FINDINGS_MAX 128U
-#define DEVICE "/dev/tpmrm0"
+#define DEVICE TOKEN_DEVICE
 
 enum severity {
 	SEVERITY_OK,
@@ -171,10 +171,11 @@ static void check_startable(struct examination *examination)
 {
 	struct policy_files *files = &examination->files;
 	struct problem problem = { 0 };
+	enum err err;
 
 	files->path = files->where.policy_directory;
 	if (examination->worst == ERR_NO_DAEMON && files->path[0] &&
-	    policy_files_load(files, &problem) == ERR_BAD_CONFIG)
+	    ((err = policy_files_load(files, &problem)) == ERR_BAD_CONFIG || err == ERR_STATE_DIR))
 		find(examination, SEVERITY_PROBLEM, "policy", "tokenctl policy check",
 		     "tokend does not start with this policy: %s", problem.message);
 }
@@ -304,7 +305,7 @@ static void check_tokens(struct examination *examination)
 	if (!examination->tokens)
 		return;
 	if (json_array_size(list) == 0) {
-		find(examination, SEVERITY_PROBLEM, "token", "token tpm:device:" DEVICE " in tokend.conf",
+		find(examination, SEVERITY_PROBLEM, "token", token_none_hint(),
 		     "tokend was told of no token");
 		examination->worst = examination->worst ? examination->worst : ERR_NO_TOKEN;
 	}

@@ -222,6 +222,8 @@ static enum err no_token(struct enrolment *enrolment, const char *uri, const jso
 		(void)problem_set(problem, ERR_NO_TOKEN, "tokend knows no token %s", uri);
 	else
 		(void)problem_set(problem, ERR_NO_TOKEN, "tokend knows no token");
+	if (!absent && !uri)
+		(void)snprintf(hint, sizeof(hint), "%s", token_none_hint());
 	problem_hint(problem, "%s",
 	             hint[0] ? hint
 	                     : "tokenctl tokens   lists them; tokend.conf names them: token "

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 const json_t *token_of_uri(const json_t *tokens, const char *uri)
 {
@@ -96,6 +97,15 @@ const json_t *token_of_box_key(const json_t *tokens, const char *box_key)
 			return token;
 	}
 	return NULL;
+}
+
+const char *token_none_hint(void)
+{
+	if (access(TOKEN_DEVICE, F_OK) == 0)
+		return "sudo systemctl restart tokend   takes " TOKEN_DEVICE ", which is there now";
+	return "there is no " TOKEN_DEVICE
+	       ": switch the TPM on in this machine's firmware (TPM, PTT, fTPM), or name another token in "
+	       "tokend.conf; then sudo systemctl restart tokend";
 }
 
 enum err token_pin_check(const json_t *token, struct problem *problem)

@@ -10,6 +10,8 @@
 #include "cli/problem.h"
 #include "common/control.h"
 
+#define TOKEN_DEVICE "/dev/tpmrm0"
+
 /* The token of that name in an answer of GetTokens, or the one with that box key; NULL: none. Borrowed. */
 const json_t *token_of_uri(const json_t *tokens, const char *uri);
 const json_t *token_of_box_key(const json_t *tokens, const char *box_key);
@@ -31,6 +33,9 @@ void token_absence(const json_t *token, char *text, size_t len);
 
 /* What to type about a token that is not there, or is not well; "" when nothing is to be done. */
 void token_hint(const json_t *token, char *text, size_t len);
+
+/* What to do where tokend was told of no token: it looks for the machine's TPM when it starts, and only then. Static. */
+const char *token_none_hint(void);
 
 /* Would a PIN be tried? ERR_NO_TOKEN, ERR_PIN_LOCKED, with a sentence and the next command; OK for NULL, of which nothing is known. */
 MUST_CHECK enum err token_pin_check(const json_t *token, struct problem *problem);

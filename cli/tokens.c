@@ -8,9 +8,7 @@ static enum err print_table(const json_t *tokens)
 	enum err err;
 
 	if (json_array_size(json_object_get(tokens, "tokens")) == 0) {
-		(void)puts("tokend was told of no token.\n"
-		           "hint: name one in tokend.conf, e.g. token tpm:device:/dev/tpmrm0, then systemctl "
-		           "reload tokend");
+		(void)printf("tokend was told of no token.\nhint: %s\n", token_none_hint());
 		return OK;
 	}
 	err = tokens_table(tokens, false, &table);

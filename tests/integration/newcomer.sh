@@ -182,6 +182,16 @@ part_token() {
 	plainly $clear || lab_fail "what is said does not work: $clear"
 	works tokenctl unlock safe --pin-file pin
 	opens safe.age plain
+
+	# A tokend that was told of none, where the machine has none: what it says helps, which a reload would not.
+	[ ! -e /dev/tpmrm0 ] || return 0
+	lab_tokend_stop "$work"
+	lab_config "$work"
+	lab_tokend_start "$work"
+	says 'hint: there is no /dev/tpmrm0: switch the TPM on .* sudo systemctl restart tokend' tokenctl tokens
+	refused 6 'tokend knows no token' 'there is no /dev/tpmrm0' tokenctl enroll --name new
+	lab_expect 6 plainly tokenctl doctor >stdout 2>stderr
+	lab_grep 'there is no /dev/tpmrm0' <stdout || lab_fail "doctor does not say what is missing: $(cat stdout)"
 }
 
 # ---- words ----
@@ -231,7 +241,7 @@ part_where() {
 	for name in tokenctl age-plugin-tokend; do cp "$LAB_BIN/$name" "$top/build/release/bin/"; done
 	unset TOKEND_RUNTIME_DIR
 	export XDG_RUNTIME_DIR=$work/nowhere
-	refused 6 'tokend is not running' 'sudo systemctl start tokend   \(or, for yourself' "$top/build/release/bin/tokenctl" keys
+	refused 6 'tokend is not running' 'sudo systemctl start tokend   \(if that fails, journalctl -u tokend -e says why' "$top/build/release/bin/tokenctl" keys
 	echo "export TOKEND_RUNTIME_DIR=$work/nowhere" >"$top/build/trial/env"
 	refused 6 'tokend is not running' "\. $top/build/trial/env   for the trial" "$top/build/release/bin/tokenctl" keys
 	mkdir here
