@@ -212,9 +212,19 @@ static struct ruleset everything(int version, unsigned apart)
 	return all;
 }
 
+static int landlock_version(void)
+{
+	return (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
+bool confine_files_possible(void)
+{
+	return landlock_version() > 0;
+}
+
 enum err confine_files(const struct confine_directory *directories, size_t count, unsigned apart)
 {
-	int version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	int version = landlock_version();
 	const struct ruleset all = everything(version, apart);
 	CLEANUP(close_fdp) int ruleset = -1;
 	enum err err = OK;

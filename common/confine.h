@@ -66,6 +66,9 @@ struct confine_directory {
  * kernel has no Landlock or a container keeps it from us: then the process's uid is what is left. ERR_SYSTEM. */
 MUST_CHECK enum err confine_files(const struct confine_directory *directories, size_t count, unsigned apart);
 
+/* Would confine_files do anything here? errno says why not: ENOSYS and EOPNOTSUPP, it is not in this kernel; EPERM, it is kept from us by a container or a unit. */
+bool confine_files_possible(void);
+
 /* Gives up every capability but those in kept (a mask of 1 << CAP_...), for this process and what it starts. ERR_SYSTEM. */
 MUST_CHECK enum err confine_capabilities(uint64_t kept);
 

@@ -230,8 +230,9 @@ static enum err start_workers(struct daemon *daemon)
 static void no_answer(void *context, enum err err)
 {
 	(void)context;
+	/* Nobody waits for these, and on a busy disk, as at boot, they come a little later. */
 	if (err)
-		log_warning("the audit log cannot be written");
+		log_warning("the audit log was not written in time; tokenctl doctor says whether it is now");
 }
 
 static void record(struct daemon *daemon, const char *operation, enum err result)
@@ -561,6 +562,10 @@ static enum err confine(struct daemon *daemon, const struct daemon_start *start)
 		log_warning("without libcrypto (OpenSSL 3) the front-end for sops does not encrypt to "
 		            "age1tag1 recipients");
 	(void)sha256_prepare();
+	if (!confine_files_possible())
+		log_warning("Landlock is not to be had here (%s): what the broker may open is left to its "
+		            "user's rights",
+		            strerror(errno));
 	err = close_files(start);
 	if (err)
 		return startup_failed(err, NULL, "the file system cannot be closed: %s", strerror(errno));

@@ -98,8 +98,8 @@ machine_boot() {
 	shift 4
 	machine_units "$payload" "$units"
 	rm -f "$payload/status" "$payload/output"
-	# nspawn refuses mlock to a container without CAP_IPC_LOCK; a real machine does not, and tokend refuses to run without it.
-	setsid --wait bash "$LAB_SOURCE/tests/vm/boot" "$seconds" "$(machine_hierarchies)" systemd-nspawn --quiet --register=no --keep-unit --system-call-filter=@memlock --boot \
+	# nspawn refuses mlock to a container without CAP_IPC_LOCK, and Landlock; a real machine does not, and tokend refuses to run without the one and is less confined without the other.
+	setsid --wait bash "$LAB_SOURCE/tests/vm/boot" "$seconds" "$(machine_hierarchies)" systemd-nspawn --quiet --register=no --keep-unit --system-call-filter="@memlock landlock_create_ruleset landlock_add_rule landlock_restrict_self" --boot \
 		--directory="$tree" --volatile=overlay --machine="tokend-test-$$" --link-journal=no --resolv-conf=off --timezone=off \
 		--console=pipe --bind="$payload:/payload" --bind-ro="$payload/units:/usr/local/lib/systemd/system" "$@" \
 		-- systemd.unit=payload.target >"$payload/console" 2>&1 </dev/null || status=$?
