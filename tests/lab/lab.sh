@@ -34,9 +34,9 @@ lab_fail() {
 	exit 1
 }
 
-# lab_seed "$0" "$@": sets $seed, to TOKEND_TEST_SEED or to one that no run before had, and says so. Only random tests whose seed changes find what nobody thought of; what a seed has found has to be found again.
+# lab_seed "$0" "$@": sets $seed, to TOKEND_TEST_SEED, to TOKEND_RUN_SEED (of the whole run, by .ci/run) or to one that no run before had, and says so. Only random tests whose seed changes find what nobody thought of; what a seed has found has to be found again.
 lab_seed() {
-	seed=${TOKEND_TEST_SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
+	seed=${TOKEND_TEST_SEED:-${TOKEND_RUN_SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}}
 	lab_again="TOKEND_TEST_SEED=$seed TOKEND_SOURCE_DIR=$LAB_SOURCE TOKEND_BIN_DIR=$LAB_BIN $*"
 	echo "==== seed $seed; the same again: $lab_again"
 }
