@@ -349,7 +349,7 @@ rotates() {
 }
 
 swapped() {
-	lab_need flock
+	lab_need flock python3
 	age-keygen -o other.txt 2>/dev/null
 	other=$(age-keygen -y other.txt)
 	printf 'pass: one\n' >plain.yaml
@@ -363,7 +363,7 @@ swapped() {
 	exec 8<tree/a.yaml 9<tree/moved/x.yaml
 	flock 8
 	flock 9
-	timeout 60 tokenctl updatekeys -r -i key.txt tree >said 2>&1 8<&- 9<&- &
+	tokenctl updatekeys -r -i key.txt tree >said 2>&1 8<&- 9<&- &
 	pid=$!
 	# All are listed, and a.yaml waits.
 	wait_for "the first file" grep -q 'tree/A.yaml was passed over' said
@@ -371,11 +371,13 @@ swapped() {
 	ln -s ../outside tree/dir
 	ln -sf ../outside/x.yaml tree/link.yaml
 	exec 8<&-
-	# Looked at already, and waits.
-	wait_for "the turn of moved/x.yaml" grep -q 'tree/m.yaml was passed over' said
-	sleep 0.3
-	mv tree/moved moved.old
-	ln -s ../outside tree/moved
+	# Open already, and waits for its lock.
+	has_open() { find "/proc/$pid/fd" -lname "*/$1" | lab_grep .; }
+	wait_for "the turn of moved/x.yaml" has_open moved/x.yaml
+	sleep 0.5 # until its rules are found, too
+	ln -s ../outside moved.old
+	# In one step, for what waits would see that nothing is there.
+	python3 -c 'import ctypes; raise SystemExit(ctypes.CDLL(None).renameat2(-100, b"tree/moved", -100, b"moved.old", 2) != 0)'
 	exec 9<&-
 	if wait "$pid"; then lab_fail "it did all: $(<said)"; fi
 	cmp outside.before outside/x.yaml || lab_fail "a file outside of the tree was changed: $(<said)"
