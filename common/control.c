@@ -6,6 +6,8 @@
 #include <sys/un.h>
 #include <time.h>
 
+#include "common/file.h"
+
 #define INTERFACE_PREFIX "io.tokend."
 #define CONNECT_TIMEOUT_SECONDS 5
 #define READ_STEP 4096U
@@ -79,7 +81,7 @@ static enum err check_daemon(int fd, uid_t *stranger)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &daemon, &len) < 0)
 		return ERR_SYSTEM;
-	if (daemon.uid == 0 || daemon.uid == geteuid())
+	if (file_uid_is_ours(daemon.uid))
 		return OK;
 	*stranger = daemon.uid;
 	return ERR_DENIED;

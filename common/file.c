@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,9 +12,28 @@
 
 #define TEMPORARY_NAME_MAX 300U
 
+#define OUTSIDE_UID 65534U /* /proc/sys/kernel/overflowuid */
+
+/* Outside of every user namespace of somebody's own each number is one user's. */
+static bool has_all_users(void)
+{
+	CLEANUP(fclosep) FILE *file = fopen("/proc/self/uid_map", "re");
+	unsigned long inside, outside, count;
+	char line[64];
+
+	return file && fgets(line, sizeof(line), file) &&
+	       sscanf(line, "%lu %lu %lu", &inside, &outside, &count) == 3 && inside == 0 && outside == 0 &&
+	       count == UINT32_MAX;
+}
+
+bool file_uid_is_ours(uid_t uid)
+{
+	return uid == 0 || (uid == geteuid() && (uid != OUTSIDE_UID || has_all_users()));
+}
+
 bool file_is_ours(const struct stat *st, mode_t forbidden_mode)
 {
-	return (st->st_uid == geteuid() || st->st_uid == 0) && (st->st_mode & forbidden_mode) == 0;
+	return file_uid_is_ours(st->st_uid) && (st->st_mode & forbidden_mode) == 0;
 }
 
 /* mkdir -p; what exists is fine, whatever it is: opening it will tell. */

@@ -14,6 +14,9 @@
 #include "common/bytes.h"
 #include "common/err.h"
 
+/* Is it root, or the effective user? In a user namespace everybody who is not in it has one number; where the effective user has that, too, nobody but root is known. */
+bool file_uid_is_ours(uid_t uid);
+
 /* Is it the effective user's or root's, with none of the bits of forbidden_mode? */
 bool file_is_ours(const struct stat *st, mode_t forbidden_mode);
 
