@@ -6,8 +6,13 @@
 
 #include "formats/dynamic_library.h"
 
-#define MATCH_LIMIT 200000U
+#define MATCH_LIMIT 200000U /* steps, of some 20 ns */
 #define DEPTH_LIMIT 1000U
+#define WORK_MAX 400000000U /* steps of all matches that are not short */
+
+/* Most matches are short, and cost nothing. libpcre2 does not say how many steps it took, so it is asked with ever more of them, and those that did not do are counted. */
+static const uint32_t step_limits[] = { 500, 4000, 30000, MATCH_LIMIT };
+#define STEP_LIMITS (sizeof(step_limits) / sizeof(step_limits[0]))
 
 #define FUNCTIONS(X)                              \
 	X(pcre2_compile_8)                        \
@@ -26,6 +31,7 @@ struct regex {
 	pcre2_code *code;
 	pcre2_match_data *data;
 	pcre2_match_context *context;
+	uint64_t own_work, *work; /* the one, or somebody else's */
 };
 
 /* After "(?": a name, flags, or a colon. Look-around, conditions, recursion, atomic groups and comments begin otherwise. */
@@ -103,10 +109,15 @@ enum err regex_new(struct bytes pattern, struct regex **ret_regex)
 	regex->context = call.pcre2_match_context_create_8(NULL);
 	if (!regex->data || !regex->context)
 		return ERR_NOMEM;
-	(void)call.pcre2_set_match_limit_8(regex->context, MATCH_LIMIT);
 	(void)call.pcre2_set_depth_limit_8(regex->context, DEPTH_LIMIT);
+	regex->work = &regex->own_work;
 	*ret_regex = TAKE(regex);
 	return OK;
+}
+
+void regex_count_in(struct regex *regex, uint64_t *work)
+{
+	regex->work = work;
 }
 
 struct regex *regex_free(struct regex *regex)
@@ -123,9 +134,16 @@ struct regex *regex_free(struct regex *regex)
 enum err regex_match(const struct regex *regex, struct bytes text, bool *ret_match)
 {
 	static const uint8_t nothing[1];
-	int result = call.pcre2_match_8(regex->code, text.len ? text.data : nothing, text.len, 0, 0,
-	                                regex->data, regex->context);
+	int result = PCRE2_ERROR_MATCHLIMIT;
 
+	for (size_t i = 0; i < STEP_LIMITS && result == PCRE2_ERROR_MATCHLIMIT; i++) {
+		if (*regex->work > WORK_MAX)
+			return ERR_BUSY;
+		(void)call.pcre2_set_match_limit_8(regex->context, step_limits[i]);
+		result = call.pcre2_match_8(regex->code, text.len ? text.data : nothing, text.len, 0, 0,
+		                            regex->data, regex->context);
+		*regex->work += i ? step_limits[i] : 0;
+	}
 	if (result < 0 && result != PCRE2_ERROR_NOMATCH)
 		return result == PCRE2_ERROR_NOMEMORY ? ERR_NOMEM : ERR_BUSY;
 	*ret_match = result >= 0;

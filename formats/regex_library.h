@@ -19,5 +19,8 @@ MUST_CHECK enum err regex_new(struct bytes pattern, struct regex **ret_regex);
 struct regex *regex_free(struct regex *regex);
 DEFINE_CLEANUP(struct regex *, regex_free);
 
-/* Is there a match anywhere in text? ERR_BUSY when finding out takes too long. */
+/* What it takes to match is counted here from now on, together with others that count there; 0 at first, borrowed while there is the regex. */
+void regex_count_in(struct regex *regex, uint64_t *work);
+
+/* Is there a match anywhere in text? ERR_BUSY when finding out takes too long, and when all matches together did: a file of many names must not keep whoever looks at it for hours. */
 MUST_CHECK enum err regex_match(const struct regex *regex, struct bytes text, bool *ret_match);

@@ -576,6 +576,8 @@ static enum err match_slot(struct sops_rules *rules, struct sops_rule_slot *slot
 		return OK;
 	if (!slot->regex)
 		err = regex_new(slot->path_regex, &slot->regex);
+	if (!err)
+		regex_count_in(slot->regex, &rules->work);
 	if (err == ERR_BAD_FILE)
 		return refuse(rules, slot->node, "its path_regex is no pattern that sops would take");
 	if (!err)

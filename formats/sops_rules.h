@@ -62,6 +62,7 @@ struct sops_rules {
 	struct sops_rule_recipient *recipients; /* owned, of the rule chosen last, as what follows */
 	struct sops_rule_field *fields; /* owned */
 	size_t recipient_count, field_count;
+	uint64_t work; /* of all matches of a path_regex together (regex_count_in) */
 	size_t steps; /* nodes looked at, aliases followed: the bound on what they multiply */
 };
 

@@ -236,12 +236,34 @@ static void test_too_large(void **state)
 	free(text);
 }
 
+/* One that stays below the limit of a single match costs milliseconds each time. */
+static void test_slow_patterns(void **state)
+{
+	const char *text = "creation_rules:\n"
+	                   "  - {path_regex: '^(a|aa|a+)+[cd]$', age: x}\n"
+	                   "  - {path_regex: '\\.yaml$', age: x}\n";
+	struct sops_creation_rule rule;
+	struct sops_rules rules;
+
+	(void)state;
+	assert_int_equal(sops_rules_read(&rules, bytes_of_string(text)), OK);
+	assert_int_equal(sops_rules_choose(&rules, bytes_of_string("secrets/a.yaml"), &rule), OK);
+	assert_int_equal(rules.work, 0);
+	assert_int_equal(sops_rules_choose(&rules, bytes_of_string("aaaaaaaaa"), &rule), ERR_NO_MATCH);
+	assert_true(rules.work > 10000);
+	rules.work *= 1000000;
+	assert_int_equal(sops_rules_choose(&rules, bytes_of_string("aaaaaaaaa"), &rule), ERR_BUSY);
+	assert_non_null(strstr(rules.document.reason, "takes too long"));
+	sops_rules_done(&rules);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_choice),     cmocka_unit_test(test_nothing),
-		cmocka_unit_test(test_recipients), cmocka_unit_test(test_settings),
-		cmocka_unit_test(test_bomb),       cmocka_unit_test(test_too_large),
+		cmocka_unit_test(test_choice),        cmocka_unit_test(test_nothing),
+		cmocka_unit_test(test_recipients),    cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_bomb),          cmocka_unit_test(test_too_large),
+		cmocka_unit_test(test_slow_patterns),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
