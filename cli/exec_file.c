@@ -111,7 +111,7 @@ static enum err run(struct invocation *invocation)
 		err = decrypt_to(&opener, &memory);
 	file_opener_done(&opener);
 	daemon_done(&invocation->daemon);
-	invocation->daemon = (struct daemon){ NULL };
+	invocation->daemon = (struct daemon){ .control = NULL };
 	return err ? err : run_with(invocation, memory);
 }
 

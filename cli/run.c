@@ -356,7 +356,7 @@ static enum err run(struct invocation *invocation)
 	/* Before, so that nothing is left to be done with when another program is in our place. */
 	file_opener_done(&running->opener);
 	daemon_done(&invocation->daemon);
-	invocation->daemon = (struct daemon){ NULL };
+	invocation->daemon = (struct daemon){ .control = NULL };
 	if (!err)
 		err = execute(running);
 	sops_environment_done(&running->environment);
