@@ -415,7 +415,7 @@ static enum err decode_text(struct yaml_reader *reader, struct fy_token *token, 
 	return decode_apostrophes(reader, piece, ret_text);
 }
 
-static enum err check_block(struct yaml_reader *reader, const struct sops_node *node)
+static enum err check_block(struct yaml_reader *reader, struct sops_node *node)
 {
 	struct sops_document *document = reader->document;
 	size_t start = node->start, container;
@@ -425,12 +425,15 @@ static enum err check_block(struct yaml_reader *reader, const struct sops_node *
 	container = document->nodes[top(reader)->node].start; /* its first key or dash */
 	while (start < node->end && document->text.data[start] != '|' && document->text.data[start] != '>')
 		start++; /* behind a tag */
-	return sops_scalar_is_as_written(document->text, start, container - line_start(reader, container),
-	                                 node->text)
-	               ? OK
-	               : sops_document_refuse(document, start,
-	                                      "a block (| or >) that has no lines, or spaces alone, is not "
-	                                      "read here; write it in double quotes");
+	if (!sops_scalar_is_as_written(document->text, start, container - line_start(reader, container),
+	                               node->text))
+		return sops_document_refuse(document, start,
+		                            "a block (| or >) that has no lines, or spaces alone, is not "
+		                            "read here; write it in double quotes");
+	/* For go-yaml the last line of a file has no line end when none stands there. */
+	if (node->end == document->text.len && node->text.len && node->text.data[node->text.len - 1] == '\n')
+		node->text.len--;
+	return OK;
 }
 
 static enum err read_scalar(struct yaml_reader *reader, struct fy_token *token, struct fy_token *tag,

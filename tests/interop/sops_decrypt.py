@@ -5,7 +5,7 @@ usage: sops_decrypt.py SOPS TOKENCTL KEY-FILE SEED COUNT [FIRST]
 
 Each third file is a pack of several (sops_maker.py).
 
-YAML and INI are compared by what sops itself makes of both results (encrypted once more and decrypted), without comments; JSON and dotenv by their values; binary files by
+YAML is compared by what sops says of the file and of our result, encrypted once more, and INI by what it makes of both results, without comments; JSON and dotenv by their values; binary files by
 their bytes. A file on which they differ is made smaller as long as they do (sops_shrink.py), and then shown.
 """
 import base64
@@ -46,6 +46,15 @@ def ours(kind, data, directory):
     return run(TOKENCTL, "decrypt", "-i", KEY, path)
 
 
+def told(encrypted, directory):
+    """What sops says that is in a YAML file, and the types of the values; None: 3.9 cannot write a file as JSON when a comment is the last thing in it."""
+    shown = sops("decrypt", "yaml", encrypted, directory, "--output-type", "json")
+    if shown.returncode:
+        return None
+    types = re.findall(rb"type:(?!comment|bytes)(\w+)\]", encrypted.replace(b"type:float]", b"type:int]"))  # it writes 1e3 as 1000 itself
+    return types, json.loads(shown.stdout, object_pairs_hook=lambda pairs: [("map", *pairs)])
+
+
 def meaning(kind, data, directory):
     """What the values are; None: sops cannot read it. Comments are none, also one that sops wrote and cannot open."""
     if kind == "binary":
@@ -57,9 +66,6 @@ def meaning(kind, data, directory):
     again = sops("encrypt", kind, data, directory)
     if again.returncode:
         return None
-    shown = sops("decrypt", kind, again.stdout, directory, "--output-type", "json") if kind == "yaml" else None
-    if shown and shown.returncode == 0:  # 3.9 cannot write a file as JSON when a comment is the last thing in it
-        return re.findall(rb"type:(?!comment|bytes)(\w+)\]", again.stdout), json.loads(shown.stdout, object_pairs_hook=lambda pairs: [("map", *pairs)])
     text = sops("decrypt", kind, again.stdout, directory).stdout.decode()
     return [line for line in re.sub(r"[ \t]*[#;] ?(cmt\d+|ENC\[[^\]]*type:comment\])", "", text).split("\n") if line.strip()]
 
@@ -79,7 +85,11 @@ def differ(kind, data, directory):
         return f"tokenctl refuses: {mine.stderr.decode(errors='replace')}", encrypted.stdout
     if theirs.stdout == mine.stdout:
         return "", encrypted.stdout
-    left, right = meaning(kind, theirs.stdout, directory), meaning(kind, mine.stdout, directory)
+    # Of its own text sops may read something else (a block in a list that begins with an empty line), so it is asked for the values.
+    left = told(encrypted.stdout, directory) if kind == "yaml" else None
+    right = told(sops("encrypt", kind, mine.stdout, directory).stdout, directory) if left else None
+    if not left or not right:
+        left, right = meaning(kind, theirs.stdout, directory), meaning(kind, mine.stdout, directory)
     if left is None:
         return None, b""
     if left != right:

@@ -551,6 +551,10 @@ static void test_blocks(void **state)
 		{ "m:\n- |\n one\n- x\n", "m.0", "one\n" },
 		{ "m:\n  - - |-\n      one\n    - x\n", "m.0.0", "one" },
 		{ "? m\n: |-\n one\n", "m", "one" },
+		{ "m: |\n one\n two", "m", "one\ntwo" },
+		{ "m: |\n one\n two\n", "m", "one\ntwo\n" },
+		{ "m: |\n one\n two\n ", "m", "one\ntwo\n" },
+		{ "m: >\n one\n two", "m", "one two" },
 		{ "m:\n  ? a\n  : |-\n   one\n", "m.a", "one" },
 		{ "m:\n    a: |\n        # no comment\n\n    b: 1\n", "m.a", "# no comment\n" },
 	};
