@@ -74,6 +74,7 @@ struct sops_document {
 	struct sops_block *blocks; /* owned, wiped when freed */
 	bool keeps_aliases; /* YAML: they become nodes; else they are refused */
 	bool met_alias; /* YAML: there is one, kept or refused */
+	bool begins_empty; /* YAML: with a document of nothing */
 	size_t aliases; /* that were written out before it was read (sops_expand.h): its lines are not those of the file */
 	char reason[256]; /* after an error: what is wrong and where, without values; "": nothing to add */
 };

@@ -262,12 +262,18 @@ static enum err read_ini_line(struct ini_reader *reader, struct line *line)
 	return read_ini_value(reader, line, start, end);
 }
 
+/* A mark of byte order is nothing to read. */
+static size_t begin_of(const struct sops_document *document)
+{
+	return bytes_begin_with(document->text, "\xef\xbb\xbf") ? 3 : 0;
+}
+
 /* Does the file name the section DEFAULT itself, with no key before the first section? */
 static bool names_default(const struct sops_document *document)
 {
 	bool any = false; /* section yet */
 
-	for (size_t at = 0; at < document->text.len;) {
+	for (size_t at = begin_of(document); at < document->text.len;) {
 		struct line line = line_at(document->text, at);
 		size_t start = line.start, end = line.end;
 		struct bytes text;
@@ -293,7 +299,7 @@ enum err sops_ini_read(struct sops_document *document)
 
 	if (!err && !names_default(document))
 		err = sops_document_add(document, &first, &reader.section);
-	for (size_t at = 0; !err && at < document->text.len;) {
+	for (size_t at = begin_of(document); !err && at < document->text.len;) {
 		struct line line = line_at(document->text, at);
 
 		err = read_ini_line(&reader, &line);

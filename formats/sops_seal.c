@@ -619,6 +619,12 @@ static enum err seal_body(struct sealing *sealing)
 		               "there is no value in it");
 		return ERR_BAD_FILE;
 	}
+	if (!err && sealing->plain->begins_empty) {
+		(void)snprintf(
+		        sealing->plain->reason, sizeof(sealing->plain->reason),
+		        "its first document is empty, and there sops looks for what it needs to decrypt");
+		return ERR_BAD_FILE;
+	}
 	return err ? err : copy_to(sealing, sealing->plain->text.len);
 }
 

@@ -483,6 +483,17 @@ static uint32_t column_of(const struct yaml_reader *reader, const struct sops_no
 	return (size_t)start->column > back ? (uint32_t)((size_t)start->column - back) : 0;
 }
 
+/* A document without a map may be empty. */
+static enum err take_nothing(struct yaml_reader *reader, const struct sops_node *node)
+{
+	bool first = true;
+
+	for (size_t i = 0; first && i < reader->document->count; i++)
+		first = reader->document->nodes[i].kind == SOPS_COMMENT;
+	reader->document->begins_empty |= first;
+	return node->kind == SOPS_NULL ? OK : refuse(reader, "a document is no map");
+}
+
 static enum err take_scalar(struct yaml_reader *reader, struct fy_token *token, struct fy_token *tag,
                             struct fy_token *anchor)
 {
@@ -499,7 +510,7 @@ static enum err take_scalar(struct yaml_reader *reader, struct fy_token *token, 
 		return err ? err : take_key(reader, &node, column);
 	}
 	if (reader->depth == 0)
-		return node.kind == SOPS_NULL ? OK : refuse(reader, "a document is no map");
+		return take_nothing(reader, &node);
 	node.column = column;
 	err = place(reader, &node);
 	if (!err)

@@ -305,6 +305,11 @@ def comments_left(text):
     return text.count(b"type:comment]")
 
 
+def count_values(path):
+    """Not the MAC, which sops puts into an empty document, too."""
+    return len(re.findall(rb"(?<!mac: )ENC\[[^\]]*type:(?:str|int|float|bool)\]", read(path)))
+
+
 RULES = [[], [], ["--unencrypted-regex", "^k"], ["--encrypted-regex", "1$"], ["--encrypted-suffix", "0"], ["--encrypted-regex", "^k", "--mac-only-encrypted"]]
 
 
@@ -337,7 +342,7 @@ def do_encrypt(kind, path, plain, rule, aliased):
         shown = [run(SOPS, "-d", which).stdout for which in (theirs, mine)]
         COMMENTS[0] += plain.count(b"cmt")
         COMMENTS[1] += comments_left(shown[1])
-        if rule == [] and len(re.findall(rb"type:(?:str|int|float|bool)\]", read(theirs))) != len(re.findall(rb"type:(?:str|int|float|bool)\]", read(mine))):
+        if rule == [] and count_values(theirs) != count_values(mine):
             raise Wrong("another number of values is encrypted")
     return "encrypt"
 

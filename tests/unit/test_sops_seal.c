@@ -184,6 +184,8 @@ static void test_refusals(void **state)
 		{ SOPS_JSON, "{\"sops\": 1}", "metadata" },
 		{ SOPS_DOTENV, "sops_mac=x\n", "metadata" },
 		{ SOPS_YAML, "# nothing\n", "no value" },
+		{ SOPS_YAML, "---\n# c\n---\na: 1\n", "first document is empty" },
+		{ SOPS_YAML, "~\n---\na: 1\n", "first document is empty" },
 	};
 	struct sops_metadata *metadata = calloc(1, sizeof(*metadata));
 
@@ -305,6 +307,12 @@ static void test_edits(void **state)
 		{ SOPS_INI, "[s]\na = 1\n", "s.a", "\" x\\\"y\"", OK, "1", "` x\"y`" },
 		{ SOPS_INI, "[s]\na = 1\n", "s.a", "\"\\\"x\\\"\"", OK, "1", "`\"x\"`" },
 		{ SOPS_INI, "[s]\na = 1\n", "s.a", "\"\\\"x\\\"y\\\"\"", OK, "1", "\"x\"y\"" },
+		/* A mark of byte order is no part of a key. */
+		{ SOPS_INI,
+		  "\xef\xbb\xbf"
+		  "a = 1\n",
+		  "DEFAULT.a", "2", OK, "1", "2" },
+		{ SOPS_INI, "\xef\xbb\xbf[s]\na = 1\n", "s.a", "2", OK, "1", "2" },
 		/* A comment names no section. */
 		{ SOPS_INI, "y = 1\n; [DEFAULT]\n[a]\nx = 1\n", "DEFAULT.y", "2", OK, "1", "2" },
 		{ SOPS_INI, "; c\n[DEFAULT]\ny = 1\n", "DEFAULT.y", "2", OK, "1", "2" },
