@@ -2,7 +2,7 @@
 # tokenctl decrypt beside a real sops: random files of every format that this sops encrypted (sops_decrypt.py), files under every selection rule and under key groups, and through
 # tokend with a key on the TPM. usage: sops_decrypt.sh PEER
 #
-# The random files are of a seed that is printed, TOKEND_TEST_SEED or a new one, and some of seed 1; SOPS_FILES says how many (40): for more, SOPS_FILES=5000 ctest --test-dir build/release -R interop.sops_decrypt
+# The random files are of a seed that is printed, TOKEND_TEST_SEED or a new one, and some of seed 1; SOPS_FILES says how many (75, in which are some 300 documents): for more, SOPS_FILES=5000 ctest --test-dir build/release -R interop.sops_decrypt
 . "$(dirname "$0")/interop.sh"
 sops=$(interop_program "$1")
 interop_start
@@ -12,7 +12,7 @@ interop_start
 recipient() { sed -n 's/^# public key: //p' "$1"; }
 
 lab_seed "$0" "$@"
-lab_seeded 20 "${SOPS_FILES:-40}" python3 -B "$INTEROP_TOOLS/sops_decrypt.py" "$sops" "$LAB_BIN/tokenctl" "$work/one.txt" SEED COUNT
+lab_seeded 15 "${SOPS_FILES:-75}" python3 -B "$INTEROP_TOOLS/sops_decrypt.py" "$sops" "$LAB_BIN/tokenctl" "$work/one.txt" SEED COUNT
 
 # Every rule, and two of three groups.
 cat >.sops.yaml <<YAML

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The creation rule that tokenctl finds for a path beside the one that a real sops goes by, for random .sops.yaml files (sops_rules.py). usage: sops_rules.sh PEER
 #
-# The files are of a seed that is printed, TOKEND_TEST_SEED or a new one, and some of seed 1; RULES_FILES says how many (60): for more, RULES_FILES=3000 ctest --test-dir build/release -R interop.sops_rules
+# The files are of a seed that is printed, TOKEND_TEST_SEED or a new one, and some of seed 1; RULES_FILES says how many (80): for more, RULES_FILES=3000 ctest --test-dir build/release -R interop.sops_rules
 set -euo pipefail
 . "${TOKEND_SOURCE_DIR:?}/tests/lab/lab.sh"
 sops=$(lab_peer "$1") || lab_skip "$sops"
@@ -20,7 +20,7 @@ done
 mkdir tree
 cd tree
 lab_seed "$0" "$@"
-lab_seeded 20 "${RULES_FILES:-60}" python3 -B "$LAB_SOURCE/tests/interop/sops_rules.py" "$sops" "$choose" SEED COUNT "${recipients[@]}"
+lab_seeded 20 "${RULES_FILES:-80}" python3 -B "$LAB_SOURCE/tests/interop/sops_rules.py" "$sops" "$choose" SEED COUNT "${recipients[@]}"
 
 # Control: the comparison notices another rule: one that is put before the others for tokenctl alone.
 cat >"$directory/liar" <<SH

@@ -2,7 +2,7 @@
 # What tokenctl writes, read by a real sops: random files changed in every way (sops_write.py), every selection rule, key groups, .sops.yaml, and through tokend with a key on the TPM.
 # usage: sops_write.sh PEER
 #
-# The random files are of a seed that is printed, TOKEND_TEST_SEED or a new one, and some of seed 1; SOPS_FILES says how many (50): for more, SOPS_FILES=5000 ctest --test-dir build/release -R interop.sops_write
+# The random files are of a seed that is printed, TOKEND_TEST_SEED or a new one, and some of seed 1; SOPS_FILES says how many (80, in which are some 300 documents): for more, SOPS_FILES=5000 ctest --test-dir build/release -R interop.sops_write
 . "$(dirname "$0")/interop.sh"
 sops=$(interop_program "$1")
 interop_start
@@ -12,7 +12,7 @@ recipient() { sed -n 's/^# public key: //p' "$1"; }
 export SOPS_AGE_KEY_FILE=$work/one.txt
 
 lab_seed "$0" "$@"
-lab_seeded 50 "${SOPS_FILES:-50}" python3 -B "$INTEROP_TOOLS/sops_write.py" "$sops" "$LAB_BIN/tokenctl" "$work/one.txt" "$work/two.txt" SEED COUNT
+lab_seeded 20 "${SOPS_FILES:-80}" python3 -B "$INTEROP_TOOLS/sops_write.py" "$sops" "$LAB_BIN/tokenctl" "$work/one.txt" "$work/two.txt" SEED COUNT
 
 cat >plain.yaml <<'YAML'
 # head
