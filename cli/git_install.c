@@ -157,7 +157,7 @@ static const struct option_row rows[] = {
 
 const struct verb git_install_verb = {
 	.name = "git --install",
-	.arguments = "[OPTION]... [PATTERN]...",
+	.arguments = "[PATTERN]...",
 	.arguments_max = SIZE_MAX,
 	.summary = "Sets up git diff and git merge for the SOPS files of a repository",
 	.details =

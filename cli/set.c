@@ -308,6 +308,26 @@ static enum err check_replaced(const struct setting *setting, const struct sops_
 	return ERR_USAGE;
 }
 
+/* A key with dots that is written short would stay as it is, beside a new map; with brackets it is said which of the two is meant. */
+static enum err check_dotted(const struct setting *setting, const struct sops_document *document)
+{
+	struct problem *problem = &setting->invocation->problem;
+	const char *const *words = setting->invocation->options.arguments;
+	char place[512], file[SHOWN_QUOTED_MAX], quoted[SHOWN_QUOTED_MAX];
+
+	if (words[1][0] == '[' || !sops_names_dotted(document, setting->path, place, sizeof(place)))
+		return OK;
+	shown_quote(words[0], file);
+	shown_quote(place, quoted);
+	(void)problem_set(problem, ERR_USAGE, "there is no %s in %s, but a key with dots in its name",
+	                  words[1], words[0]);
+	problem_hint(
+	        problem,
+	        "tokenctl set %s %s   sets it; with each step in brackets, '[\"a\"][\"b\"]', a map is made",
+	        file, quoted);
+	return ERR_USAGE;
+}
+
 static enum err put_value(void *context, struct sops_document *document, struct buf *out)
 {
 	struct setting *setting = context;
@@ -315,6 +335,8 @@ static enum err put_value(void *context, struct sops_document *document, struct 
 	const char *const *words = invocation->options.arguments;
 	enum err err = check_replaced(setting, document);
 
+	if (!err)
+		err = check_dotted(setting, document);
 	note_type(setting, document);
 	if (!err)
 		err = sops_edit_put(document, setting->path, setting->value, out);

@@ -113,24 +113,88 @@ static struct bytes nearest(const struct sops_document *document, uint32_t map, 
 	return found;
 }
 
+/* How many of the path's steps are there; ret_index: where they lead. false: not even the map at the top. */
+static bool find_deepest(const struct sops_document *document, const struct sops_path *path,
+                         size_t *ret_count, uint32_t *ret_index)
+{
+	size_t count = path->count;
+	enum err err;
+
+	while ((err = sops_path_find(document, path, count, ret_index)) && count > 0)
+		count--;
+	*ret_count = count;
+	return !err;
+}
+
+/* Steps from first up to end, as they were written short. */
+static void join(const struct sops_path *path, size_t first, size_t end, char *out, size_t size)
+{
+	out[0] = '\0';
+	for (size_t i = first; i < end; i++) {
+		const struct sops_step *step = &path->steps[i];
+		size_t len = strlen(out);
+
+		if (step->key.data)
+			(void)snprintf(out + len, size - len, "%s%.*s", len ? "." : "",
+			               (int)(step->key.len < size ? step->key.len : size),
+			               (const char *)step->key.data);
+		else
+			(void)snprintf(out + len, size - len, ".%u", step->number);
+	}
+}
+
+static bool has_key(const struct sops_document *document, uint32_t map, const char *name)
+{
+	for (uint32_t i = map + 1; i < document->count; i++)
+		if (is_in(document, i, map) && bytes_equal(document->nodes[i].key, bytes_of_string(name)))
+			return true;
+	return false;
+}
+
+bool sops_names_dotted(const struct sops_document *document, const struct sops_path *path, char *out,
+                       size_t size)
+{
+	char name[SHOWN_MAX];
+	uint32_t index;
+	size_t count;
+
+	if (!find_deepest(document, path, &count, &index) || document->nodes[index].kind != SOPS_MAP)
+		return false;
+	for (size_t end = path->count; end > count + 1; end--) {
+		join(path, count, end, name, sizeof(name));
+		if (!has_key(document, index, name))
+			continue;
+		spell(path, count, out, size);
+		add_key(bytes_of_string(name), out, size);
+		for (size_t i = end; i < path->count && path->steps[i].key.data; i++)
+			add_key(path->steps[i].key, out, size);
+		return true;
+	}
+	return false;
+}
+
 void sops_names_hint(const struct sops_document *document, const struct sops_path *path, const char *file,
                      struct problem *problem)
 {
-	char place[PATH_TEXT_MAX], names[512];
+	char place[PATH_TEXT_MAX], names[512], quoted[SHOWN_QUOTED_MAX];
 	struct bytes near = { NULL, 0 };
-	size_t count = path->count;
+	size_t count;
 	uint32_t index = 0;
 
-	while (count > 0 && sops_path_find(document, path, count, &index))
-		count--;
-	if (count == 0 && sops_path_find(document, path, 0, &index))
+	if (!find_deepest(document, path, &count, &index))
 		return;
+	if (sops_names_dotted(document, path, place, sizeof(place))) {
+		shown_quote(place, quoted);
+		problem_hint(problem, "did you mean %s?", quoted);
+		return;
+	}
 	spell(path, count, place, sizeof(place));
 	if (count < path->count && document->nodes[index].kind == SOPS_MAP)
 		near = nearest(document, index, &path->steps[count]);
 	if (near.data) {
 		add_key(near, place, sizeof(place));
-		problem_hint(problem, "did you mean %s?", place);
+		shown_quote(place, quoted);
+		problem_hint(problem, "did you mean %s?", quoted);
 		return;
 	}
 	if (document->nodes[index].kind != SOPS_MAP && document->nodes[index].kind != SOPS_LIST) {

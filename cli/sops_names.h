@@ -15,3 +15,7 @@ void sops_names_list(const struct sops_document *document, uint32_t container, c
 /* The hint for a path that is not there: the command with the nearest name, or what is in the last part that is there. file: its name. */
 void sops_names_hint(const struct sops_document *document, const struct sops_path *path, const char *file,
                      struct problem *problem);
+
+/* Is what was written short, as a.b, one key with dots in it? Then out has its place, as it has to be written: ["a.b"]. */
+bool sops_names_dotted(const struct sops_document *document, const struct sops_path *path, char *out,
+                       size_t size);

@@ -826,6 +826,13 @@ files_typos() {
 	refused 2 'there is no verb policy list' 'tokenctl policy ' tokenctl policy list
 	refused 2 'plain.yaml:1: this line is not an identity' 'AGE-SECRET-KEY-1' tokenctl decrypt -i plain.yaml v.yaml
 	rmdir 'a b'
+	# A key with dots in its name, written as if it were two.
+	printf 'db:\n  a.b: 1\n' >dots.yaml
+	keyed dots.yaml
+	refused 2 'there is no db.a.b in dots.yaml' "did you mean 'db\[\"a.b\"\]'" tokenctl get -i key.txt dots.yaml db.a.b
+	refused 2 'a key with dots in its name' "tokenctl set dots.yaml 'db\[\"a.b\"\]'" tokenctl set -i key.txt --value-file plain.yaml dots.yaml db.a.b
+	printf 2 | tokenctl set -i key.txt --json dots.yaml 'db["a.b"]' || lab_fail "a key with dots cannot be set"
+	printf 3 | tokenctl set -i key.txt --json dots.yaml '["db"]["a"]["b"]' || lab_fail "a map beside a key with dots cannot be made"
 	# A key that was left without a value, as in a file that somebody else is to fill in.
 	printf 'db:\n  user:\n  pass: x # c\n' >unset.yaml
 	keyed unset.yaml
