@@ -84,9 +84,9 @@ static enum err add_identity(struct identities *identities, struct bytes line, c
 		return unsupported(problem, path, number, what);
 	if (err == ERR_USAGE) { /* the line may be a damaged key: it is not repeated */
 		(void)problem_set(problem, err, "%s:%u: this line is not an identity", path, number);
-		problem_hint(problem,
-		             "an identity is a line AGE-SECRET-KEY-1... or AGE-PLUGIN-...; tokenctl identity "
-		             "prints that of tokend's keys, which are asked without -i, too");
+		problem_hint(problem, "-i takes the file that age-keygen writes, or lines that tokenctl "
+		                      "identity prints; without -i the keys "
+		                      "of tokend are asked");
 		return err;
 	}
 	if (!err)

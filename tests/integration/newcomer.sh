@@ -824,7 +824,7 @@ files_typos() {
 	refused 2 'input and output are the same file' 'tokenctl edit' tokenctl decrypt -i key.txt -o v.yaml v.yaml
 	refused 2 'a b is a directory' "ls -l 'a b'" tokenctl verify 'a b'
 	refused 2 'there is no verb policy list' 'tokenctl policy ' tokenctl policy list
-	refused 2 'plain.yaml:1: this line is not an identity' 'AGE-SECRET-KEY-1' tokenctl decrypt -i plain.yaml v.yaml
+	refused 2 'plain.yaml:1: this line is not an identity' 'age-keygen writes' tokenctl decrypt -i plain.yaml v.yaml
 	rmdir 'a b'
 	# A key with dots in its name, written as if it were two.
 	printf 'db:\n  a.b: 1\n' >dots.yaml
