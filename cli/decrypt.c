@@ -59,8 +59,11 @@ static enum err run(struct invocation *invocation)
 	if (options_given(options, "recursive"))
 		return path ? decrypt_tree(invocation, path)
 		            : problem_set(&invocation->problem, ERR_USAGE, "-r needs a directory");
-	if (options_given(options, "output-dir"))
-		return problem_set(&invocation->problem, ERR_USAGE, "--output-dir goes with -r");
+	if (options_given(options, "output-dir")) {
+		(void)problem_set(&invocation->problem, ERR_USAGE, "--output-dir goes with -r");
+		problem_hint(&invocation->problem, "-o FILE   for one file; -r DIRECTORY   for all below it");
+		return ERR_USAGE;
+	}
 	err = file_opener_init(&opener, invocation);
 
 	if (!err)

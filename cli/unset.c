@@ -1,4 +1,7 @@
 /* tokenctl unset: takes one entry out of a SOPS file. */
+#include <string.h>
+
+#include "cli/shown.h"
 #include "cli/sops_file.h"
 #include "cli/sops_recipients.h"
 #include "cli/sops_names.h"
@@ -12,12 +15,26 @@ struct removal {
 	const struct sops_path *path;
 };
 
+/* A SOPS file without a value is none. */
+static enum err refuse_last(struct sops_store *store)
+{
+	struct problem *problem = &store->opener.invocation->problem;
+	char quoted[SHOWN_QUOTED_MAX];
+
+	shown_quote(store->path, quoted);
+	(void)problem_set(problem, ERR_UNSUPPORTED, "%s: " SOPS_EDIT_LAST, store->path);
+	problem_hint(problem, "git rm %s, or rm, if the file is not needed any more", quoted);
+	return ERR_UNSUPPORTED;
+}
+
 static enum err remove_entry(void *context, struct sops_document *document, struct buf *out)
 {
 	const struct removal *removal = context;
 	struct invocation *invocation = removal->store->opener.invocation;
 	enum err err = sops_edit_remove(document, removal->path, out);
 
+	if (err == ERR_UNSUPPORTED && strcmp(document->reason, SOPS_EDIT_LAST) == 0)
+		return refuse_last(removal->store);
 	if (err != ERR_NO_MATCH)
 		return err;
 	(void)problem_set(&invocation->problem, ERR_USAGE, "there is no %s in %s",

@@ -626,7 +626,7 @@ enum err sops_edit_remove(struct sops_document *document, const struct sops_path
 	before = child_before(&edit, parent, index);
 	after = next_child(&edit, parent, index);
 	if (node_at(&edit, parent)->parent == SOPS_NONE && before == SOPS_NONE && after == SOPS_NONE)
-		return complain(&edit, ERR_UNSUPPORTED, "it is the last value of the file");
+		return complain(&edit, ERR_UNSUPPORTED, SOPS_EDIT_LAST);
 	if (sops_format_is_flat(document->format))
 		return cut(&edit, line_start(&edit, node_at(&edit, index)->begin),
 		           line_next(&edit, entry_end(&edit, index)), "");

@@ -18,6 +18,9 @@
 MUST_CHECK enum err sops_edit_put(struct sops_document *document, const struct sops_path *path, json_t *value,
                                   struct buf *out);
 
+/* The reason of sops_edit_remove where nothing would be left. */
+#define SOPS_EDIT_LAST "it is the last value of the file"
+
 /* The same without the entry at path. ERR_NO_MATCH: there is none; ERR_UNSUPPORTED: it is the last one of the file. */
 MUST_CHECK enum err sops_edit_remove(struct sops_document *document, const struct sops_path *path,
                                      struct buf *out);

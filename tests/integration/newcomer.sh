@@ -826,6 +826,10 @@ files_typos() {
 	refused 2 'there is no verb policy list' 'tokenctl policy ' tokenctl policy list
 	refused 2 'plain.yaml:1: this line is not an identity' 'age-keygen writes' tokenctl decrypt -i plain.yaml v.yaml
 	rmdir 'a b'
+	refused 2 '--output-dir goes with -r' '-o FILE' tokenctl decrypt -i key.txt --output-dir out v.yaml
+	printf 'a: 1\n' >last.yaml
+	keyed last.yaml
+	refused 2 'it is the last value of the file' 'git rm last.yaml' tokenctl unset -i key.txt last.yaml a
 	# A key with dots in its name, written as if it were two.
 	printf 'db:\n  a.b: 1\n' >dots.yaml
 	keyed dots.yaml
