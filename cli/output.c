@@ -207,6 +207,17 @@ static enum err keep_mode(struct output *output, const struct stat *old)
 }
 
 /* place: its directory, when that is open already, or AT_FDCWD. */
+static enum err explain_directory(struct output *output, int error_number, const char *path)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+	enum err err = problem_errno(output->problem, error_number, "cannot open the directory", path);
+
+	shown_quote(path, quoted);
+	if (error_number == ENOENT)
+		problem_hint(output->problem, "mkdir -p %s   makes it", quoted);
+	return err;
+}
+
 static enum err open_beside(struct output *output, int place, const char *path, mode_t mode)
 {
 	const char *name = path_name(path);
@@ -219,7 +230,7 @@ static enum err open_beside(struct output *output, int place, const char *path, 
 	output->directory =
 	        openat(place, place == AT_FDCWD ? directory_path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (output->directory < 0)
-		return problem_errno(output->problem, errno, "cannot open the directory", directory_path);
+		return explain_directory(output, errno, directory_path);
 	return open_nameless(output, directory_path, directory_path, mode);
 }
 

@@ -826,6 +826,7 @@ files_typos() {
 	refused 2 'there is no verb policy list' 'tokenctl policy ' tokenctl policy list
 	refused 2 'plain.yaml:1: this line is not an identity' 'age-keygen writes' tokenctl decrypt -i plain.yaml v.yaml
 	rmdir 'a b'
+	refused 2 'cannot open the directory no/where' 'mkdir -p no/where' tokenctl decrypt -i key.txt -o no/where/out v.yaml
 	refused 2 '--output-dir goes with -r' '-o FILE' tokenctl decrypt -i key.txt --output-dir out v.yaml
 	printf 'a: 1\n' >last.yaml
 	keyed last.yaml
