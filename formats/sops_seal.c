@@ -31,7 +31,9 @@ struct sealing {
 	size_t cursor; /* how much of the text is done */
 	uint32_t root; /* the map of the document that is being sealed; SOPS_NONE: it is over */
 	size_t root_end; /* where it stops */
+	bool hollow; /* that map is {}, which its metadata takes the place of */
 	size_t *ends; /* by document of the file: where in body its metadata goes */
+	bool *hollows; /* by document of the file */
 	size_t end_count;
 };
 
@@ -571,8 +573,22 @@ static bool is_flow(const struct sealing *sealing, const struct sops_node *root)
 	        sealing->plain->text.data[root->start] == '{');
 }
 
+/* A document that has nothing but metadata is {} when it is decrypted. */
+static bool is_hollow(const struct sealing *sealing, const struct sops_node *root)
+{
+	size_t at = root->start + 1;
+
+	if (sealing->plain->format != SOPS_YAML || !is_flow(sealing, root) || root->end < root->start + 2)
+		return false;
+	while (at < root->end && is_white_space(sealing->plain->text.data[at]))
+		at++;
+	return at + 1 == root->end;
+}
+
 static size_t end_of(const struct sealing *sealing, const struct sops_node *root)
 {
+	if (is_hollow(sealing, root))
+		return root->start;
 	if (is_flow(sealing, root))
 		return flow_end(sealing, root);
 	return sealing->plain->format == SOPS_YAML ? document_end(sealing, root->end)
@@ -582,6 +598,7 @@ static size_t end_of(const struct sealing *sealing, const struct sops_node *root
 static void begin_document(struct sealing *sealing, uint32_t root)
 {
 	sealing->root = root;
+	sealing->hollow = is_hollow(sealing, &sealing->plain->nodes[root]);
 	sealing->root_end = end_of(sealing, &sealing->plain->nodes[root]);
 }
 
@@ -590,8 +607,12 @@ static enum err end_document(struct sealing *sealing)
 {
 	enum err err = sealing->root == SOPS_NONE ? OK : copy_to(sealing, sealing->root_end);
 
-	if (sealing->root != SOPS_NONE)
+	if (sealing->root != SOPS_NONE && sealing->hollow)
+		sealing->cursor = sealing->plain->nodes[sealing->root].end;
+	if (sealing->root != SOPS_NONE) {
+		sealing->hollows[sealing->end_count] = sealing->hollow;
 		sealing->ends[sealing->end_count++] = buf_len(sealing->body);
+	}
 	sealing->root = SOPS_NONE;
 	return err;
 }
@@ -662,6 +683,23 @@ static struct bytes piece(struct bytes text, size_t start, size_t end)
 	return end > start ? bytes_of(text.data + start, end - start) : bytes_of(NULL, 0);
 }
 
+/* With a line end where none follows; between brackets of its own without the first comma. */
+static enum err put_hollow_block_at(struct sealing *sealing, struct bytes before, bool line_ends)
+{
+	struct bytes block = buf_bytes(sealing->block);
+	bool flow = block.len && block.data[0] == ',';
+	bool begins = before.len == 0 || before.data[before.len - 1] == '\n';
+	enum err err = flow ? buf_put_u8(sealing->out, '{') : begins ? OK : buf_put_u8(sealing->out, '\n');
+
+	if (flow)
+		block = bytes_of(block.data + 1, block.len - 1);
+	else if (line_ends && block.len && block.data[block.len - 1] == '\n')
+		block.len--;
+	if (!err)
+		err = buf_put(sealing->out, block);
+	return !err && flow ? buf_put_u8(sealing->out, '}') : err;
+}
+
 static enum err put_all(struct sealing *sealing)
 {
 	struct bytes body = buf_bytes(sealing->body);
@@ -672,7 +710,11 @@ static enum err put_all(struct sealing *sealing)
 		struct bytes part = piece(body, at, sealing->ends[i]);
 
 		err = buf_put(sealing->out, part);
-		if (!err)
+		if (!err && sealing->hollows[i])
+			err = put_hollow_block_at(sealing, part,
+			                          sealing->ends[i] < body.len &&
+			                                  body.data[sealing->ends[i]] == '\n');
+		else if (!err)
 			err = put_block_at(sealing, part);
 		at = sealing->ends[i];
 	}
@@ -731,7 +773,8 @@ enum err sops_seal(const struct sops_seal *seal, sops_put_block put_block, void 
 	sealing.marked = calloc(count, sizeof(bool));
 	sealing.pending = calloc(count, sizeof(bool));
 	sealing.ends = calloc(count, sizeof(size_t));
-	err = sealing.marked && sealing.pending && sealing.ends ? OK : ERR_NOMEM;
+	sealing.hollows = calloc(count, sizeof(bool));
+	err = sealing.marked && sealing.pending && sealing.ends && sealing.hollows ? OK : ERR_NOMEM;
 	if (!err)
 		err = buf_new(PATH_LIMIT, &sealing.path);
 	if (!err)
@@ -753,6 +796,7 @@ enum err sops_seal(const struct sops_seal *seal, sops_put_block put_block, void 
 	free(sealing.marked);
 	free(sealing.pending);
 	free(sealing.ends);
+	free(sealing.hollows);
 	return err;
 }
 

@@ -23,7 +23,7 @@ from sops_wide import wide
 SOPS, TOKENCTL, KEY = sys.argv[1:4]
 SEED, COUNT = int(sys.argv[4]), int(sys.argv[5])
 FIRST = int(sys.argv[6]) if len(sys.argv) > 6 else 0
-PACKED = 12
+PACKED = 24
 # What docs/SOPS.md says that is refused, though sops takes it.
 KNOWN = re.compile(rb"this key is there twice|a block \(\| or >\)")
 RECIPIENT = re.search(r"age1[0-9a-z]+", open(KEY, encoding="ascii").read()).group(0)

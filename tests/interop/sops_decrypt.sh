@@ -2,7 +2,7 @@
 # tokenctl decrypt beside a real sops: random files of every format that this sops encrypted (sops_decrypt.py), files under every selection rule and under key groups, and through
 # tokend with a key on the TPM. usage: sops_decrypt.sh PEER
 #
-# The random files are of a seed that is printed, TOKEND_TEST_SEED or a new one, and some of seed 1; SOPS_FILES says how many (75, in which are some 300 documents): for more, SOPS_FILES=5000 ctest --test-dir build/release -R interop.sops_decrypt
+# The random files are of a seed that is printed, TOKEND_TEST_SEED or a new one, and some of seed 1; SOPS_FILES says how many (75, in which are some 500 documents): for more, SOPS_FILES=5000 ctest --test-dir build/release -R interop.sops_decrypt
 . "$(dirname "$0")/interop.sh"
 sops=$(interop_program "$1")
 interop_start

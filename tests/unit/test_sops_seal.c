@@ -609,6 +609,27 @@ static void test_equal_comments(void **state)
 	opened_done(&any);
 }
 
+/* A document of nothing but metadata, as sops makes one, is {} in the plain text, and the same again in the file. */
+static void test_empty_documents(void **state)
+{
+	static const char plain[] = "a: x\n---\n{}\n---\nb: 1\n---\n{}\n";
+	struct opened any, opened;
+	struct buf *sealed;
+
+	(void)state;
+	open_file("all.yaml", sops_data_read("all.yaml", LIMIT), &any);
+	open_file("empty.yaml", seal(&any, bytes_of_string(plain), NULL, false), &opened);
+	assert_null(strstr(buf_string(opened.text), "{}"));
+	assert_true(bytes_equal(buf_bytes(opened.plain), bytes_of_string(plain)));
+	sealed = seal(&opened, bytes_of_string("a: y\n---\n{}\n---\nb: 1\n---\n{}\n"), NULL, true);
+	if (differences(buf_bytes(opened.text), buf_bytes(sealed)) !=
+	    5) /* the value, and four times the MAC */
+		fail_msg("other lines differ in\n%s", buf_string(sealed));
+	check_sealed("empty.yaml", sealed, bytes_of_string("a: y\n---\n{}\n---\nb: 1\n---\n{}\n"));
+	opened_done(&opened);
+	opened_done(&any);
+}
+
 /* What sops makes of a list that is empty and has a comment: an element that is the comment. */
 static struct buf *list_of_a_comment(struct opened *any)
 {
@@ -665,12 +686,13 @@ static void test_list_of_a_comment(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_anew),
-		cmocka_unit_test(test_refusals),       cmocka_unit_test(test_edits),
-		cmocka_unit_test(test_comments),       cmocka_unit_test(test_comments_in_any_order),
-		cmocka_unit_test(test_shares),         cmocka_unit_test(test_memory),
-		cmocka_unit_test(test_equal_in_lists), cmocka_unit_test(test_list_of_a_comment),
-		cmocka_unit_test(test_equal_comments), cmocka_unit_test(test_blocks),
+		cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_anew),
+		cmocka_unit_test(test_refusals),        cmocka_unit_test(test_edits),
+		cmocka_unit_test(test_comments),        cmocka_unit_test(test_comments_in_any_order),
+		cmocka_unit_test(test_shares),          cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_equal_in_lists),  cmocka_unit_test(test_list_of_a_comment),
+		cmocka_unit_test(test_equal_comments),  cmocka_unit_test(test_blocks),
+		cmocka_unit_test(test_empty_documents),
 	};
 
 	key = sops_data_key();
