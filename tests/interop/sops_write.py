@@ -27,7 +27,7 @@ SEED, COUNT = int(sys.argv[5]), int(sys.argv[6])
 FIRST = int(sys.argv[7]) if len(sys.argv) > 7 else 0
 PACKED, STEPS = 10, 6
 # What docs/SOPS.md says that is refused, though sops takes it.
-KNOWN = re.compile(rb"this cannot be written|this key is there twice|a block \(\| or >\)|values with a tag|go on in the next line|would stay in the clear|first document is empty|no map|two apostrophes|<< takes")
+KNOWN = re.compile(rb"this cannot be written|this key is there twice|a block \(\| or >\)|values with a tag|go on in the next line|would stay in the clear|first document is empty|no map|two apostrophes|<< takes|follows the JSON object")
 RECIPIENT, OTHER = (re.search(r"age1[0-9a-z]+", open(path, encoding="ascii").read()).group(0) for path in (KEY, OTHER_KEY))
 EDITOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sops_editor.py")
 ENVIRONMENT = dict(os.environ, SOPS_AGE_KEY_FILE=KEY)
