@@ -127,7 +127,14 @@ static enum err mark_float(struct decryption *decryption, enum sops_type type, s
 {
 	struct bytes out = buf_bytes(decryption->out);
 
-	if (!decryption->memory || type != SOPS_TYPE_FLOAT || decryption->document->format != SOPS_YAML)
+	bool json =
+	        decryption->document->format ==
+	        SOPS_JSON; /* where it is told from an integer by its digits, but for a zero with a sign */
+
+	if (!decryption->memory || type != SOPS_TYPE_FLOAT ||
+	    (!json && decryption->document->format != SOPS_YAML))
+		return OK;
+	if (json && (written != 2 || memcmp(out.data + out.len - 2, "-0", 2) != 0))
 		return OK;
 	for (size_t i = out.len - written; i < out.len; i++)
 		if (memchr(".en", out.data[i], 3))

@@ -630,6 +630,23 @@ static void test_empty_documents(void **state)
 	opened_done(&any);
 }
 
+/* A zero with a sign is a float, and nobody changed it. */
+static void test_zero_with_a_sign(void **state)
+{
+	struct opened any, opened;
+	struct buf *sealed;
+
+	(void)state;
+	open_file("all.json", sops_data_read("all.json", LIMIT), &any);
+	open_file("zero.json",
+	          seal(&any, bytes_of_string("{\n\t\"k\": -0.0,\n\t\"l\": 1.0\n}\n"), NULL, false), &opened);
+	sealed = seal(&opened, buf_bytes(opened.plain), NULL, true);
+	assert_int_equal(differences(buf_bytes(opened.text), buf_bytes(sealed)), 1);
+	(void)buf_free(sealed);
+	opened_done(&opened);
+	opened_done(&any);
+}
+
 /* What sops makes of a list that is empty and has a comment: an element that is the comment. */
 static struct buf *list_of_a_comment(struct opened *any)
 {
@@ -692,7 +709,7 @@ int main(void)
 		cmocka_unit_test(test_shares),          cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_equal_in_lists),  cmocka_unit_test(test_list_of_a_comment),
 		cmocka_unit_test(test_equal_comments),  cmocka_unit_test(test_blocks),
-		cmocka_unit_test(test_empty_documents),
+		cmocka_unit_test(test_empty_documents), cmocka_unit_test(test_zero_with_a_sign),
 	};
 
 	key = sops_data_key();
