@@ -370,14 +370,37 @@ static enum err put(struct sops_store *store, const struct sops_path *path, json
 	return err;
 }
 
+/* As for a shell's variable: it would become the name of a key, and names are in the clear. What stands behind the sign may be a secret, and is not repeated. */
+static enum err check_assignment(struct invocation *invocation)
+{
+	const char *path = invocation->options.arguments[1], *sign = strchr(path, '=');
+	char place[512], file[SHOWN_QUOTED_MAX], quoted[SHOWN_QUOTED_MAX];
+
+	if (path[0] == '[' || !sign)
+		return OK;
+	(void)snprintf(place, sizeof(place), "%.*s", (int)(sign - path), path);
+	shown_quote(invocation->options.arguments[0], file);
+	shown_quote(place, quoted);
+	(void)problem_set(
+	        &invocation->problem, ERR_USAGE,
+	        "a value does not stand behind its path with =: it would be the name of a key, in the clear");
+	problem_hint(&invocation->problem,
+	             "tokenctl set %s %s   asks for the value, or takes it from a pipe; a key with = in its "
+	             "name is written in brackets, '[\"a=b\"]'",
+	             file, quoted);
+	return ERR_USAGE;
+}
+
 static enum err run(struct invocation *invocation)
 {
 	const struct options *options = &invocation->options;
 	CLEANUP(json_decrefp) json_t *value = NULL;
 	struct sops_store store = { .path = NULL };
 	struct sops_path path;
-	enum err err = sops_path_argument(invocation, options->arguments[1], &path);
+	enum err err = check_assignment(invocation);
 
+	if (!err)
+		err = sops_path_argument(invocation, options->arguments[1], &path);
 	if (!err)
 		err = find_value(invocation, &value);
 	if (!err)

@@ -723,7 +723,13 @@ files_places() {
 	cp v.yaml before
 	refused 2 'db is a map in v.yaml, and a text in its place would replace all that is in it: user, pass' 'tokenctl set v.yaml db.NAME ' tokenctl set --value-file value -i key.txt v.yaml db
 	refused 2 'hosts is a list in v.yaml, .* 2 elements' 'tokenctl set v.yaml .hosts\[0\]' tokenctl set --value-file value -i key.txt v.yaml hosts
+	# As for a shell: the value would be the name of a key, and is not said again.
+	refused 2 'a value does not stand behind its path' 'tokenctl set v.yaml db.pass   asks for the value' tokenctl set -i key.txt v.yaml db.pass=hunter2 <value
+	if cat stdout stderr | lab_grep hunter2; then lab_fail "what may be a secret is repeated: $(<stderr)"; fi
 	unchanged v.yaml before
+	works tokenctl set --value-file value -i key.txt v.yaml '["a=b"]'
+	works tokenctl unset -i key.txt v.yaml '["a=b"]'
+	cp v.yaml before
 	# What it has become, where it is not of the type that stood there.
 	printf 'n: 1\nt: one\nb: true\nz: null\n' >types.yaml
 	keyed types.yaml
