@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cli/shown.h"
+#include "cli/way.h"
 #include "common/file.h"
 #include "common/path.h"
 
@@ -142,15 +143,6 @@ static void look_at_directory(struct output *output)
 	output->others_rename = !found || others_rename_in(output, &status);
 }
 
-/* A pipe, a socket or a link of somebody else's, where strangers can put one, waits for what is written to it. */
-static bool is_trap(const struct output *output, const char *path, const struct stat *status)
-{
-	struct stat directory;
-
-	return !S_ISREG(status->st_mode) && !file_is_ours(status, 0) &&
-	       (!look_at_directory_of(path, &directory) || (directory.st_mode & output->strangers));
-}
-
 static enum err refuse_trap(struct output *output, const char *path)
 {
 	char quoted[SHOWN_QUOTED_MAX];
@@ -206,41 +198,77 @@ static enum err keep_mode(struct output *output, const struct stat *old)
 	return OK;
 }
 
-/* place: its directory, when that is open already, or AT_FDCWD. */
-static enum err explain_directory(struct output *output, int error_number, const char *path)
+static void hint_directory(struct output *output, const char *path)
 {
 	char quoted[SHOWN_QUOTED_MAX];
-	enum err err = problem_errno(output->problem, error_number, "cannot open the directory", path);
 
 	shown_quote(path, quoted);
-	if (error_number == ENOENT)
-		problem_hint(output->problem, "mkdir -p %s   makes it", quoted);
+	problem_hint(output->problem, "mkdir -p %s   makes it", quoted);
+}
+
+static enum err refuse_way(const char *path, const char *directory, struct problem *problem)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+
+	(void)problem_set(problem, ERR_FILE_ACCESS,
+	                  "%s is behind somebody else's link to a directory, which is not his, so nothing is "
+	                  "written there",
+	                  path);
+	shown_quote(directory, quoted);
+	problem_hint(problem, "namei -l %s", quoted);
+	return ERR_FILE_ACCESS;
+}
+
+/* Where the way leads, step by step. path: of the file, for messages. */
+static enum err open_way(const char *path, const char *directory, mode_t strangers, struct problem *problem,
+                         int *ret_directory)
+{
+	struct way way;
+	enum err err = OK;
+
+	if (!way_go(directory, strangers, &way))
+		return problem_errno(problem, errno, "cannot open the directory", directory);
+	if (way_leads_astray(&way))
+		err = refuse_way(path, directory, problem);
+	else
+		*ret_directory = openat(way.directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (!err && *ret_directory < 0)
+		err = problem_errno(problem, errno, "cannot open the directory", directory);
+	close_fdp(&way.directory);
 	return err;
 }
 
+/* place: its directory, when that is open already and was looked at; or -1. */
 static enum err open_beside(struct output *output, int place, const char *path, mode_t mode)
 {
 	const char *name = path_name(path);
 	char directory_path[PATH_MAX];
+	enum err err = OK;
 
 	if (!*name || strlen(name) >= sizeof(output->name) ||
 	    !path_directory(path, directory_path, sizeof(directory_path)))
 		return problem_set(output->problem, ERR_USAGE, "%s is not the name of a file", output->path);
 	(void)snprintf(output->name, sizeof(output->name), "%s", name);
-	output->directory =
-	        openat(place, place == AT_FDCWD ? directory_path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (output->directory < 0)
-		return explain_directory(output, errno, directory_path);
-	return open_nameless(output, directory_path, directory_path, mode);
+	if (place < 0)
+		err = open_way(output->path, directory_path, output->strangers, output->problem,
+		               &output->directory);
+	else
+		output->directory = openat(place, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (!err && output->directory < 0)
+		err = problem_errno(output->problem, errno, "cannot open the directory", directory_path);
+	if (err == ERR_NO_FILE)
+		hint_directory(output, directory_path);
+	return err ? err : open_nameless(output, directory_path, directory_path, mode);
 }
 
 /* ---- where a name leads ---- */
 
 struct target {
 	char path[PATH_MAX];
-	int directory; /* in which it is; this and the next are for looking at them only */
+	struct way way; /* to the directory in which it is; this and the next are for looking at them only */
 	int fd;
 	struct stat status;
+	struct stat directory; /* the status of that one */
 	bool led; /* by somebody else's link */
 	uid_t leader; /* whose it is */
 };
@@ -266,43 +294,55 @@ static bool is_descriptor(const struct target *target)
 	return fstatfs(target->fd, &status) == 0 && status.f_type == PROC_SUPER_MAGIC;
 }
 
-/* The directory stays the one in which it was seen, whatever gets that one's name. */
-static bool look(struct target *target, int flags)
+/* To where it is, or would be. The directory stays the one in which it was seen, whatever gets that one's name. */
+static bool go_to(const struct output *output, struct target *target)
 {
-	const char *name = path_name(target->path);
 	char directory[PATH_MAX];
 
-	close_fdp(&target->fd);
-	close_fdp(&target->directory);
+	close_fdp(&target->way.directory);
+	target->way.directory = -1;
 	if (!path_directory(target->path, directory, sizeof(directory))) {
 		errno = ENAMETOOLONG;
 		return false;
 	}
-	target->directory = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (target->directory >= 0)
-		target->fd = openat(target->directory, *name ? name : ".", O_PATH | O_CLOEXEC | flags);
+	return way_go(directory, output->strangers, &target->way) &&
+	       fstat(target->way.directory, &target->directory) == 0;
+}
+
+static bool look(const struct output *output, struct target *target, int flags)
+{
+	const char *name = path_name(target->path);
+
+	close_fdp(&target->fd);
+	target->fd = -1;
+	if (!go_to(output, target))
+		return false;
+	target->fd = openat(target->way.directory, *name ? name : ".", O_PATH | O_CLOEXEC | flags);
 	return target->fd >= 0 && fstat(target->fd, &target->status) == 0;
 }
 
-static bool look_at_descriptor(struct target *target)
+/* A pipe, a socket or a link of somebody else's, where strangers can put one, waits for what is written to it. */
+static bool is_trap(const struct output *output, const struct target *target)
+{
+	return !S_ISREG(target->status.st_mode) && !file_is_ours(&target->status, 0) &&
+	       (target->directory.st_mode & output->strangers);
+}
+
+static bool look_at_descriptor(const struct output *output, struct target *target)
 {
 	char real[PATH_MAX];
 
-	if (!look(target, 0))
+	if (!look(output, target, 0))
 		return false;
 	if (!S_ISREG(target->status.st_mode) || !realpath(target->path, real))
 		return true;
 	(void)snprintf(target->path, PATH_MAX, "%s", real);
-	return look(target, O_NOFOLLOW);
+	return look(output, target, O_NOFOLLOW);
 }
 
-/* A link in a directory of ours is there because we let it be. */
 static void note_leader(struct target *target)
 {
-	struct stat directory;
-
-	if (target->led || file_is_ours(&target->status, 0) ||
-	    (look_at_directory_of(target->path, &directory) && file_is_ours(&directory, 0)))
+	if (target->led || !way_is_strangers(&target->status, &target->directory, 0))
 		return;
 	target->led = true;
 	target->leader = target->status.st_uid;
@@ -311,7 +351,7 @@ static void note_leader(struct target *target)
 /* In a directory of his own anybody may put a link for whoever writes there, root above all; but to what is his. */
 static bool leads_astray(const struct target *target)
 {
-	return target->led && target->status.st_uid != target->leader && !S_ISDIR(target->status.st_mode);
+	return target->led && target->status.st_uid != target->leader;
 }
 
 static enum err refuse_astray(struct output *output, const char *path)
@@ -335,12 +375,15 @@ static enum err find_target(struct output *output, struct target *target)
 {
 	(void)snprintf(target->path, PATH_MAX, "%s", output->path);
 	for (unsigned links = 0; links <= LINKS_MAX; links++) {
-		if (!look(target, O_NOFOLLOW))
+		if (!look(output, target, O_NOFOLLOW))
 			return problem_errno(output->problem, errno, "cannot open", output->path);
-		if (is_trap(output, target->path, &target->status))
+		if (is_trap(output, target))
 			return refuse_trap(output, target->path);
-		if (S_ISLNK(target->status.st_mode) && is_descriptor(target) && !look_at_descriptor(target))
+		if (S_ISLNK(target->status.st_mode) && is_descriptor(target) &&
+		    !look_at_descriptor(output, target))
 			return problem_errno(output->problem, errno, "cannot open", output->path);
+		if (way_leads_astray(&target->way))
+			return refuse_way(output->path, target->path, output->problem);
 		if (leads_astray(target))
 			return refuse_astray(output, target->path);
 		if (!S_ISLNK(target->status.st_mode))
@@ -384,14 +427,14 @@ static enum err open_target(struct output *output, const struct target *target, 
 	if (access(target->path, W_OK) < 0)
 		return problem_errno(output->problem, errno, "cannot write", output->path);
 	output->replaces = true;
-	err = open_beside(output, target->directory, target->path, 0600);
+	err = open_beside(output, target->way.directory, target->path, 0600);
 	return err ? err : keep_mode(output, &target->status);
 }
 
 /* A symbolic link stays what it is; what it points to is replaced. */
 static enum err open_existing(struct output *output, int input)
 {
-	struct target target = { .directory = -1, .fd = -1 };
+	struct target target = { .way = { .directory = -1 }, .fd = -1 };
 	enum err err;
 
 	look_at_directory(output);
@@ -399,13 +442,13 @@ static enum err open_existing(struct output *output, int input)
 	if (!err)
 		err = open_target(output, &target, input);
 	close_fdp(&target.fd);
-	close_fdp(&target.directory);
+	close_fdp(&target.way.directory);
 	return err;
 }
 
 static enum err open_directory(struct output *output, int *ret_directory)
 {
-	struct target target = { .directory = -1, .fd = -1 };
+	struct target target = { .way = { .directory = -1 }, .fd = -1 };
 	enum err err = find_target(output, &target);
 	char self[64];
 
@@ -417,7 +460,7 @@ static enum err open_directory(struct output *output, int *ret_directory)
 			                    output->path);
 	}
 	close_fdp(&target.fd);
-	close_fdp(&target.directory);
+	close_fdp(&target.way.directory);
 	return err;
 }
 
@@ -429,7 +472,7 @@ static enum err open_path(struct output *output, mode_t mode, int input)
 		return open_existing(output, input);
 	if (errno != ENOENT)
 		return problem_errno(output->problem, errno, "cannot open", output->path);
-	return open_beside(output, AT_FDCWD, output->path, mode);
+	return open_beside(output, -1, output->path, mode);
 }
 
 static void use_stdout(struct output *output, bool by_name)
@@ -485,6 +528,15 @@ enum err output_open_directory(const char *path, struct problem *problem, int *r
 	err = open_directory(&output, ret_directory);
 	free(output.path);
 	return err;
+}
+
+enum err output_open_directory_of(const char *path, struct problem *problem, int *ret_directory)
+{
+	char directory[PATH_MAX];
+
+	if (!path_directory(path, directory, sizeof(directory)))
+		return problem_errno(problem, ENAMETOOLONG, "cannot open", path);
+	return open_way(path, directory, S_IWOTH, problem, ret_directory);
 }
 
 /* The directory is named for the handler of signals by its descriptor, which is open until the process ends. */

@@ -4,7 +4,8 @@
  * Where the bytes of encrypt and decrypt go. A file appears under its name only when output_commit says that everything is there and verified; until then it has no name
  * (O_TMPFILE; a hidden temporary name where the file system has none), so that whatever fails leaves the old file, or no file. Standard output, a pipe or a device gets
  * the bytes as they come. A terminal gets text only, unless "-" asked for it by name. What somebody else has laid out in a directory where anybody can put things (/tmp) gets nothing: a file is
- * replaced by one of ours, a link or a pipe is refused. For plain texts that holds where a group can put things, too; other files are shared there, and stay whose they are.
+ * replaced by one of ours, a link or a pipe is refused. For plain texts that holds where a group can put things, too; other files are shared there, and stay whose they are. On the way to any of them a link of somebody else's, where he can put one, is followed to a
+ * directory of his, and to no other.
  */
 #pragma once
 
@@ -40,6 +41,9 @@ MUST_CHECK enum err output_open_change(int directory, const char *name, const ch
 /* Opens the directory in which such files are to be. A link to it is followed, unless it is somebody else's where others can put one: he would choose what is written over. ERR_FILE_ACCESS, ERR_USAGE, and
  * as above. */
 MUST_CHECK enum err output_open_directory(const char *path, struct problem *problem, int *ret_directory);
+
+/* Opens the directory in which a file is that is to be changed there. Links on the way to it are followed, but somebody else's, where he can put one, only to a directory of his. Errors as above. */
+MUST_CHECK enum err output_open_directory_of(const char *path, struct problem *problem, int *ret_directory);
 
 /* Drops what was not committed. Returns NULL. */
 struct output *output_free(struct output *output);

@@ -439,18 +439,22 @@ static enum err open_input(struct encryption *encryption)
 	struct problem *problem = problem_of(encryption);
 	const char *path = encryption->path;
 	char directory[PATH_MAX];
+	enum err err;
 
 	if (!path)
 		return input_open(NULL, problem, &encryption->input);
+	encryption->place.name = path_name(path);
+	if (encryption->in_place) {
+		err = output_open_directory_of(path, problem, &encryption->place.directory);
+		return err ? err : open_in_place(encryption);
+	}
 	if (!path_directory(path, directory, sizeof(directory)))
 		return problem_errno(problem, ENAMETOOLONG, "cannot open", path);
-	encryption->place.name = path_name(path);
 	encryption->place.directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (encryption->place.directory < 0)
 		return problem_errno(problem, errno, "cannot open", path);
-	return encryption->in_place ? open_in_place(encryption)
-	                            : input_open_at(encryption->place.directory, encryption->place.name, path,
-	                                            problem, &encryption->input);
+	return input_open_at(encryption->place.directory, encryption->place.name, path, problem,
+	                     &encryption->input);
 }
 
 static enum err encrypt(struct encryption *encryption, const struct recipients *recipients)

@@ -15,6 +15,7 @@
 #include "cli/facts.h"
 #include "cli/identity_file.h"
 #include "cli/input.h"
+#include "cli/output.h"
 #include "cli/shown.h"
 #include "cli/sops_config.h"
 #include "cli/sops_examine.h"
@@ -520,16 +521,12 @@ static enum err conclude(const struct update *update)
 static enum err update_here(struct update *update, const char *path)
 {
 	struct problem *problem = &update->invocation->problem;
-	struct tree_place place = { .name = path_name(path) };
-	char directory[PATH_MAX];
+	struct tree_place place = { .directory = -1, .name = path_name(path) };
 	bool ruled;
-	enum err err;
+	enum err err = output_open_directory_of(path, problem, &place.directory);
 
-	if (!path_directory(path, directory, sizeof(directory)))
-		return problem_errno(problem, ENAMETOOLONG, "cannot open", path);
-	place.directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (place.directory < 0)
-		return problem_errno(problem, errno, "cannot open", path);
+	if (err)
+		return err;
 	err = open_place(update, &place, path);
 	if (!err)
 		err = update_file(update, path, &ruled);

@@ -268,6 +268,73 @@ static void test_strangers_link_in_his_directory(void **state)
 	assert_int_equal(chown(".", 0, (gid_t)-1), 0);
 }
 
+/* Somebody else's link on the way, in a directory of his: to a directory of his, and to no other, be the file there or not. */
+static void test_strangers_link_on_the_way(void **state)
+{
+	static const char *const names[] = { "his/link/file", "his/link/new", "his/link/./file",
+		                             "his/link/below/../file", "his/twice/file" };
+	struct problem problem = { 0 };
+	struct output *output = NULL;
+	int fd = -1;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	put_file("precious", 0600);
+	assert_int_equal(mkdir("his", 0755), 0);
+	assert_int_equal(mkdir("below", 0755), 0);
+	assert_int_equal(symlink("..", "his/link"), 0);
+	assert_int_equal(symlink("link", "his/twice"), 0);
+	assert_int_equal(lchown("his/link", STRANGER, (gid_t)-1), 0);
+	assert_int_equal(chown("his", STRANGER, (gid_t)-1), 0);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		assert_int_equal(output_open_plain(names[i], -1, &problem, &output), ERR_FILE_ACCESS);
+		assert_non_null(strstr(problem.message, "behind somebody else's link"));
+		assert_int_equal(output_open(names[i], 0600, -1, &problem, &output), ERR_FILE_ACCESS);
+		assert_int_equal(output_open_directory_of(names[i], &problem, &fd), ERR_FILE_ACCESS);
+	}
+	assert_int_equal(output_open_directory("his/link", &problem, &fd), ERR_FILE_ACCESS);
+	assert_int_equal(output_open_directory("his/link/below", &problem, &fd), ERR_FILE_ACCESS);
+	assert_file("precious", 0600);
+	assert_int_equal(chown(".", STRANGER, (gid_t)-1), 0);
+	for (size_t i = 0; i < 2; i++) {
+		output = open_file(i ? "his/link/file" : "his/link/link");
+		write_new(output);
+		assert_int_equal(output_commit(output), OK);
+		(void)output_free(output);
+	}
+	assert_file("new text", 0600);
+	assert_int_equal(chown(".", 0, (gid_t)-1), 0);
+	assert_int_equal(unlink("his/link"), 0);
+	assert_int_equal(unlink("his/twice"), 0);
+	assert_int_equal(rmdir("his"), 0);
+	assert_int_equal(rmdir("below"), 0);
+}
+
+/* Where everybody can put one, as in /tmp, it is no other; and one's own is followed. */
+static void test_link_on_the_way_among_strangers(void **state)
+{
+	struct problem problem = { 0 };
+	struct output *output = NULL;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(mkdir("below", 0755), 0);
+	assert_int_equal(symlink("below", "link"), 0);
+	assert_int_equal(chmod(".", 01777), 0);
+	output = output_free(open_file("link/file"));
+	assert_int_equal(lchown("link", STRANGER, (gid_t)-1), 0);
+	assert_int_equal(output_open("link/file", 0600, -1, &problem, &output), ERR_FILE_ACCESS);
+	assert_int_equal(chmod(".", 0775), 0);
+	output = output_free(open_file("link/file"));
+	assert_int_equal(output_open_plain("link/file", -1, &problem, &output), ERR_FILE_ACCESS);
+	assert_int_equal(chmod(".", 0755), 0);
+	assert_int_equal(output_open_plain("link/file", -1, &problem, &output), OK);
+	output = output_free(output);
+	assert_int_equal(rmdir("below"), 0);
+}
+
 /* A link is followed as it was when it was looked at, and each that it leads to as well. */
 static void test_links_in_a_row(void **state)
 {
@@ -621,6 +688,8 @@ int main(void)
 		IN_DIRECTORY(test_links_in_a_row),
 		IN_DIRECTORY(test_strangers_link_to_directory),
 		IN_DIRECTORY(test_strangers_link_in_his_directory),
+		IN_DIRECTORY(test_strangers_link_on_the_way),
+		IN_DIRECTORY(test_link_on_the_way_among_strangers),
 		IN_DIRECTORY(test_directory_put_meanwhile),
 		IN_DIRECTORY(test_groups_directory),
 		IN_DIRECTORY(test_groups_link),
