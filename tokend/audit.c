@@ -901,16 +901,16 @@ static enum err put_sum(struct buf *line, const struct refusals_user *user)
 	return err ? err : buf_put_u8(line, ',');
 }
 
-/* A sum that finds no room in the queue waits for the next time. */
-static void write_sums(struct audit *audit)
+/* A sum that finds no room in the queue waits for the next time. last: there is none. */
+static void write_sums(struct audit *audit, bool last)
 {
 	const struct refusals_user *user;
-	size_t at = 0;
 
-	while ((user = refusals_next(&audit->refusals, &at))) {
+	while ((user = refusals_next(&audit->refusals, now_us(), last))) {
 		buf_clear(audit->scratch);
-		if (put_sum(audit->scratch, user) == OK && submit(audit, NULL, NULL) == OK)
-			refusals_summed(&audit->refusals, at, now_us());
+		if (put_sum(audit->scratch, user) || submit(audit, NULL, NULL))
+			return;
+		refusals_summed(&audit->refusals, user, now_us());
 	}
 }
 
@@ -926,7 +926,7 @@ static int on_sums(sd_event_source *source, uint64_t when, void *context)
 
 	(void)source;
 	(void)when;
-	write_sums(audit);
+	write_sums(audit, false);
 	if (audit->refusals.any_counted)
 		arm_sums(audit);
 	return 0;
@@ -1316,7 +1316,7 @@ struct audit *audit_free(struct audit *audit)
 {
 	if (!audit)
 		return NULL;
-	write_sums(audit);
+	write_sums(audit, true);
 	if (!stop_writer(audit)) {
 		(void)expire(audit, UINT64_MAX);
 		answer_late(audit);

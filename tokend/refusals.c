@@ -51,10 +51,14 @@ bool refusals_admit(struct refusals *refusals, uid_t uid, uint64_t now)
 	return false;
 }
 
-const struct refusals_user *refusals_next(const struct refusals *refusals, size_t *at)
+const struct refusals_user *refusals_next(const struct refusals *refusals, uint64_t now, bool last)
 {
-	while (refusals->any_counted && *at <= REFUSALS_UIDS) {
-		const struct refusals_user *user = &refusals->users[(*at)++];
+	if (!refusals->any_counted ||
+	    (!last && !has_room(refusals->all_full_at, REFUSALS_SUMS_BURST, REFUSALS_ALL_PER_SECOND, now)))
+		return NULL;
+	for (size_t i = 0; i <= REFUSALS_UIDS; i++) {
+		const struct refusals_user *user =
+		        &refusals->users[(refusals->turn + i) % (REFUSALS_UIDS + 1)];
 
 		if (user->counted > 0)
 			return user;
@@ -62,12 +66,13 @@ const struct refusals_user *refusals_next(const struct refusals *refusals, size_
 	return NULL;
 }
 
-void refusals_summed(struct refusals *refusals, size_t at, uint64_t now)
+void refusals_summed(struct refusals *refusals, const struct refusals_user *user, uint64_t now)
 {
-	struct refusals_user *user = &refusals->users[at - 1];
+	size_t at = (size_t)(user - refusals->users);
 
-	user->counted = 0;
-	take(refusals, user, now);
+	refusals->users[at].counted = 0;
+	refusals->turn = at + 1;
+	take(refusals, &refusals->users[at], now);
 	refusals->any_counted = false;
 	for (size_t i = 0; i <= REFUSALS_UIDS; i++)
 		if (refusals->users[i].counted > 0)

@@ -34,19 +34,23 @@ static unsigned admitted(uid_t uid, unsigned asked, uint64_t now)
 }
 
 /* Writes all sums that are due; returns how many refusals they tell of. */
-static unsigned long long sum(uint64_t now, unsigned *ret_sums)
+static unsigned long long sum_at(uint64_t now, bool last, unsigned *ret_sums)
 {
 	unsigned long long counted = 0;
 	const struct refusals_user *user;
-	size_t at = 0;
 
 	*ret_sums = 0;
-	while ((user = refusals_next(&refusals, &at))) {
+	while ((user = refusals_next(&refusals, now, last))) {
 		counted += user->counted;
 		(*ret_sums)++;
-		refusals_summed(&refusals, at, now);
+		refusals_summed(&refusals, user, now);
 	}
 	return counted;
+}
+
+static unsigned long long sum(uint64_t now, unsigned *ret_sums)
+{
+	return sum_at(now, false, ret_sums);
 }
 
 static void test_measure(void **state)
@@ -95,12 +99,43 @@ static void test_many_uids(void **state)
 	assert_true(sums <= REFUSALS_UIDS + 1);
 }
 
+/* Minutes of more uids than are counted apart, each of which has a sum due every second: the sums are no way past the measure of all, each has its turn, and nothing is lost. */
+static void test_sums_of_many_uids(void **state)
+{
+	enum { UIDS = REFUSALS_UIDS + 8, SECONDS = 600, ASKED = 6 };
+	unsigned long long records = 0, told = 0, singly = 0;
+	unsigned sums_of[REFUSALS_UIDS + 1] = { 0 };
+	const struct refusals_user *user;
+	unsigned sums;
+
+	(void)state;
+	for (unsigned second = 0; second < SECONDS; second++) {
+		uint64_t now = BEGIN + second * SECOND;
+
+		for (uid_t uid = 100000; uid < 100000 + UIDS; uid++)
+			singly += admitted(uid, ASKED, now);
+		while ((user = refusals_next(&refusals, now, false))) {
+			sums_of[user - refusals.users]++;
+			told += user->counted;
+			records++;
+			refusals_summed(&refusals, user, now);
+		}
+	}
+	told += singly + sum_at(BEGIN + SECONDS * SECOND, true, &sums);
+	records += singly + sums;
+	assert_int_equal(told, SECONDS * ASKED * UIDS);
+	assert_true(records <= REFUSALS_SUMS_BURST + SECONDS * REFUSALS_ALL_PER_SECOND + REFUSALS_UIDS + 1);
+	for (size_t i = 0; i <= REFUSALS_UIDS; i++)
+		assert_true(sums_of[i] > SECONDS * REFUSALS_ALL_PER_SECOND / (2 * (REFUSALS_UIDS + 1)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_measure, set_up),
 		cmocka_unit_test_setup(test_hour, set_up),
 		cmocka_unit_test_setup(test_many_uids, set_up),
+		cmocka_unit_test_setup(test_sums_of_many_uids, set_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
