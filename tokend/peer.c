@@ -19,6 +19,9 @@
 #define OPTION_PEERPIDFD 77 /* SO_PEERPIDFD; the headers of Debian 12 do not have it */
 #define CGROUP_TEXT_MAX 8192U /* a path is at most PATH_MAX */
 #define STATUS_TEXT_MAX 8192U
+#define STAT_TEXT_MAX 1024U
+#define STAT_FLAGS_WORD 7U /* behind the name: the state, five numbers, the flags (proc(5)) */
+#define FLAG_EXITING 0x4UL /* PF_EXITING */
 
 /* ---- /proc ---- */
 
@@ -67,19 +70,42 @@ static bool runs_as(const struct peer_process *process)
 	return false;
 }
 
+/*
+ * Has the first thread begun to end? The others go on, the process lives, and in the hierarchies of version 1 its cgroup is the root from then on. The flag is set before that and never taken back, so whoever
+ * looks for it afterwards finds it. The name in /proc/PID/stat is the process's own choice and ends with the last parenthesis.
+ */
+static bool is_ending(const struct peer_process *process)
+{
+	uint8_t buffer[STAT_TEXT_MAX];
+	struct bytes text = bytes_of(buffer, read_proc(process, "stat", buffer, sizeof(buffer)));
+	const uint8_t *name_end = text.len ? memrchr(text.data, ')', text.len) : NULL;
+	size_t before = name_end ? (size_t)(name_end + 1 - text.data) : 0;
+	struct bytes rest = bytes_of(text.data + before, text.len - before), word = { NULL, 0 };
+	unsigned long flags;
+
+	for (unsigned i = 0; i < STAT_FLAGS_WORD; i++)
+		if (!text_next_word(&rest, &word))
+			return true;
+	return !name_end || !text_number(word, UINT32_MAX, &flags) || (flags & FLAG_EXITING);
+}
+
 void peer_unit_read(const struct peer_process *process, char ret_unit[static UNIT_NAME_MAX])
 {
 	uint8_t text[CGROUP_TEXT_MAX];
+	char unit[UNIT_NAME_MAX] = "";
 	size_t len;
 
 	memcpy(ret_unit, UNIT_UNKNOWN, sizeof(UNIT_UNKNOWN));
 	if (process->pidfd < 0 || process->pid <= 0)
 		return;
 	len = read_proc(process, "cgroup", text, sizeof(text));
-	if (len == 0 || len == sizeof(text) || (!process->exact && !runs_as(process)) ||
+	if (len == 0 || len == sizeof(text))
+		return;
+	peer_unit_from_cgroup(bytes_of(text, len), unit);
+	if ((!unit[0] && is_ending(process)) || (!process->exact && !runs_as(process)) ||
 	    !is_alive(process->pidfd))
 		return;
-	peer_unit_from_cgroup(bytes_of(text, len), ret_unit);
+	memcpy(ret_unit, unit, UNIT_NAME_MAX);
 }
 
 /* ---- the socket ---- */

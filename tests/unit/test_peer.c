@@ -8,12 +8,15 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "tokend/peer_internal.h"
@@ -284,6 +287,20 @@ static void test_units(void **state)
 /* In none is not the same as not known. */
 static void test_no_unit(void **state)
 {
+	static const struct {
+		const char *text;
+		const char *unit;
+	} stats[] = {
+		{ "77 (x) S 1 77 77 0 -1 4194560 1 2\n", "" },
+		{ "77 (x) R 1 77 77 34816 77 4194304 1 2\n", "" },
+		{ "77 (x) Z 1 77 77 0 -1 4228876 1 2\n", UNIT_UNKNOWN }, /* 0x40870c */
+		{ "77 (x) R 1 77 77 0 -1 4 1 2\n", UNIT_UNKNOWN },
+		{ "77 (a) S 1 1 1 0 -1 0 (b) S 1 77 77 0 -1 4 1 2\n", UNIT_UNKNOWN },
+		{ "77 (x) S 1 77 77 0 -1\n", UNIT_UNKNOWN },
+		{ "77 (x) S 1 77 77 0 -1 x 1 2\n", UNIT_UNKNOWN },
+		{ "77 x S 1 77 77 0 -1 0 1 2\n", UNIT_UNKNOWN },
+		{ "", UNIT_UNKNOWN },
+	};
 	struct peer_process process = { .pid = 77, .uid = 1, .exact = true };
 	char unit[UNIT_NAME_MAX];
 
@@ -292,9 +309,61 @@ static void test_no_unit(void **state)
 	process.proc = open(proc_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	process.pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	peer_unit_read(&process, unit);
-	assert_string_equal(unit, "");
+	assert_string_equal(unit, UNIT_UNKNOWN); /* nor does anything tell that it is not ending */
+	for (size_t i = 0; i < sizeof(stats) / sizeof(stats[0]); i++) {
+		write_proc("stat", stats[i].text);
+		peer_unit_read(&process, unit);
+		if (strcmp(unit, stats[i].unit) != 0)
+			fail_msg("%s: '%s'", stats[i].text, unit);
+	}
 	(void)close(process.proc);
 	(void)close(process.pidfd);
+}
+
+/* The process lives on when its first thread has ended, in whichever hierarchy this machine has: that it is in no unit is believed no more. */
+static void *outlive(void *argument)
+{
+	const int *ready = argument;
+	struct pollfd poll_fd = { .fd = *ready, .events = POLLHUP };
+
+	(void)poll(&poll_fd, 1, 10000);
+	_exit(0);
+}
+
+static void test_first_thread_ended(void **state)
+{
+	struct peer_process process = { .exact = true };
+	char unit[UNIT_NAME_MAX], path[64], text[512];
+	int ends[2], tries = 0;
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	process.pid = fork();
+	if (process.pid == 0) {
+		(void)close(ends[1]);
+		if (pthread_create(&thread, NULL, outlive, &ends[0]) != 0)
+			_exit(1);
+		(void)syscall(SYS_exit, 0); /* of this thread alone */
+	}
+	(void)snprintf(path, sizeof(path), "/proc/%ld/stat", (long)process.pid);
+	do {
+		FILE *file = fopen(path, "re");
+
+		assert_non_null(file);
+		assert_non_null(fgets(text, sizeof(text), file));
+		assert_int_equal(fclose(file), 0);
+		(void)usleep(1000);
+	} while (!strstr(text, ") Z ") && ++tries < 5000);
+	process.proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	process.pidfd = (int)syscall(SYS_pidfd_open, process.pid, 0);
+	peer_unit_read(&process, unit);
+	assert_string_not_equal(unit, "");
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+	(void)close(process.proc);
+	(void)close(process.pidfd);
+	assert_int_equal(waitpid(process.pid, NULL, 0), process.pid);
 }
 
 /* A cgroup file that is longer than any can be is not read in part. */
@@ -327,6 +396,7 @@ int main(void)
 		cmocka_unit_test(test_other_identity),
 		cmocka_unit_test_setup_teardown(test_units, make_proc, remove_proc),
 		cmocka_unit_test_setup_teardown(test_no_unit, make_proc, remove_proc),
+		cmocka_unit_test(test_first_thread_ended),
 		cmocka_unit_test_setup_teardown(test_long_cgroup, make_proc, remove_proc),
 	};
 
