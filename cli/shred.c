@@ -11,6 +11,7 @@
 #include "cli/shown.h"
 #include "common/cleanup.h"
 #include "common/file.h"
+#include "common/path.h"
 
 static enum err explain_link(const char *path, struct problem *problem)
 {
@@ -22,9 +23,23 @@ static enum err explain_link(const char *path, struct problem *problem)
 	return ERR_USAGE;
 }
 
-static enum err open_checked(const char *path, struct problem *problem, int *ret_fd, struct stat *ret_status)
+/* The directory is opened once: whoever can put another in its place on the way would otherwise say whose file is removed. */
+static enum err open_directory(const char *path, struct problem *problem, int *ret_directory)
 {
-	CLEANUP(close_fdp) int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	char directory[PATH_MAX];
+
+	if (!path_directory(path, directory, sizeof(directory)))
+		return problem_errno(problem, ENAMETOOLONG, "cannot write over", path);
+	*ret_directory = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return *ret_directory < 0 ? problem_errno(problem, errno, "cannot write over", path) : OK;
+}
+
+static enum err open_checked(int directory, const char *path, struct problem *problem, int *ret_fd,
+                             struct stat *ret_status)
+{
+	CLEANUP(close_fdp)
+	int fd =
+	        openat(directory, path_name(path), O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	struct stat status;
 
 	if (fd < 0)
@@ -46,10 +61,12 @@ static enum err open_checked(const char *path, struct problem *problem, int *ret
 
 enum err shred_check(const char *path, struct problem *problem)
 {
+	CLEANUP(close_fdp) int directory = -1;
 	CLEANUP(close_fdp) int fd = -1;
 	struct stat status;
+	enum err err = open_directory(path, problem, &directory);
 
-	return open_checked(path, problem, &fd, &status);
+	return err ? err : open_checked(directory, path, problem, &fd, &status);
 }
 
 static enum err overwrite(int fd, off_t size)
@@ -95,20 +112,27 @@ static enum err refuse_other(const char *path, struct problem *problem)
 }
 
 /* Under its name could be another one by now. */
-static enum err remove_name(const char *path, const struct stat *status, struct problem *problem)
+static enum err remove_name(int directory, const char *path, const struct stat *status,
+                            struct problem *problem)
 {
 	struct stat named;
 
-	if (lstat(path, &named) == 0 && !is_file(&named, status))
+	if (fstatat(directory, path_name(path), &named, AT_SYMLINK_NOFOLLOW) == 0 && !is_file(&named, status))
 		return refuse_other(path, problem);
-	return unlink(path) == 0 ? OK : problem_errno(problem, errno, "cannot remove", path);
+	return unlinkat(directory, path_name(path), 0) == 0
+	               ? OK
+	               : problem_errno(problem, errno, "cannot remove", path);
 }
 
 enum err shred_file(const char *path, const struct stat *read, struct problem *problem)
 {
+	CLEANUP(close_fdp) int directory = -1;
 	CLEANUP(close_fdp) int fd = -1;
 	struct stat status = { 0 };
-	enum err err = open_checked(path, problem, &fd, &status);
+	enum err err = open_directory(path, problem, &directory);
+
+	if (!err)
+		err = open_checked(directory, path, problem, &fd, &status);
 
 	if (err)
 		return err;
@@ -116,5 +140,5 @@ enum err shred_file(const char *path, const struct stat *read, struct problem *p
 		return refuse_other(path, problem);
 	if (overwrite(fd, status.st_size))
 		return problem_errno(problem, errno, "cannot write over", path);
-	return remove_name(path, &status, problem);
+	return remove_name(directory, path, &status, problem);
 }
