@@ -267,6 +267,12 @@ void config_defaults(struct config *config, const char *path)
 	            sizeof(config->policy_directory)))
 		config->policy_directory[0] = '\0';
 	if (access(DEFAULT_DEVICE, F_OK) == 0)
+		config_expect_device(config);
+}
+
+void config_expect_device(struct config *config)
+{
+	if (config->token_count == 0)
 		(void)text_copy(bytes_of_string("tpm:device:" DEFAULT_DEVICE),
 		                config->tokens[config->token_count++], TOKEN_URI_MAX);
 }

@@ -298,6 +298,8 @@ static enum err load_again(struct daemon *daemon, struct buf *problem)
 	if (err)
 		return err;
 	policy = NULL;
+	if (daemon->options->mode == MODE_SYSTEM)
+		config_expect_device(config);
 	warn_about_tokens(daemon, config);
 	daemon->config = *config;
 	log_set_level(config->log_level);

@@ -140,6 +140,8 @@ static enum err read_configuration(const struct options *options, struct config 
 		return startup_failed(err, "man 5 tokend.conf", "the configuration cannot be used: %s",
 		                      problem && buf_len(problem) ? buf_string(problem)
 		                                                  : err_info(err)->text);
+	if (options->mode == MODE_SYSTEM)
+		config_expect_device(config);
 	log_set_level(config->log_level);
 	return OK;
 }

@@ -128,7 +128,10 @@ static void hint_device(struct token_fact *fact)
 	if (device && fact->err)
 		(void)snprintf(fact->hint, sizeof(fact->hint), "sudo dmesg | grep -i tpm");
 	else if (device)
-		(void)snprintf(fact->hint, sizeof(fact->hint), "ls -l %s; id tokend-tpm", device);
+		(void)snprintf(fact->hint, sizeof(fact->hint),
+		               "ls -l %s; id tokend-tpm   (no such file: switch the TPM on in the machine's "
+		               "firmware; nothing needs to be restarted)",
+		               device);
 	else if (after(fact->uri, "tpm:tabrmd:"))
 		(void)snprintf(fact->hint, sizeof(fact->hint), "systemctl status tpm2-abrmd");
 	else if (socket)

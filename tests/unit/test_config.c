@@ -105,6 +105,9 @@ static void test_defaults(void **state)
 	assert_string_equal(config.user, "tokend");
 	assert_string_equal(config.helper_user, "tokend-tpm");
 	assert_int_equal(config.token_count, access("/dev/tpmrm0", F_OK) == 0);
+	config_expect_device(&config);
+	assert_int_equal(config.token_count, 1);
+	assert_string_equal(config.tokens[0], "tpm:device:/dev/tpmrm0");
 	config_defaults(&config, "tokend.conf");
 	assert_string_equal(config.policy_directory, "policy.d");
 }

@@ -28,6 +28,8 @@ mkdir "$directory/payload" "$directory/swtpm"
 	cat "$LAB_SOURCE/tests/vm/payload-install"
 } >"$directory/payload/run"
 
+cp "$LAB_SOURCE/tests/vm/terminal-tpm" "$directory/payload/"
+
 # Where this kernel has Landlock, tokend has it in its unit (call 444 is landlock_create_ruleset, on every architecture).
 if python3 -c 'import ctypes; raise SystemExit(ctypes.CDLL(None).syscall(444, None, 0, 1) <= 0)'; then touch "$directory/payload/landlock"; fi
 
