@@ -313,11 +313,35 @@ static void check_tokens(struct examination *examination)
 		check_token(examination, json_array_get(list, i));
 }
 
+/* As after a restore by root. Who may see which keys is not asked: it is a number. */
+static bool report_left_out(struct examination *examination)
+{
+	const json_t *status = examination->files.where.status;
+	const char *path = status_text(examination, "stateDirectory");
+	long long count = (long long)json_integer_member(status, "keysLeftOut", 0);
+	char next[PROBLEM_TEXT_MAX] = "see what tokend wrote when it started";
+
+	if (examination->files.where.system_mode)
+		(void)snprintf(
+		        next, sizeof(next),
+		        "journalctl -u tokend -e says why; after a restore: sudo chown -R --reference=%s %s "
+		        "&& sudo systemctl restart tokend",
+		        path, path);
+	if (count > 0)
+		find(examination, SEVERITY_WARNING, "keys", next,
+		     "%lld file%s of keys in %s/keys could not be read: what %s for is not served", count,
+		     PLURAL(count), path, count == 1 ? "it is" : "they are");
+	return count > 0;
+}
+
 static void check_keys(struct examination *examination)
 {
 	size_t count = json_array_size(examination->keys);
+	bool left_out = report_left_out(examination);
 
 	if (!examination->keys)
+		return;
+	if (count == 0 && left_out)
 		return;
 	if (count == 0) {
 		find(examination, SEVERITY_NOTE, "keys", where_no_keys_hint(&examination->files.where),

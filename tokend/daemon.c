@@ -422,18 +422,40 @@ static enum err load_policy(struct daemon *daemon)
 	return OK;
 }
 
-static enum err explain_no_keyring(const char *state_directory, enum err err)
+/* The next command for what in the state directory cannot be used; already is one for what is only open to others. */
+static void hint_state(const struct options *options, enum err err, const char *already,
+                       char ret_hint[static STARTUP_HINT_MAX])
 {
-	char hint[OPTIONS_PATH_MAX + 32];
+	const char *path = options->state_directory;
 
-	if (err == ERR_STATE_DIR) {
-		(void)snprintf(hint, sizeof(hint), "chmod 700 %s/keys", state_directory);
-		return startup_failed(err, hint, "%s/keys must be a directory that is tokend's alone",
-		                      state_directory);
-	}
-	(void)snprintf(hint, sizeof(hint), "df -h; ls -la %s", state_directory);
-	return startup_failed(err, hint, "the keys in %s cannot be read or kept: %s", state_directory,
+	if (options->mode == MODE_SYSTEM && (err == ERR_FILE_ACCESS || err == ERR_STATE_DIR))
+		startup_hint_owner(path, geteuid(), getegid(), ret_hint);
+	else if (err == ERR_STATE_DIR && already)
+		(void)snprintf(ret_hint, STARTUP_HINT_MAX, "%s %s/keys", already, path);
+	else
+		(void)snprintf(ret_hint, STARTUP_HINT_MAX, "df -h; ls -la %s", path);
+}
+
+static enum err explain_no_keyring(const struct options *options, enum err err)
+{
+	const char *path = options->state_directory;
+	char hint[STARTUP_HINT_MAX];
+
+	hint_state(options, err, "chmod 700", hint);
+	if (err == ERR_STATE_DIR)
+		return startup_failed(err, hint, "%s/keys must be a directory that is tokend's alone", path);
+	return startup_failed(err, hint, "the keys in %s cannot be read or kept: %s", path,
 	                      err_info(err)->text);
+}
+
+/* Of the problems, one a line, those of a key that is not served because of it. */
+static size_t count_left_out(const char *problems)
+{
+	size_t count = 0;
+
+	for (const char *at = problems; (at = strstr(at, ".key:")); at++)
+		count++;
+	return count;
 }
 
 static enum err load_keyring(struct daemon *daemon, int state_directory)
@@ -444,8 +466,9 @@ static enum err load_keyring(struct daemon *daemon, int state_directory)
 	if (!err)
 		err = keyring_load(state_directory, problems, &daemon->keyring);
 	if (err)
-		return explain_no_keyring(daemon->options->state_directory, err);
+		return explain_no_keyring(daemon->options, err);
 	log_lines(buf_string(problems));
+	daemon->keys_left_out = count_left_out(buf_string(problems));
 	return OK;
 }
 
@@ -456,14 +479,23 @@ static void accepted(void *context, const struct frontend *frontend, int fd)
 	clients_add(daemon->clients, frontend, fd);
 }
 
+/* What a shell may lock is of no use to a unit. */
+static const char *lock_hint(void)
+{
+	return getenv("NOTIFY_SOCKET")
+	               ? "LimitMEMLOCK=infinity under [Service] in a drop-in: systemctl edit tokend"
+	               : SECRET_LOCK_HINT;
+}
+
 static enum err cannot_start(enum err err)
 {
-	return startup_failed(err, err == ERR_MEMORY_LOCKED ? SECRET_LOCK_HINT : NULL,
+	return startup_failed(err, err == ERR_MEMORY_LOCKED ? lock_hint() : NULL,
 	                      "the broker cannot start: %s", err_info(err)->text);
 }
 
 static enum err make_parts(struct daemon *daemon, struct daemon_start *start)
 {
+	char hint[STARTUP_HINT_MAX];
 	enum err err = load_policy(daemon);
 
 	if (!err)
@@ -471,9 +503,9 @@ static enum err make_parts(struct daemon *daemon, struct daemon_start *start)
 	if (err)
 		return err;
 	err = audit_new(daemon->event, start->state_directory, &daemon->audit);
+	hint_state(daemon->options, err, NULL, hint);
 	if (err)
-		return startup_failed(err, "df -h; ls -l " AUDIT_FILE_NAME " in the state directory",
-		                      "the audit log in %s cannot be written: %s",
+		return startup_failed(err, hint, "the audit log in %s cannot be written: %s",
 		                      daemon->options->state_directory, err_info(err)->text);
 	err = unlocks_new(on_closed, daemon, &daemon->unlocks);
 	if (!err)

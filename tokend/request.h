@@ -96,6 +96,7 @@ struct status_fact {
 	unsigned long long audit_records;
 	bool audit_works;
 	bool memory_locked;
+	size_t keys_left_out;
 	size_t keys, tokens;
 	unsigned long long requests;
 };

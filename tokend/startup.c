@@ -50,18 +50,28 @@ static enum err make_directory(const char *path, mode_t mode)
 	return OK;
 }
 
-static enum err check_private(const char *path, const struct stat *st, uid_t owner, mode_t forbidden_mode)
+/* Owners and modes of a restore are wrong in all files alike, so one command mends them all. */
+void startup_hint_owner(const char *path, uid_t owner, gid_t group, char ret_hint[static STARTUP_HINT_MAX])
 {
-	char hint[OPTIONS_PATH_MAX + 64];
+	(void)snprintf(ret_hint, STARTUP_HINT_MAX, "sudo chown -R %lu:%lu %s && sudo chmod -R go= %s",
+	               (unsigned long)owner, (unsigned long)group, path, path);
+}
 
+static enum err check_private(const char *path, const struct stat *st, uid_t owner, gid_t group,
+                              mode_t forbidden_mode)
+{
+	char hint[STARTUP_HINT_MAX];
+
+	startup_hint_owner(path, owner, group, hint);
 	if (st->st_uid != owner && st->st_uid != 0) {
-		(void)snprintf(hint, sizeof(hint), "sudo chown -R %lu %s", (unsigned long)owner, path);
 		return startup_failed(ERR_STATE_DIR, hint, "%s belongs to uid %lu, not to tokend", path,
 		                      (unsigned long)st->st_uid);
 	}
 	if (st->st_mode & forbidden_mode) {
-		(void)snprintf(hint, sizeof(hint), "chmod %s %s", forbidden_mode & 0055 ? "700" : "755",
-		               path);
+		/* What is another user's and open came from elsewhere, with what is in it. */
+		if (owner == geteuid() || !(forbidden_mode & 0055))
+			(void)snprintf(hint, sizeof(hint), "chmod %s %s",
+			               forbidden_mode & 0055 ? "700" : "755", path);
 		return startup_failed(ERR_STATE_DIR, hint, "%s is %s others (mode %03o)", path,
 		                      forbidden_mode & 0055 ? "open to" : "writable by",
 		                      (unsigned)st->st_mode & 07777U);
@@ -89,7 +99,7 @@ static enum err open_directory(const char *path, mode_t mode, uid_t owner, gid_t
 		return startup_failed(err, hint, "%s cannot be used: %s", path, strerror(errno));
 	if (fstat(fd, &st) < 0)
 		return startup_failed(ERR_SYSTEM, NULL, "%s cannot be looked at: %s", path, strerror(errno));
-	err = check_private(path, &st, owner, mode == 0700 ? 0077 : 0022);
+	err = check_private(path, &st, owner, group, mode == 0700 ? 0077 : 0022);
 	if (err)
 		return err;
 	/* Made by us or by systemd for us, so root's: the broker, which is not root, must be able to write in it. */

@@ -129,7 +129,7 @@ class Daemon:
         state = self.options.state or self.options.runtime
         return {"version": self.options.version, "pid": os.getpid(), "mode": "private", "uid": os.getuid(), "startedAt": "2026-01-02T03:04:05Z", "stateDirectory": state,
                 "runtimeDirectory": self.options.runtime, "configuration": "-", "policyDirectory": f"{state}/policy.d", "policyRules": 0,
-                "policyDigest": hashlib.sha256(b"").hexdigest(), "auditFile": f"{state}/audit.log", "auditRecords": self.options.records, "auditWorks": True, "memoryLocked": True,
+                "policyDigest": hashlib.sha256(b"").hexdigest(), "auditFile": f"{state}/audit.log", "auditRecords": self.options.records, "auditWorks": True, "memoryLocked": True, "keysLeftOut": 0,
                 "keys": len(self.keys), "tokens": 1, "requests": self.requests}
 
     def Unwrap(self, stanzas, key=None):

@@ -368,6 +368,7 @@ static void write_status(struct json_writer *writer, const struct request *reque
 	json_put_boolean(writer, "auditWorks", status->audit_works);
 	json_put_boolean(writer, "memoryLocked", status->memory_locked);
 	json_put_integer(writer, "keys", (long long)status->keys);
+	json_put_integer(writer, "keysLeftOut", (long long)status->keys_left_out);
 	json_put_integer(writer, "tokens", (long long)status->tokens);
 	json_put_integer(writer, "requests", (long long)status->requests);
 }
