@@ -21,6 +21,7 @@
 
 #define FINDINGS_MAX 128U
 #define DEVICE TOKEN_DEVICE
+#define LOG_LARGE ((off_t)256 << 20) /* two seconds' reading */
 
 enum severity {
 	SEVERITY_OK,
@@ -208,6 +209,18 @@ static void report_chain(struct examination *examination, const struct verificat
 		     result->lines, PLURAL(result->lines), path);
 }
 
+/* It is read as a whole here, and grows as long as nobody moves it away. */
+static void report_size(struct examination *examination, FILE *file)
+{
+	struct stat status;
+
+	if (fstat(fileno(file), &status) == 0 && status.st_size > LOG_LARGE)
+		find(examination, SEVERITY_NOTE, "audit",
+		     "man 8 tokend, AUDIT LOG, says how to begin a new one",
+		     "the audit log is %lld MiB long, so that this look takes its time",
+		     (long long)(status.st_size >> 20));
+}
+
 /* The chain of a log that took another's place is whole. */
 static void report_replaced(struct examination *examination, const struct verification *result)
 {
@@ -235,6 +248,7 @@ static void check_chain(struct examination *examination)
 		err = audit_log_verify(file, path, &known, &problem, &result);
 	if (!err) {
 		report_chain(examination, &result);
+		report_size(examination, file);
 		report_replaced(examination, &result);
 	} else if (err == ERR_NO_FILE)
 		find(examination, SEVERITY_WARNING, "audit",
@@ -265,7 +279,10 @@ static void check_audit(struct examination *examination)
 		     "the audit log %s was moved or removed, so nothing is released",
 		     status_text(examination, "auditFile"));
 	else
-		find(examination, SEVERITY_PROBLEM, "audit", "df -h; journalctl -u tokend -e",
+		find(examination, SEVERITY_PROBLEM, "audit",
+		     "df -h; journalctl -u tokend -e; where it was exchanged, as logrotate does: sudo "
+		     "systemctl "
+		     "restart tokend",
 		     "the audit log %s cannot be written, so nothing is released",
 		     status_text(examination, "auditFile"));
 }

@@ -968,6 +968,11 @@ part_replaced() {
 	refused 8 'cannot be written, so nothing was released' 'tokenctl doctor' tokenctl decrypt host.age
 	lab_grep 'the audit log was moved, removed or replaced' <tokend.log && lab_grep 'tokenctl doctor says why' <tokend.log || lab_fail "tokend says of a log that was moved: $(tail -n 3 tokend.log)"
 	if lab_grep 'disk full' <tokend.log; then lab_fail "tokend blames the disk for a log that was moved"; fi
+	# With another in its place, as logrotate has it, the disk is not all that there is to look at.
+	install -m 640 /dev/null state/audit.log
+	refused 8 'cannot be written, so nothing was released' 'tokenctl doctor' tokenctl decrypt host.age
+	lab_expect 1 plainly tokenctl doctor >stdout 2>stderr
+	lab_grep 'as logrotate does: sudo systemctl restart tokend' <stdout || lab_fail "doctor leads to the disk alone: $(cat stdout)"
 	mv moved.log state/audit.log
 	works tokenctl decrypt host.age
 	lab_tokend_stop "$work"
@@ -979,6 +984,11 @@ part_replaced() {
 	says 'warning .* another audit log was in the place of this one: record [0-9]+ says' tokenctl doctor
 	lab_grep "\"operation\":\"replaced\".*\"sequence\":$(sed -n 's/.*: record \([0-9]*\) says.*/\1/p' stdout)," <state/audit.log ||
 		lab_fail "that is not the record: $(cat stdout)"
+	# One that is long, here for its hole.
+	silent 'takes its time' tokenctl doctor
+	truncate -s 300M state/audit.log
+	lab_expect 1 plainly tokenctl doctor >stdout 2>stderr
+	lab_grep 'the audit log is 300 MiB long' <stdout || lab_fail "doctor says nothing of a long log: $(cat stdout)"
 }
 
 # ---- SOPS files, and whom they are for ----
