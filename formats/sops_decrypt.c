@@ -122,23 +122,26 @@ static enum err remember(struct decryption *decryption, enum sops_type type, siz
 	                       bytes_of(decryption->document->text.data + start, end - start));
 }
 
-/* What is changed and sealed again must not become an integer on the way. (JSON's do not tell, and older versions of sops made floats of all of them.) */
+/* Does it become an integer when it is read as it was written? JSON's floats do not tell (older versions of sops made floats of all numbers), but for a zero with a sign. */
+static bool looks_like_integer(enum sops_format format, struct bytes number)
+{
+	if (format == SOPS_JSON)
+		return bytes_equal(number, bytes_of_string("-0"));
+	for (size_t i = 0; i < number.len; i++)
+		if (memchr(".en", number.data[i], 3))
+			return false;
+	return format == SOPS_YAML;
+}
+
+/* What is changed and sealed again must not become an integer on the way. */
 static enum err mark_float(struct decryption *decryption, enum sops_type type, size_t written)
 {
 	struct bytes out = buf_bytes(decryption->out);
-
-	bool json =
-	        decryption->document->format ==
-	        SOPS_JSON; /* where it is told from an integer by its digits, but for a zero with a sign */
+	struct bytes number = bytes_of(out.data + out.len - written, written);
 
 	if (!decryption->memory || type != SOPS_TYPE_FLOAT ||
-	    (!json && decryption->document->format != SOPS_YAML))
+	    !looks_like_integer(decryption->document->format, number))
 		return OK;
-	if (json && (written != 2 || memcmp(out.data + out.len - 2, "-0", 2) != 0))
-		return OK;
-	for (size_t i = out.len - written; i < out.len; i++)
-		if (memchr(".en", out.data[i], 3))
-			return OK;
 	return buf_put_string(decryption->out, ".0");
 }
 

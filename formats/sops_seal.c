@@ -13,6 +13,12 @@
 #define PATH_LIMIT (1U << 20)
 #define MAC_TEXT_LEN (2U * crypto_hash_sha512_BYTES)
 
+/* Of a document. */
+struct ending {
+	size_t at; /* where in body its metadata goes */
+	bool hollow; /* its map is {}, which the metadata takes the place of */
+};
+
 struct sealing {
 	const struct sops_seal *seal; /* borrowed, as all of these */
 	struct gcm *cipher; /* with the data key */
@@ -31,9 +37,7 @@ struct sealing {
 	size_t cursor; /* how much of the text is done */
 	uint32_t root; /* the map of the document that is being sealed; SOPS_NONE: it is over */
 	size_t root_end; /* where it stops */
-	bool hollow; /* that map is {}, which its metadata takes the place of */
-	size_t *ends; /* by document of the file: where in body its metadata goes */
-	bool *hollows; /* by document of the file */
+	struct ending *ends; /* by document of the file */
 	size_t end_count;
 };
 
@@ -238,15 +242,15 @@ static bool stays_clear(struct sealing *sealing, struct bytes text)
 	return sops_memory_take(sealing->seal->memory, bytes_of(NULL, 0), SOPS_TYPE_COMMENT, text).len > 0;
 }
 
-/* The value that stands behind comments which stand behind its key; NULL: something else does. */
-static const struct sops_node *value_behind(struct sealing *sealing, uint32_t comment)
+/* The value that stands behind comments which stand behind its key; SOPS_NONE: something else does. */
+static uint32_t value_behind(struct sealing *sealing, uint32_t comment)
 {
 	const struct sops_document *plain = sealing->plain;
 	uint32_t next = sops_comment_behind(&sealing->places, comment);
 
 	if (next >= plain->count || plain->nodes[next].begin > plain->nodes[comment].start)
-		return NULL;
-	return &plain->nodes[next];
+		return SOPS_NONE;
+	return next;
 }
 
 static bool has_elements(const struct sops_document *document, uint32_t list)
@@ -257,15 +261,16 @@ static bool has_elements(const struct sops_document *document, uint32_t list)
 /* An element that sops has made of a comment can stand before other elements only. Empty brackets were put there when the file was decrypted, where the list has nothing but comments, and go again. */
 static struct bytes take_element(struct sealing *sealing, uint32_t index, struct bytes token)
 {
+	const struct sops_document *plain = sealing->plain;
 	bool element = token.len && token.data[0] == '-';
-	const struct sops_node *value = element ? value_behind(sealing, index) : NULL;
-	uint32_t list = value ? (uint32_t)(value - sealing->plain->nodes) : SOPS_NONE;
+	uint32_t value = element ? value_behind(sealing, index) : SOPS_NONE;
+	bool list = value != SOPS_NONE && plain->nodes[value].kind == SOPS_LIST;
 
-	if (!value || (value->kind == SOPS_LIST && sealing->plain->text.data[value->start] == '-'))
+	if (value == SOPS_NONE || (list && plain->text.data[plain->nodes[value].start] == '-'))
 		return token;
-	if (value->kind != SOPS_LIST || has_elements(sealing->plain, list))
+	if (!list || has_elements(plain, value))
 		return bytes_of(NULL, 0);
-	sealing->listed = list;
+	sealing->listed = value;
 	return token;
 }
 
@@ -598,21 +603,24 @@ static size_t end_of(const struct sealing *sealing, const struct sops_node *root
 static void begin_document(struct sealing *sealing, uint32_t root)
 {
 	sealing->root = root;
-	sealing->hollow = is_hollow(sealing, &sealing->plain->nodes[root]);
 	sealing->root_end = end_of(sealing, &sealing->plain->nodes[root]);
 }
 
 /* The text up to where this document's metadata goes. */
 static enum err end_document(struct sealing *sealing)
 {
-	enum err err = sealing->root == SOPS_NONE ? OK : copy_to(sealing, sealing->root_end);
+	const struct sops_node *root;
+	struct ending *end;
+	enum err err;
 
-	if (sealing->root != SOPS_NONE && sealing->hollow)
-		sealing->cursor = sealing->plain->nodes[sealing->root].end;
-	if (sealing->root != SOPS_NONE) {
-		sealing->hollows[sealing->end_count] = sealing->hollow;
-		sealing->ends[sealing->end_count++] = buf_len(sealing->body);
-	}
+	if (sealing->root == SOPS_NONE)
+		return OK;
+	root = &sealing->plain->nodes[sealing->root];
+	err = copy_to(sealing, sealing->root_end);
+	end = &sealing->ends[sealing->end_count++];
+	*end = (struct ending){ buf_len(sealing->body), is_hollow(sealing, root) };
+	if (end->hollow)
+		sealing->cursor = root->end;
 	sealing->root = SOPS_NONE;
 	return err;
 }
@@ -684,7 +692,7 @@ static struct bytes piece(struct bytes text, size_t start, size_t end)
 }
 
 /* With a line end where none follows; between brackets of its own without the first comma. */
-static enum err put_hollow_block_at(struct sealing *sealing, struct bytes before, bool line_ends)
+static enum err put_hollow_block_at(struct sealing *sealing, struct bytes before, struct bytes behind)
 {
 	struct bytes block = buf_bytes(sealing->block);
 	bool flow = block.len && block.data[0] == ',';
@@ -693,7 +701,7 @@ static enum err put_hollow_block_at(struct sealing *sealing, struct bytes before
 
 	if (flow)
 		block = bytes_of(block.data + 1, block.len - 1);
-	else if (line_ends && block.len && block.data[block.len - 1] == '\n')
+	else if (bytes_begin_with(behind, "\n") && block.len && block.data[block.len - 1] == '\n')
 		block.len--;
 	if (!err)
 		err = buf_put(sealing->out, block);
@@ -707,16 +715,15 @@ static enum err put_all(struct sealing *sealing)
 	enum err err = OK;
 
 	for (size_t i = 0; !err && i < sealing->end_count; i++) {
-		struct bytes part = piece(body, at, sealing->ends[i]);
+		const struct ending *end = &sealing->ends[i];
+		struct bytes part = piece(body, at, end->at);
 
 		err = buf_put(sealing->out, part);
-		if (!err && sealing->hollows[i])
-			err = put_hollow_block_at(sealing, part,
-			                          sealing->ends[i] < body.len &&
-			                                  body.data[sealing->ends[i]] == '\n');
+		if (!err && end->hollow)
+			err = put_hollow_block_at(sealing, part, piece(body, end->at, body.len));
 		else if (!err)
 			err = put_block_at(sealing, part);
-		at = sealing->ends[i];
+		at = end->at;
 	}
 	return err ? err : buf_put(sealing->out, piece(body, at, body.len));
 }
@@ -772,9 +779,8 @@ enum err sops_seal(const struct sops_seal *seal, sops_put_block put_block, void 
 	sops_comments_init(&sealing.places, seal->plain);
 	sealing.marked = calloc(count, sizeof(bool));
 	sealing.pending = calloc(count, sizeof(bool));
-	sealing.ends = calloc(count, sizeof(size_t));
-	sealing.hollows = calloc(count, sizeof(bool));
-	err = sealing.marked && sealing.pending && sealing.ends && sealing.hollows ? OK : ERR_NOMEM;
+	sealing.ends = calloc(count, sizeof(*sealing.ends));
+	err = sealing.marked && sealing.pending && sealing.ends ? OK : ERR_NOMEM;
 	if (!err)
 		err = buf_new(PATH_LIMIT, &sealing.path);
 	if (!err)
@@ -796,7 +802,6 @@ enum err sops_seal(const struct sops_seal *seal, sops_put_block put_block, void 
 	free(sealing.marked);
 	free(sealing.pending);
 	free(sealing.ends);
-	free(sealing.hollows);
 	return err;
 }
 
