@@ -448,14 +448,13 @@ static enum err explain_no_keyring(const struct options *options, enum err err)
 	                      err_info(err)->text);
 }
 
-/* Of the problems, one a line, those of a key that is not served because of it. */
-static size_t count_left_out(const char *problems)
+static enum err explain_no_audit(const struct options *options, enum err err)
 {
-	size_t count = 0;
+	char hint[STARTUP_HINT_MAX];
 
-	for (const char *at = problems; (at = strstr(at, ".key:")); at++)
-		count++;
-	return count;
+	hint_state(options, err, NULL, hint);
+	return startup_failed(err, hint, "the audit log in %s cannot be written: %s",
+	                      options->state_directory, err_info(err)->text);
 }
 
 static enum err load_keyring(struct daemon *daemon, int state_directory)
@@ -468,7 +467,6 @@ static enum err load_keyring(struct daemon *daemon, int state_directory)
 	if (err)
 		return explain_no_keyring(daemon->options, err);
 	log_lines(buf_string(problems));
-	daemon->keys_left_out = count_left_out(buf_string(problems));
 	return OK;
 }
 
@@ -495,7 +493,6 @@ static enum err cannot_start(enum err err)
 
 static enum err make_parts(struct daemon *daemon, struct daemon_start *start)
 {
-	char hint[STARTUP_HINT_MAX];
 	enum err err = load_policy(daemon);
 
 	if (!err)
@@ -503,10 +500,8 @@ static enum err make_parts(struct daemon *daemon, struct daemon_start *start)
 	if (err)
 		return err;
 	err = audit_new(daemon->event, start->state_directory, &daemon->audit);
-	hint_state(daemon->options, err, NULL, hint);
 	if (err)
-		return startup_failed(err, hint, "the audit log in %s cannot be written: %s",
-		                      daemon->options->state_directory, err_info(err)->text);
+		return explain_no_audit(daemon->options, err);
 	err = unlocks_new(on_closed, daemon, &daemon->unlocks);
 	if (!err)
 		err = candidate_cache_new(&daemon->candidates);

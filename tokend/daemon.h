@@ -44,7 +44,6 @@ struct daemon {
 	struct reservation *reservations; /* names of keys being made (request_enroll.c) */
 	sd_event_source *unlock_timer;
 	time_t started_at;
-	size_t keys_left_out; /* files of keys that could not be read at the start */
 	bool memory_locked;
 	bool stopping;
 	uint64_t requests; /* served since the start */

@@ -29,6 +29,7 @@ struct keyring {
 	int directory;
 	struct key **keys; /* owned, each; in the order of their names */
 	size_t count;
+	size_t left_out; /* when it was loaded */
 	size_t capacity;
 	struct table names;
 	struct table ids;
@@ -104,6 +105,11 @@ static enum err grow(struct keyring *keyring, size_t capacity)
 size_t keyring_count(const struct keyring *keyring)
 {
 	return keyring->count;
+}
+
+size_t keyring_left_out(const struct keyring *keyring)
+{
+	return keyring->left_out;
 }
 
 const struct key *keyring_at(const struct keyring *keyring, size_t index)
@@ -218,6 +224,7 @@ struct load {
 	struct buf *problems; /* borrowed */
 	DIR *entries; /* owned */
 	size_t count; /* of the keys that were read, in keyring->keys */
+	size_t files; /* of keys, read or not */
 };
 
 /* A line for a file, as long as there is room. ERR_NOMEM or OK. */
@@ -371,6 +378,7 @@ static enum err read_entry(struct load *load, const char *name)
 
 	switch (file_kind(name, &id, &number)) {
 	case FILE_KEY:
+		load->files++;
 		return read_key(load, name, &id);
 	case FILE_TEMPORARY:
 		(void)unlinkat(load->keyring->directory, name, 0); /* nobody ever saw it whole */
@@ -471,6 +479,7 @@ static enum err read_all(struct load *load)
 
 	if (!err)
 		err = drop_same_names(load);
+	keyring->left_out = load->files - keyring->count;
 	if (!err)
 		err = grow(keyring, keyring->capacity); /* fills the tables */
 	return err ? err : each_entry(load, check_blob);
@@ -540,7 +549,7 @@ enum err keyring_load(int state_directory, struct buf *problems, struct keyring 
 	if (!entries)
 		return ERR_SYSTEM;
 	(void)TAKE_FD(fd);
-	load = (struct load){ keyring, problems, entries, 0 };
+	load = (struct load){ .keyring = keyring, .problems = problems, .entries = entries };
 	err = read_all(&load);
 	if (!err)
 		*ret_keyring = TAKE(keyring);

@@ -71,6 +71,9 @@ struct keyring *keyring_free(struct keyring *keyring);
 DEFINE_CLEANUP(struct keyring *, keyring_free);
 
 size_t keyring_count(const struct keyring *keyring);
+size_t keyring_left_out(
+        const struct keyring
+                *keyring); /* how many files of keys were there at the start whose keys are not in it */
 const struct key *keyring_at(const struct keyring *keyring, size_t index); /* in the order of their names */
 const struct key *keyring_find(const struct keyring *keyring, const char *name);
 const struct key *keyring_find_id(const struct keyring *keyring, const struct key_id *id);

@@ -261,7 +261,7 @@ void request_status(struct request *request)
 	status->audit_records = audit_count(daemon->audit);
 	status->audit_works = audit_works(daemon->audit);
 	status->memory_locked = daemon->memory_locked;
-	status->keys_left_out = daemon->keys_left_out;
+	status->keys_left_out = keyring_left_out(daemon->keyring);
 	status->keys = keyring_count(daemon->keyring);
 	status->tokens = daemon->worker_count;
 	status->requests = daemon->requests;

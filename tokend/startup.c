@@ -62,8 +62,8 @@ static enum err check_private(const char *path, const struct stat *st, uid_t own
 {
 	char hint[STARTUP_HINT_MAX];
 
-	startup_hint_owner(path, owner, group, hint);
 	if (st->st_uid != owner && st->st_uid != 0) {
+		startup_hint_owner(path, owner, group, hint);
 		return startup_failed(ERR_STATE_DIR, hint, "%s belongs to uid %lu, not to tokend", path,
 		                      (unsigned long)st->st_uid);
 	}
@@ -72,6 +72,8 @@ static enum err check_private(const char *path, const struct stat *st, uid_t own
 		if (owner == geteuid() || !(forbidden_mode & 0055))
 			(void)snprintf(hint, sizeof(hint), "chmod %s %s",
 			               forbidden_mode & 0055 ? "700" : "755", path);
+		else
+			startup_hint_owner(path, owner, group, hint);
 		return startup_failed(ERR_STATE_DIR, hint, "%s is %s others (mode %03o)", path,
 		                      forbidden_mode & 0055 ? "open to" : "writable by",
 		                      (unsigned)st->st_mode & 07777U);
@@ -90,13 +92,10 @@ static enum err open_directory(const char *path, mode_t mode, uid_t owner, gid_t
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 		err = fd < 0 ? err_from_errno(errno) : OK;
 	}
-	/* The unit makes all else read-only. */
-	if (err && errno == EROFS)
-		(void)snprintf(hint, sizeof(hint), "sudo systemd-tmpfiles --create");
-	else
-		(void)snprintf(hint, sizeof(hint), "ls -ld %s", path);
-	if (err)
-		return startup_failed(err, hint, "%s cannot be used: %s", path, strerror(errno));
+	(void)snprintf(hint, sizeof(hint), "ls -ld %s", path);
+	if (err) /* read-only: the unit makes so all that was not there for it */
+		return startup_failed(err, errno == EROFS ? "sudo systemd-tmpfiles --create" : hint,
+		                      "%s cannot be used: %s", path, strerror(errno));
 	if (fstat(fd, &st) < 0)
 		return startup_failed(ERR_SYSTEM, NULL, "%s cannot be looked at: %s", path, strerror(errno));
 	err = check_private(path, &st, owner, group, mode == 0700 ? 0077 : 0022);

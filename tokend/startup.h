@@ -27,11 +27,11 @@ MUST_CHECK enum err startup_where(const struct options *options, const struct co
  * there and is not a file of ours of that length is replaced by an empty one. */
 MUST_CHECK enum err startup_notes(const struct options *options, int runtime, const char *token, int *ret_fd);
 
-/* Prints "tokend: sentence" and, on a line of its own, the next command to type (NULL: none). Returns err. */
 #define STARTUP_HINT_MAX (2 * OPTIONS_PATH_MAX + 96)
 
 /* The next command where files of the state directory have the wrong owner, or are open to others. */
 void startup_hint_owner(const char *path, uid_t owner, gid_t group, char ret_hint[static STARTUP_HINT_MAX]);
 
+/* Prints "tokend: sentence" and, on a line of its own, the next command to type (NULL: none). Returns err. */
 enum err startup_failed(enum err err, const char *hint, const char *format, ...)
         __attribute__((format(printf, 3, 4)));

@@ -512,6 +512,7 @@ static void test_bad_slots(void **state)
 	keyring = load(problems);
 	assert_non_null(strstr(problems, ".key: none of its slots can be read, so it is left out\n"));
 	assert_int_equal(keyring_count(keyring), 0);
+	assert_int_equal(keyring_left_out(keyring), 1);
 	keyring_free(keyring);
 	assert_true(exists(1, ".key")); /* nothing is ever removed for being unreadable */
 }
@@ -592,6 +593,7 @@ static void test_same_name(void **state)
 	}
 	keyring = load(problems);
 	assert_int_equal(keyring_count(keyring), 1);
+	assert_int_equal(keyring_left_out(keyring), 2);
 	assert_int_equal(keyring_find(keyring, "repo/key-4")->created, 1700000004);
 	key_path(4, ".key", path);
 	(void)snprintf(wanted, sizeof(wanted),
