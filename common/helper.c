@@ -9,21 +9,20 @@
 #include <sys/stat.h>
 
 #include "common/give_back.h"
-#include "common/helper_answers.h"
+#include "common/helper_operations.h"
 #include "common/helper_questions.h"
 #include "common/helper_sandbox.h"
+#include "common/helper_second.h"
 #include "common/log.h"
 
 #define SETTLED_AFTER 64U /* questions */
-#define LONG_QUESTION 512U /* bytes: more than four stanzas */
 
 static void helper_done(struct helper *helper)
 {
 	helper_device_close(helper);
+	helper_answers_done(&helper->answers);
 	helper->keys = helper_keys_free(helper->keys);
 	helper->box_secret = secret_free(helper->box_secret);
-	helper->answer = buf_free(helper->answer);
-	helper->ready = buf_free(helper->ready);
 	helper->questions = helper_questions_free(helper->questions);
 	if (helper->notes)
 		(void)munmap(helper->notes, sizeof(*helper->notes));
@@ -35,11 +34,9 @@ static enum err helper_init(struct helper *helper)
 	enum err err = helper_keys_new(&helper->keys);
 
 	if (!err)
-		err = buf_new_locked(TOKEN_MESSAGE_MAX, &helper->answer);
+		err = helper_answers_init(&helper->answers, helper->socket, TOKEN_MESSAGE_MAX);
 	if (!err)
-		err = buf_new_locked(HELPER_READY_MAX * HELPER_READY_LEN, &helper->ready);
-	if (!err)
-		err = helper_questions_new(&helper->questions);
+		err = helper_questions_new(helper->socket, &helper->questions);
 	if (!err)
 		err = secret_new(crypto_box_SECRETKEYBYTES, &helper->box_secret);
 	helper->meanwhile = (struct token_meanwhile){ helper->socket, helper_questions_meanwhile, helper };
@@ -58,17 +55,28 @@ static void settle(struct helper *helper)
 		give_back_text();
 }
 
-/* Answers are kept back only while the next question is there already. */
+static void look_after_device(struct helper *helper)
+{
+	if (!helper_device_watch_due(helper))
+		return;
+	helper_second_rest(helper);
+	helper_device_watch(helper);
+}
+
+/* Answers are kept back only while the next question is there already. That none is was seen when this one was begun by a thread that is alone; another look would cost as much as an answer's leaving. */
 static enum err question_next(struct helper *helper, struct buf *question)
 {
-	enum err err = helper->ready_count > 0 ? helper_questions_next(helper, false, question) : ERR_AGAIN;
+	bool look = !helper->alone && helper->answers.ready_count > 0;
+	enum err err = look ? helper_second_next(helper, question) : ERR_AGAIN;
 
+	helper->alone = false;
 	if (err != ERR_AGAIN)
 		return err;
-	err = helper_answers_send(helper);
+	helper_second_stop(helper);
+	err = helper_answers_send(&helper->answers);
 	if (err)
 		return err;
-	helper_device_watch(helper);
+	look_after_device(helper);
 	settle(helper);
 	return helper_questions_next(helper, true, question);
 }
@@ -83,21 +91,25 @@ static enum err serve_one(struct helper *helper, struct buf *question)
 	/* What does not parse has no op and no id that an answer could carry: whoever sends that is not our broker any more. */
 	if (!err && message.err != OK)
 		err = ERR_BAD_MESSAGE;
-	/* A long question is many tries: answers that are ready do not wait for that. */
-	if (!err && message.fields.len > LONG_QUESTION)
-		err = helper_answers_send(helper);
-	if (!err)
-		err = helper_answers_make(helper, &message);
-	return err ? err : helper_answers_add(helper);
+	if (err)
+		return err;
+	if (helper_only_reads(helper, &message))
+		helper_second_help(helper);
+	else
+		helper_second_rest(helper);
+	return helper_answers_make(&helper->answers, helper, &message);
 }
 
 static enum err serve(struct helper *helper)
 {
 	CLEANUP(buf_freep) struct buf *question = NULL;
-	enum err err = buf_new(TOKEN_MESSAGE_MAX, &question);
+	enum err err = buf_new(TOKEN_MESSAGE_MAX, &question), second;
 
 	while (!err)
 		err = serve_one(helper, question);
+	second = helper_second_end(helper);
+	if (err == ERR_TRUNCATED)
+		err = second;
 	return err == ERR_TRUNCATED ? OK : err;
 }
 

@@ -2,10 +2,10 @@
  * Helper
  *
  * The process that alone talks to one token and alone holds its unsealed keys: tokend-tpm, tokend-pkcs11. This is all of it except the backend:
- * it shuts its sandbox, then answers token messages (token_message.h) on one socket, one at a time, until the broker closes it. It parses
- * nothing else, opens no file but its device, has no network, and knows no peer, no policy, no key's name.
+ * it shuts its sandbox, then answers token messages (token_message.h) on one socket until the broker closes it: one at a time, or two at a
+ * time that change nothing. It parses nothing else, opens no file but its device, has no network, and knows no peer, no policy, no key's name.
  *
- * helper.c is the loop, helper_questions.c where its questions come from (also while the device is at work), helper_keys.c the keys it has been given (blobs always; unsealed secrets when class
+ * helper.c is the loop, helper_questions.c where its questions come from (also while the device is at work), helper_second.c the second thread, helper_keys.c the keys it has been given (blobs always; unsealed secrets when class
  * and PIN allow), helper_sandbox.c what is shut before the first message is read.
  */
 #pragma once

@@ -2,7 +2,6 @@
 
 #include <time.h>
 
-#include "common/helper_answers.h"
 #include "common/log.h"
 
 void helper_device_unload(struct helper *helper, struct helper_key *key)
@@ -88,8 +87,7 @@ enum err helper_device_do(struct helper *helper, helper_action action, void *con
 	enum err err = ERR_NO_TOKEN;
 
 	/* The device may take its time; answers that are ready need not. A failure is kept, and ends the conversation after this answer. */
-	if (helper_answers_send(helper))
-		helper->answers_failed = ERR_SYSTEM;
+	(void)!helper_answers_send(&helper->answers);
 	for (int attempt = 0; attempt < 2 && err == ERR_NO_TOKEN; attempt++) {
 		err = device_ready(helper);
 		if (!err)
@@ -100,14 +98,17 @@ enum err helper_device_do(struct helper *helper, helper_action action, void *con
 	return err;
 }
 
+bool helper_device_watch_due(const struct helper *helper)
+{
+	return seconds_now() - helper->reset_check_time >= HELPER_RESET_CHECK_SECONDS &&
+	       helper_keys_open(helper->keys);
+}
+
 void helper_device_watch(struct helper *helper)
 {
 	uint32_t before = helper->reset_count;
 	enum err err;
 
-	if (seconds_now() - helper->reset_check_time < HELPER_RESET_CHECK_SECONDS ||
-	    !helper_keys_open(helper->keys))
-		return;
 	/* One that was lost, and could not be opened again then, may be back, and have been reset. */
 	err = helper->token ? reset_check(helper) : device_ready(helper);
 	if (err == ERR_NO_TOKEN || helper->reset_count != before)

@@ -8,11 +8,10 @@
 #pragma once
 
 #include "common/helper.h"
+#include "common/helper_answers.h"
 #include "common/helper_keys.h"
 
 #define HELPER_RESET_CHECK_SECONDS 10
-#define HELPER_READY_MAX 8U /* answers that leave together */
-#define HELPER_READY_LEN 256U /* a longer one leaves alone */
 
 struct helper {
 	const struct token_ops *ops;
@@ -28,15 +27,14 @@ struct helper {
 	int64_t reset_check_time; /* seconds, monotonic */
 	struct secret *box_secret;
 	uint8_t box_public[TOKEN_BOX_KEY_LEN];
-	struct buf *answer; /* locked memory */
-	struct buf *ready; /* locked memory: answers that have not left yet, one behind the other */
-	size_t ready_len[HELPER_READY_MAX];
-	size_t ready_count;
-	enum err answers_failed; /* sticks */
+	struct helper_answers answers;
 	unsigned waits; /* for a question, since the device was opened */
 	struct token_meanwhile
 	        meanwhile; /* what is done while the device is at work: see helper_questions.h */
 	struct helper_questions *questions; /* owned */
+	struct helper_second *second; /* owned; NULL: not started, */
+	bool second_tried; /* and why */
+	bool alone; /* the second thread sleeps, and there was no other question when this one was begun */
 };
 
 typedef enum err (*helper_action)(struct helper *helper, void *context);
@@ -47,8 +45,9 @@ MUST_CHECK enum err helper_device_do(struct helper *helper, helper_action action
 /* Takes the key off the device. */
 void helper_device_unload(struct helper *helper, struct helper_key *key);
 
-/* The device may have been reset while answers came from memory: asks it, if it was not asked for some time and anything is held open, and wipes
- * that if so. Called when an answer has been sent, so that no answer waits for it. */
+/* The device may have been reset while answers came from memory: asks it, and wipes what is held open if so. Called when an answer has been sent, so that
+ * no answer waits for it, and when it is due: it was not asked for some time, and something is open. */
 void helper_device_watch(struct helper *helper);
+bool helper_device_watch_due(const struct helper *helper);
 
 void helper_device_close(struct helper *helper);

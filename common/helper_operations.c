@@ -204,22 +204,22 @@ static enum err random_key(struct secret **ret_key)
 	return err;
 }
 
-static enum err create_answer(struct helper *helper, const struct create_action *action)
+static enum err create_answer(const struct create_action *action, struct buf *answer)
 {
 	uint8_t public_key[X25519_LEN];
 	enum err err = OK;
 
 	if (action->create.kind == KEY_KIND_P256) {
-		err = token_message_put(helper->answer, TOKEN_FIELD_PUBLIC,
-		                        bytes_of(action->point, P256_POINT_LEN));
+		err = token_message_put(answer, TOKEN_FIELD_PUBLIC, bytes_of(action->point, P256_POINT_LEN));
 	} else if (action->create.kind == KEY_KIND_X25519) {
 		x25519_public(action->create.sealed, public_key);
-		err = token_message_put(helper->answer, TOKEN_FIELD_PUBLIC, bytes_of(public_key, X25519_LEN));
+		err = token_message_put(answer, TOKEN_FIELD_PUBLIC, bytes_of(public_key, X25519_LEN));
 	}
-	return err ? err : token_message_put_blob(helper->answer, &action->blob);
+	return err ? err : token_message_put_blob(answer, &action->blob);
 }
 
-static enum err operate_create(struct helper *helper, const struct token_message *question)
+static enum err operate_create(struct helper *helper, const struct token_message *question,
+                               struct buf *answer)
 {
 	CLEANUP(secret_freep) struct secret *pin = NULL;
 	CLEANUP(secret_freep) struct secret *sealed = NULL;
@@ -246,7 +246,7 @@ static enum err operate_create(struct helper *helper, const struct token_message
 	trusted_read(question, &action);
 	if (!err)
 		err = helper_device_do(helper, create_on_device, &action);
-	return err ? err : create_answer(helper, &action);
+	return err ? err : create_answer(&action, answer);
 }
 
 /* ---- LOAD, UNLOAD, UNLOCK, LOCK ---- */
@@ -278,18 +278,19 @@ static enum err operate_unload(struct helper *helper, const struct token_message
 }
 
 /* A wrong PIN is worth some commands more, for whoever typed it has to know what is left. A device that does not say leaves the answer as it is. */
-static enum err wrong_pin(struct helper *helper)
+static enum err wrong_pin(struct helper *helper, struct buf *answer)
 {
 	struct token_status status = { .pin_tries_left = -1 };
 	enum err err = OK;
 
 	if (helper_device_do(helper, status_action, &status) == OK && status.pin_tries_left >= 0)
-		err = token_message_put_u32(helper->answer, TOKEN_FIELD_PIN_TRIES_LEFT,
+		err = token_message_put_u32(answer, TOKEN_FIELD_PIN_TRIES_LEFT,
 		                            (uint32_t)status.pin_tries_left);
 	return err ? err : ERR_PIN_WRONG;
 }
 
-static enum err operate_unlock(struct helper *helper, const struct token_message *question)
+static enum err operate_unlock(struct helper *helper, const struct token_message *question,
+                               struct buf *answer)
 {
 	CLEANUP(secret_freep) struct secret *pin = NULL;
 	CLEANUP(secret_freep) struct secret *result = NULL;
@@ -308,7 +309,7 @@ static enum err operate_unlock(struct helper *helper, const struct token_message
 	if (!err)
 		err = helper_device_do(helper, prove_action, &action);
 	if (err)
-		return err == ERR_PIN_WRONG ? wrong_pin(helper) : err;
+		return err == ERR_PIN_WRONG ? wrong_pin(helper, answer) : err;
 	if (action.key->kind == KEY_KIND_P256) {
 		helper_key_lock(action.key);
 		action.key->pin = TAKE(pin);
@@ -342,17 +343,16 @@ static enum err operate_lock(struct helper *helper, const struct token_message *
 
 /* ---- STATUS ---- */
 
-static enum err operate_status(struct helper *helper, const struct token_message *question)
+static enum err operate_status(struct helper *helper, struct buf *answer)
 {
 	struct token_status status = { .pin_tries_left = -1 };
 	enum err err = helper_device_do(helper, status_action, &status);
 
-	(void)question;
 	if (err && err != ERR_NO_TOKEN)
 		return err;
 	if (err)
 		status = (struct token_status){ .pin_tries_left = -1 };
-	return token_message_put_status(helper->answer, &status);
+	return token_message_put_status(answer, &status);
 }
 
 /* ---- UNWRAP ---- */
@@ -471,30 +471,29 @@ static enum err unwrap_try(struct helper *helper, const struct try *try, const s
 	return err;
 }
 
-static enum err unwrap_answer(struct helper *helper, const struct try *try, const struct secret *file_key)
+static enum err unwrap_answer(const struct try *try, const struct secret *file_key, struct buf *answer)
 {
-	enum err err = token_message_put(helper->answer, TOKEN_FIELD_FILE_KEY, secret_reveal(file_key));
+	enum err err = token_message_put(answer, TOKEN_FIELD_FILE_KEY, secret_reveal(file_key));
 
 	if (!err)
-		err = token_message_put(helper->answer, TOKEN_FIELD_KEY_ID,
-		                        bytes_of(try->id.bytes, KEY_ID_LEN));
+		err = token_message_put(answer, TOKEN_FIELD_KEY_ID, bytes_of(try->id.bytes, KEY_ID_LEN));
 	if (!err)
-		err = token_message_put_u16(helper->answer, TOKEN_FIELD_INDEX, try->index);
+		err = token_message_put_u16(answer, TOKEN_FIELD_INDEX, try->index);
 	return err;
 }
 
 /* A refusal names the key it is about, if it is about one. */
-static enum err unwrap_refuse(struct helper *helper, const struct try *try, enum err refusal)
+static enum err unwrap_refuse(const struct try *try, enum err refusal, struct buf *answer)
 {
 	enum err err = OK;
 
 	if (weight(refusal) >= weight(ERR_PIN_NEEDED))
-		err = token_message_put(helper->answer, TOKEN_FIELD_KEY_ID,
-		                        bytes_of(try->id.bytes, KEY_ID_LEN));
+		err = token_message_put(answer, TOKEN_FIELD_KEY_ID, bytes_of(try->id.bytes, KEY_ID_LEN));
 	return err ? err : refusal;
 }
 
-static enum err operate_unwrap(struct helper *helper, const struct token_message *question)
+static enum err operate_unwrap(struct helper *helper, const struct token_message *question,
+                               struct buf *answer)
 {
 	struct stanza stanzas[TOKEN_STANZAS_MAX];
 	struct try heaviest = { 0 };
@@ -513,13 +512,13 @@ static enum err operate_unwrap(struct helper *helper, const struct token_message
 			return ERR_BAD_MESSAGE;
 		err = unwrap_try(helper, &try, &stanzas[try.index], &file_key);
 		if (!err)
-			return unwrap_answer(helper, &try, file_key);
+			return unwrap_answer(&try, file_key, answer);
 		if (weight(err) > weight(refusal)) {
 			refusal = err;
 			heaviest = try;
 		}
 	}
-	return unwrap_refuse(helper, &heaviest, refusal);
+	return unwrap_refuse(&heaviest, refusal, answer);
 }
 
 /* ---- what needs no device ---- */
@@ -551,43 +550,58 @@ static bool load_is_new(const struct helper *helper, const struct token_message 
 	return token_message_key_id(question, &id) == OK && !helper_keys_find(helper->keys, &id);
 }
 
+bool helper_only_reads(const struct helper *helper, const struct token_message *question)
+{
+	return !helper->reset_doubted && question->op == TOKEN_OP_UNWRAP && unwrap_is_ready(helper, question);
+}
+
 bool helper_needs_no_device(const struct helper *helper, const struct token_message *question)
 {
-	if (helper->reset_doubted)
-		return false;
-	if (question->op == TOKEN_OP_UNWRAP)
-		return unwrap_is_ready(helper, question);
-	return question->op == TOKEN_OP_LOAD && load_is_new(helper, question);
+	if (question->op == TOKEN_OP_LOAD)
+		return !helper->reset_doubted && load_is_new(helper, question);
+	return helper_only_reads(helper, question);
 }
 
 /* ---- HELLO, and the table ---- */
 
-static enum err operate_hello(struct helper *helper, const struct token_message *question)
+static enum err operate_hello(const struct helper *helper, struct buf *answer)
 {
-	(void)question;
-	return token_message_put(helper->answer, TOKEN_FIELD_BOX_KEY,
+	return token_message_put(answer, TOKEN_FIELD_BOX_KEY,
 	                         bytes_of(helper->box_public, TOKEN_BOX_KEY_LEN));
 }
 
-enum err helper_operate(struct helper *helper, const struct token_message *question)
+static enum err operate(struct helper *helper, const struct token_message *question, struct buf *answer)
 {
 	switch (question->op) {
 	case TOKEN_OP_HELLO:
-		return operate_hello(helper, question);
+		return operate_hello(helper, answer);
 	case TOKEN_OP_STATUS:
-		return operate_status(helper, question);
+		return operate_status(helper, answer);
 	case TOKEN_OP_CREATE:
-		return operate_create(helper, question);
+		return operate_create(helper, question, answer);
 	case TOKEN_OP_LOAD:
 		return operate_load(helper, question);
 	case TOKEN_OP_UNLOAD:
 		return operate_unload(helper, question);
 	case TOKEN_OP_UNLOCK:
-		return operate_unlock(helper, question);
+		return operate_unlock(helper, question, answer);
 	case TOKEN_OP_LOCK:
 		return operate_lock(helper, question);
 	case TOKEN_OP_UNWRAP:
-		return operate_unwrap(helper, question);
+		return operate_unwrap(helper, question, answer);
 	}
 	return ERR_BAD_MESSAGE;
+}
+
+enum err helper_operate(struct helper *helper, const struct token_message *question, struct buf *answer)
+{
+	enum err refusal;
+	enum err err = token_message_begin(answer, question->op, OK, question->id);
+
+	if (err)
+		return err;
+	refusal = operate(helper, question, answer);
+	if (refusal)
+		err = token_message_set_err(answer, refusal);
+	return err ? err : token_message_end(answer);
 }

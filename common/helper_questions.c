@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "common/helper_answers.h"
 #include "common/helper_operations.h"
 
 struct kept {
@@ -19,10 +18,10 @@ struct helper_questions {
 	bool closing; /* one of them may take a key away, or replace it */
 	enum err failed; /* nothing more comes */
 	struct buf *came;
-	struct buf *answer; /* locked: the interrupted operation is writing the other one */
+	struct helper_answers answers; /* the interrupted operation is making another one */
 };
 
-enum err helper_questions_new(struct helper_questions **ret_questions)
+enum err helper_questions_new(int socket, struct helper_questions **ret_questions)
 {
 	CLEANUP(helper_questions_freep) struct helper_questions *questions = calloc(1, sizeof(*questions));
 	enum err err;
@@ -32,7 +31,7 @@ enum err helper_questions_new(struct helper_questions **ret_questions)
 	questions->end = &questions->first;
 	err = buf_new(TOKEN_MESSAGE_MAX, &questions->came);
 	if (!err)
-		err = buf_new_locked(HELPER_READY_LEN, &questions->answer);
+		err = helper_answers_init(&questions->answers, socket, HELPER_READY_LEN);
 	if (!err)
 		*ret_questions = TAKE(questions);
 	return err;
@@ -62,7 +61,7 @@ struct helper_questions *helper_questions_free(struct helper_questions *question
 	while ((kept = take_kept(questions)))
 		free(kept);
 	buf_free(questions->came);
-	buf_free(questions->answer);
+	helper_answers_done(&questions->answers);
 	free(questions);
 	return NULL;
 }
@@ -105,43 +104,85 @@ enum err helper_questions_next(const struct helper *helper, bool wait, struct bu
 	return err;
 }
 
-/* ---- while the device is at work ---- */
+/* ---- what is kept for later ---- */
 
-static enum err keep(struct helper_questions *questions, struct bytes packet)
+static bool closes_keys(enum token_op op)
+{
+	return op == TOKEN_OP_LOCK || op == TOKEN_OP_UNLOAD || op == TOKEN_OP_LOAD;
+}
+
+static enum err kept_new(struct bytes packet, struct kept **ret_kept)
 {
 	struct kept *kept = malloc(sizeof(*kept) + packet.len);
 
 	if (!kept)
 		return ERR_NOMEM;
-	kept->next = NULL;
 	kept->len = packet.len;
 	memcpy(kept->data, packet.data, packet.len);
-	*questions->end = kept;
-	questions->end = &kept->next;
-	questions->count++;
+	*ret_kept = kept;
 	return OK;
 }
 
-/* What it is in the middle of answering stays as it is. */
-static enum err answer_now(struct helper *helper, const struct token_message *question)
+static void note_kept(struct helper_questions *questions, struct bytes packet)
 {
-	struct buf *interrupted = helper->answer;
-	enum err err;
+	struct token_message question;
 
-	helper->answer = helper->questions->answer;
-	buf_clear(helper->answer);
-	err = helper_answers_make(helper, question);
-	if (!err)
-		err = helper_answers_add(helper);
-	if (!err)
-		err = helper_answers_send(helper);
-	helper->answer = interrupted;
-	return err;
+	questions->closing |= token_message_parse(packet, &question) == OK && closes_keys(question.op);
+	questions->count++;
 }
 
-static bool closes_keys(enum token_op op)
+static enum err keep(struct helper_questions *questions, struct bytes packet)
 {
-	return op == TOKEN_OP_LOCK || op == TOKEN_OP_UNLOAD || op == TOKEN_OP_LOAD;
+	struct kept *kept;
+	enum err err = kept_new(packet, &kept);
+
+	if (err)
+		return err;
+	kept->next = NULL;
+	*questions->end = kept;
+	questions->end = &kept->next;
+	note_kept(questions, packet);
+	return OK;
+}
+
+void helper_questions_put_back(struct helper *helper, const struct buf *question)
+{
+	struct helper_questions *questions = helper->questions;
+	struct kept *kept;
+
+	questions->failed = kept_new(buf_bytes(question), &kept);
+	if (questions->failed)
+		return;
+	kept->next = questions->first;
+	questions->first = kept;
+	if (!kept->next)
+		questions->end = &kept->next;
+	note_kept(questions, buf_bytes(question));
+}
+
+bool helper_questions_ahead(struct helper *helper)
+{
+	struct helper_questions *questions = helper->questions;
+	enum err err;
+
+	if (questions->first || questions->failed)
+		return questions->first != NULL;
+	err = receive(helper, MSG_DONTWAIT, questions->came);
+	if (!err)
+		err = keep(questions, buf_bytes(questions->came));
+	if (err && err != ERR_AGAIN)
+		questions->failed = err;
+	return !err;
+}
+
+/* ---- while the device is at work ---- */
+
+static enum err answer_now(struct helper *helper, const struct token_message *question)
+{
+	struct helper_answers *answers = &helper->questions->answers;
+	enum err err = helper_answers_make(answers, helper, question);
+
+	return err ? err : helper_answers_send(answers);
 }
 
 /* What does not parse is kept too: it ends the conversation when it is its turn. */
@@ -153,7 +194,6 @@ static enum err take_in(struct helper *helper)
 
 	if (parsed && question.err == OK && !questions->closing && helper_needs_no_device(helper, &question))
 		return answer_now(helper, &question);
-	questions->closing |= parsed && closes_keys(question.op);
 	return keep(questions, buf_bytes(questions->came));
 }
 

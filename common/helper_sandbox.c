@@ -14,8 +14,8 @@ static const int calls_threads[] = {
 	SCMP_SYS(pipe2),   SCMP_SYS(rseq),   SCMP_SYS(set_robust_list),
 };
 
-/* Several answers at once; and how the thread that waits for the device says that it need not any more. */
-static const int calls_own[] = { SCMP_SYS(sendmmsg), SCMP_SYS(eventfd2) };
+/* Several answers at once; how the thread that waits for the device says that it need not any more; and how the second thread ends a conversation. */
+static const int calls_own[] = { SCMP_SYS(sendmmsg), SCMP_SYS(eventfd2), SCMP_SYS(shutdown) };
 
 static const int calls_sockets[] = {
 	SCMP_SYS(connect),     SCMP_SYS(getsockopt),  SCMP_SYS(setsockopt),

@@ -10,6 +10,7 @@
 #include "common/secret.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -45,11 +46,12 @@ static const size_t class_sizes[] = { 32, 64, 256, 2048 };
 #define CLASS_COUNT (sizeof(class_sizes) / sizeof(class_sizes[0]))
 
 static struct {
+	pthread_mutex_t lock;
 	struct arena *arenas[CLASS_COUNT + 1]; /* the last: one secret each */
 	uint8_t canary[CANARY_LEN];
 	bool canary_made;
 	struct secret_stats stats;
-} pool;
+} pool = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static size_t page_len(void)
 {
@@ -178,6 +180,18 @@ static void canary_make(void)
 	pool.canary_made = true;
 }
 
+static enum err slot_take(size_t len, struct secret *secret)
+{
+	enum err err = arena_find(len, &secret->arena);
+
+	if (err)
+		return err;
+	secret->slot = arena_free_slot(secret->arena);
+	slot_mark(secret->arena, secret->slot, true);
+	pool.stats.live++;
+	return OK;
+}
+
 enum err secret_new(size_t len, struct secret **ret_secret)
 {
 	CLEANUP(freep) struct secret *secret = NULL;
@@ -186,21 +200,20 @@ enum err secret_new(size_t len, struct secret **ret_secret)
 
 	if (len == 0 || len > SECRET_MAX)
 		return ERR_USAGE;
-	canary_make();
 	secret = calloc(1, sizeof(*secret));
 	if (!secret)
 		return ERR_NOMEM;
-	err = arena_find(len, &secret->arena);
+	(void)pthread_mutex_lock(&pool.lock);
+	canary_make();
+	err = slot_take(len, secret);
+	(void)pthread_mutex_unlock(&pool.lock);
 	if (err)
 		return err;
-	secret->slot = arena_free_slot(secret->arena);
-	slot_mark(secret->arena, secret->slot, true);
 	end = secret->arena->slots + (secret->slot + 1) * secret->arena->slot_len;
 	secret->bytes = end - len;
 	secret->len = secret->allocated = len;
 	memset(secret->bytes, 0, len);
 	memcpy(secret->bytes - CANARY_LEN, pool.canary, CANARY_LEN);
-	pool.stats.live++;
 	*ret_secret = TAKE(secret);
 	return OK;
 }
@@ -225,20 +238,24 @@ static void pool_drop_large(struct arena *arena)
 	arena_free(arena);
 }
 
+static void slot_give(struct arena *arena, size_t slot)
+{
+	slot_mark(arena, slot, false);
+	if (arena->slot_count == 1)
+		pool_drop_large(arena);
+	pool.stats.live--;
+}
+
 struct secret *secret_free(struct secret *secret)
 {
-	struct arena *arena;
-
 	if (!secret)
 		return NULL;
 	if (sodium_memcmp(secret->bytes - CANARY_LEN, pool.canary, CANARY_LEN) != 0)
 		abort();
-	arena = secret->arena;
 	sodium_memzero(secret->bytes - CANARY_LEN, secret->allocated + CANARY_LEN);
-	slot_mark(arena, secret->slot, false);
-	if (arena->slot_count == 1)
-		pool_drop_large(arena);
-	pool.stats.live--;
+	(void)pthread_mutex_lock(&pool.lock);
+	slot_give(secret->arena, secret->slot);
+	(void)pthread_mutex_unlock(&pool.lock);
 	free(secret);
 	return NULL;
 }
@@ -303,5 +320,10 @@ enum err secret_process_init(void)
 
 struct secret_stats secret_stats(void)
 {
-	return pool.stats;
+	struct secret_stats stats;
+
+	(void)pthread_mutex_lock(&pool.lock);
+	stats = pool.stats;
+	(void)pthread_mutex_unlock(&pool.lock);
+	return stats;
 }

@@ -9,7 +9,7 @@
  * canary that is checked when it is freed. A larger one has guard pages of its own. Memory that cannot be locked is not used: the answer is
  * ERR_MEMORY_LOCKED.
  *
- * One pool per process, not for use by several threads at once.
+ * One pool per process. Several threads may make and free secrets; one secret is used by one thread at a time, or only read.
  */
 #pragma once
 

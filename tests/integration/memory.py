@@ -15,6 +15,7 @@ import os
 import pathlib
 import resource
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -226,6 +227,30 @@ def unwraps(bench):
     bench.look("unwrap, damaged")
 
 
+def unwraps_at_once(bench):
+    """So many that the helper's second thread answers some of them: it leaves nothing either."""
+    helper = pathlib.Path(f"/proc/{bench.daemon.helpers()[0]}/task")
+    before = len(list(helper.iterdir()))
+    wrapped = [bench.wrapped("legacy", f"legacy-{number}-of-many") for number in range(2)]
+    asked = [(bench.daemon.connect(), *wrapped[number % 2]) for number in range(12)]
+    for turn in range(20):
+        os.kill(bench.daemon.helpers()[0], signal.SIGSTOP)
+        try:
+            for connection, stanzas, _ in asked:
+                connection.ask("io.tokend.Unwrap", {"key": "legacy", "stanzas": stanzas})
+            time.sleep(0.05)
+        finally:
+            os.kill(bench.daemon.helpers()[0], signal.SIGCONT)
+        for connection, _, file_key in asked:
+            reply = connection.answer()
+            check(base64.b64decode(reply["parameters"]["fileKey"]) == file_key, f"turn {turn}: {reply}")
+    for connection, _, _ in asked:
+        connection.close()
+    started = len(list(helper.iterdir())) - before
+    check(started == (1 if len(os.sched_getaffinity(0)) > 1 else 0), f"{started} threads more answered them")
+    bench.look("many unwraps at once")
+
+
 def expiry(bench, pin):
     """As short a time as the machine is quick enough to search within."""
     for seconds in (1, 4, 16):
@@ -401,6 +426,7 @@ def test_scan():
         bench = Bench(daemon)
         pin = enroll(bench)
         unwraps(bench)
+        unwraps_at_once(bench)
         session_keys(bench, pin)
         tools(bench)
         plugin(bench)

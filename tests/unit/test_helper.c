@@ -5,12 +5,16 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/helper_keys.h"
 #include "common/helper_questions.h"
@@ -558,6 +562,191 @@ static void test_meanwhile_end(void **state)
 	fake_device()->busy_ms = 0;
 }
 
+/* ---- two threads ---- */
+
+#define ROUNDS 100U
+#define AT_ONCE 12U
+
+/* So often the same question, while the helper is stopped: then all are there at once. */
+static void send_many(struct helper_client *client, const struct test_key *key, size_t count)
+{
+	uint8_t file_key[FILE_KEY_LEN] = { 1 }, stanza[TOKEN_STANZA_LEN];
+
+	client_stanza(key, file_key, stanza);
+	for (size_t i = 0; i < count; i++) {
+		client_begin(client, TOKEN_OP_UNWRAP);
+		client_put(client, TOKEN_FIELD_STANZA, bytes_of(stanza, sizeof(stanza)));
+		client_put_try(client, &key->id, 0);
+		send_question(client);
+	}
+}
+
+static void expect_id(struct helper_client *client, uint32_t *ret_id, enum err *ret_err)
+{
+	struct token_message answer;
+	ssize_t got = recv(client->fd, client->answer, sizeof(client->answer), 0);
+
+	assert_true(got > 0);
+	assert_int_equal(token_message_parse(bytes_of(client->answer, (size_t)got), &answer), OK);
+	*ret_id = answer.id;
+	*ret_err = answer.err;
+}
+
+/* Each of count questions from first on is answered once, in any order: with OK, but other with other_err. */
+static void expect_all_but(struct helper_client *client, uint32_t first, size_t count, uint32_t other,
+                           enum err other_err)
+{
+	bool answered[2 * AT_ONCE + 1] = { false };
+
+	for (size_t i = 0; i < count; i++) {
+		enum err answer_err;
+		uint32_t id;
+
+		expect_id(client, &id, &answer_err);
+		assert_in_range(id, first, first + count - 1);
+		assert_false(answered[id - first]);
+		answered[id - first] = true;
+		assert_int_equal(answer_err, id == other ? other_err : OK);
+	}
+}
+
+/* The same: OK up to lock, and ERR_PIN_NEEDED after it; and nothing from before it comes after it. */
+static void expect_locked_at(struct helper_client *client, uint32_t first, size_t count, uint32_t lock)
+{
+	bool locked = false;
+
+	for (size_t i = 0; i < count; i++) {
+		enum err err;
+		uint32_t id;
+
+		expect_id(client, &id, &err);
+		assert_in_range(id, first, first + count - 1);
+		assert_int_equal(err, id <= lock ? OK : ERR_PIN_NEEDED);
+		assert_false(locked && id < lock);
+		locked |= id == lock;
+	}
+}
+
+static size_t thread_count(const struct helper_client *client)
+{
+	char path[64];
+	struct dirent *entry;
+	size_t count = 0;
+	DIR *tasks;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)client->pid);
+	tasks = opendir(path);
+	assert_non_null(tasks);
+	while ((entry = readdir(tasks)))
+		count += entry->d_name[0] != '.';
+	(void)closedir(tasks);
+	return count;
+}
+
+static void stop(const struct helper_client *client)
+{
+	assert_int_equal(kill(client->pid, SIGSTOP), 0);
+	assert_true(waitpid(client->pid, NULL, WUNTRACED) == client->pid);
+}
+
+static void go_on(const struct helper_client *client)
+{
+	assert_int_equal(kill(client->pid, SIGCONT), 0);
+}
+
+/* One question at a time is one thread's work. Many at once are that of two, where there are two processors. */
+static void test_second_thread(void **state)
+{
+	struct helper_client *client = *state;
+	const size_t threads = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 2 : 1;
+	struct test_key key;
+
+	make(client, KEY_KIND_X25519, KEY_CLASS_BOOT, &key);
+	for (unsigned i = 0; i < AT_ONCE; i++)
+		assert_int_equal(client_unwrap(client, &key), OK);
+	assert_int_equal(thread_count(client), 1);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		uint32_t first = client->id + 1;
+
+		stop(client);
+		send_many(client, &key, AT_ONCE);
+		go_on(client);
+		expect_all_but(client, first, AT_ONCE, 0, OK);
+	}
+	assert_int_equal(thread_count(client), threads);
+}
+
+/* What was asked before a key was closed is answered before, what was asked after that opens nothing; also when two threads take questions. */
+static void test_second_thread_lock(void **state)
+{
+	struct helper_client *client = *state;
+	struct test_key key;
+
+	make(client, KEY_KIND_X25519, KEY_CLASS_SESSION, &key);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		const unsigned before = 1 + round % AT_ONCE;
+		uint32_t first = client->id + 1, lock;
+
+		assert_int_equal(client_unlock(client, &key, PIN), OK);
+		first = client->id + 1;
+		stop(client);
+		send_many(client, &key, before);
+		lock = send_lock(client, &key);
+		send_many(client, &key, AT_ONCE);
+		go_on(client);
+		expect_locked_at(client, first, before + 1 + AT_ONCE, lock);
+	}
+}
+
+/* A key that is taken away and brought again, and one that opens once, between questions that two threads answer. */
+static void test_second_thread_changes(void **state)
+{
+	struct helper_client *client = *state;
+	struct test_key open, admin;
+
+	make(client, KEY_KIND_X25519, KEY_CLASS_BOOT, &open);
+	make(client, KEY_KIND_X25519, KEY_CLASS_ADMIN, &admin);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		uint32_t first, once;
+
+		assert_int_equal(client_unload(client, &open), OK);
+		assert_int_equal(client_load(client, &open), OK);
+		assert_int_equal(client_unwrap(client, &open), OK);
+		assert_int_equal(client_unlock(client, &admin, PIN), OK);
+		first = client->id + 1;
+		stop(client);
+		send_many(client, &open, AT_ONCE / 2);
+		once = client->id + 1;
+		send_many(client, &admin, 2);
+		send_many(client, &open, AT_ONCE / 2);
+		go_on(client);
+		expect_all_but(client, first, AT_ONCE + 2, once + 1, ERR_PIN_NEEDED);
+	}
+}
+
+/* What is no message ends the helper when it is its turn, and the end of the conversation at once; nobody waits for the other thread for ever. */
+static void test_second_thread_end(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < 20; round++) {
+		struct helper_client client;
+		struct test_key key;
+		char byte;
+
+		client_fork(&client, &fake_token_ops, "good");
+		make(&client, KEY_KIND_X25519, KEY_CLASS_BOOT, &key);
+		assert_int_equal(client_unwrap(&client, &key), OK);
+		stop(&client);
+		send_many(&client, &key, AT_ONCE);
+		if (round % 2 == 0)
+			assert_int_equal(send(client.fd, "x", 1, MSG_NOSIGNAL), 1);
+		go_on(&client);
+		while (round % 2 == 0 && recv(client.fd, &byte, 1, 0) > 0)
+			; /* it ends by itself */
+		assert_int_equal(client_end(&client), round % 2 == 0);
+	}
+}
+
 /* ---- the process ---- */
 
 /* A peer that breaks the rules of the wire is not answered: the helper ends. */
@@ -718,6 +907,10 @@ int main(void)
 		ROW(test_meanwhile_changes_no_key),
 		ROW(test_meanwhile_keeps_so_many),
 		cmocka_unit_test(test_meanwhile_end),
+		ROW(test_second_thread),
+		ROW(test_second_thread_lock),
+		ROW(test_second_thread_changes),
+		cmocka_unit_test(test_second_thread_end),
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_bad_uri),
 		cmocka_unit_test(test_sandbox),
