@@ -1257,7 +1257,7 @@ enum err audit_new_on(sd_event *event, int state_directory, const struct audit_d
 	queue_init(&audit->queued);
 	queue_init(&audit->writing);
 	queue_init(&audit->finished);
-	audit->fd = audit->wake_fd = audit->ahead.fd = -1;
+	audit->fd = audit->wake_fd = audit->ahead.fd = audit->ahead.direct = -1;
 	audit->disk = disk;
 	audit->wait_us = wait_us;
 	audit->works = audit->foreseen.came_true = true;
@@ -1271,9 +1271,16 @@ enum err audit_new_on(sd_event *event, int state_directory, const struct audit_d
 	return OK;
 }
 
+static int open_at(int directory, const char *name, int flags)
+{
+	return openat(directory, name, flags);
+}
+
 enum err audit_new(sd_event *event, int state_directory, struct audit **ret_audit)
 {
-	static const struct audit_disk disk = { write, pwrite, fdatasync, ftruncate, AUDIT_AHEAD_LEN };
+	static const struct audit_disk disk = {
+		write, pwrite, fdatasync, ftruncate, open_at, AUDIT_AHEAD_LEN
+	};
 
 	return audit_new_on(event, state_directory, &disk, AUDIT_WAIT_US, ret_audit);
 }

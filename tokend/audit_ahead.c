@@ -23,13 +23,14 @@
 #define CHUNK_LEN 65536U
 #define WINDOW_LEN (1U << 20) /* of the log; more than any line */
 #define FILE_MODE 0640
+#define BLOCK_LEN 4096U /* no disk wants larger ones, nor memory that is aligned to more */
 
 /* ---- bytes and files ---- */
 
-static bool write_at(const struct audit_ahead *ahead, off_t offset, struct bytes bytes)
+static bool write_to(const struct audit_ahead *ahead, int fd, off_t offset, struct bytes bytes)
 {
 	while (bytes.len > 0) {
-		ssize_t written = ahead->disk->pwrite(ahead->fd, bytes.data, bytes.len, offset);
+		ssize_t written = ahead->disk->pwrite(fd, bytes.data, bytes.len, offset);
 
 		if (written < 0 && errno == EINTR)
 			continue;
@@ -39,6 +40,11 @@ static bool write_at(const struct audit_ahead *ahead, off_t offset, struct bytes
 		bytes = bytes_of(bytes.data + written, bytes.len - (size_t)written);
 	}
 	return true;
+}
+
+static bool write_at(const struct audit_ahead *ahead, off_t offset, struct bytes bytes)
+{
+	return write_to(ahead, ahead->fd, offset, bytes);
 }
 
 bool audit_disk_append(const struct audit_disk *disk, int fd, struct bytes bytes)
@@ -116,10 +122,41 @@ static enum err open_file(struct audit_ahead *ahead, int directory)
 	return ERR_DISK_FULL;
 }
 
-static void give_up(struct audit_ahead *ahead, int directory)
+static void close_direct(struct audit_ahead *ahead)
 {
+	close_fdp(&ahead->direct);
+	ahead->direct = -1;
+	free(ahead->blocks);
+	ahead->blocks = NULL;
+}
+
+static void close_files(struct audit_ahead *ahead)
+{
+	close_direct(ahead);
 	close_fdp(&ahead->fd);
 	ahead->fd = -1;
+}
+
+/* That it cannot be had is no error. */
+static void open_direct(struct audit_ahead *ahead, int directory)
+{
+	const int flags = O_WRONLY | O_DIRECT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+	struct stat st, direct;
+
+	if (ahead->disk->ahead_len % BLOCK_LEN != 0)
+		return;
+	ahead->direct = ahead->disk->open(directory, AUDIT_AHEAD_NAME, flags);
+	if (ahead->direct < 0)
+		return;
+	ahead->blocks = aligned_alloc(BLOCK_LEN, ahead->disk->ahead_len);
+	if (!ahead->blocks || fstat(ahead->fd, &st) < 0 || fstat(ahead->direct, &direct) < 0 ||
+	    st.st_dev != direct.st_dev || st.st_ino != direct.st_ino)
+		close_direct(ahead);
+}
+
+static void give_up(struct audit_ahead *ahead, int directory)
+{
+	close_files(ahead);
 	(void)unlinkat(directory, AUDIT_AHEAD_NAME, 0);
 }
 
@@ -127,8 +164,10 @@ enum err audit_ahead_open(struct audit_ahead *ahead, int directory, const struct
 {
 	enum err err;
 
-	*ahead = (struct audit_ahead){ .disk = disk, .fd = -1 };
+	*ahead = (struct audit_ahead){ .disk = disk, .fd = -1, .direct = -1 };
 	err = open_file(ahead, directory);
+	if (!err)
+		open_direct(ahead, directory);
 	if (!err || err == ERR_STATE_DIR)
 		return err;
 	log_warning("there is no room for %s (%s): every record waits for the log itself, which is slower",
@@ -139,25 +178,68 @@ enum err audit_ahead_open(struct audit_ahead *ahead, int directory, const struct
 
 /* ---- while it is used ---- */
 
+/* Where the next line goes. */
+static size_t next_line(const struct audit_ahead *ahead)
+{
+	return ahead->used ? ahead->used : HEADER_LEN;
+}
+
+static bool write_ahead(const struct audit_ahead *ahead, struct bytes header, struct bytes lines)
+{
+	return write_at(ahead, 0, header) && write_at(ahead, (off_t)next_line(ahead), lines);
+}
+
+/* The same past the page cache. In front of the lines stands what the block that they begin in holds already, or the header; behind them, to the end of a block, nothing. */
+static bool write_blocks(const struct audit_ahead *ahead, struct bytes header, struct bytes lines)
+{
+	size_t front = next_line(ahead) % BLOCK_LEN;
+	size_t end = front + lines.len;
+	size_t len = (end + BLOCK_LEN - 1) / BLOCK_LEN * BLOCK_LEN;
+
+	if (header.len > 0)
+		memcpy(ahead->blocks, header.data, header.len);
+	memcpy(ahead->blocks + front, lines.data, lines.len);
+	memset(ahead->blocks + end, 0, len - end);
+	return write_to(ahead, ahead->direct, (off_t)(next_line(ahead) - front),
+	                bytes_of(ahead->blocks, len));
+}
+
+static bool write_lines(struct audit_ahead *ahead, struct bytes header, struct bytes lines)
+{
+	if (ahead->direct < 0)
+		return write_ahead(ahead, header, lines);
+	if (write_blocks(ahead, header, lines))
+		return true;
+	if (errno != EINVAL)
+		return false;
+	/* Some file systems say so late, or not for every file. */
+	close_direct(ahead);
+	return write_ahead(ahead, header, lines);
+}
+
 bool audit_ahead_try(struct audit_ahead *ahead, off_t offset, struct bytes lines)
 {
-	uint8_t first[HEADER_LEN + 1];
-	size_t at = ahead->used ? ahead->used : HEADER_LEN;
+	char first[HEADER_LEN + 1] = "";
+	struct bytes header = bytes_of(first, ahead->used ? 0 : HEADER_LEN);
 
-	if (ahead->fd < 0 || lines.len > ahead->disk->ahead_len - at)
+	if (ahead->fd < 0 || lines.len > ahead->disk->ahead_len - next_line(ahead))
 		return false;
-	if (ahead->used == 0) {
-		(void)snprintf((char *)first, sizeof(first), HEADER, (unsigned long long)offset);
-		if (!write_at(ahead, 0, bytes_of(first, HEADER_LEN)))
-			return false;
+	(void)snprintf(first, sizeof(first), HEADER, (unsigned long long)offset);
+	if (!write_lines(ahead, header, lines))
+		return false;
+	if (ahead->used == 0)
 		ahead->anchor = offset;
-	}
-	return write_at(ahead, (off_t)at, lines) && ahead->disk->fdatasync(ahead->fd) == 0;
+	return ahead->disk->fdatasync(ahead->fd) == 0;
 }
 
 void audit_ahead_keep(struct audit_ahead *ahead, size_t len)
 {
-	ahead->used = (ahead->used ? ahead->used : HEADER_LEN) + len;
+	size_t start = next_line(ahead) / BLOCK_LEN * BLOCK_LEN;
+
+	ahead->used = next_line(ahead) + len;
+	start = ahead->used / BLOCK_LEN * BLOCK_LEN - start;
+	if (ahead->blocks && start > 0)
+		memmove(ahead->blocks, ahead->blocks + start, ahead->used % BLOCK_LEN);
 }
 
 void audit_ahead_scrub(const struct audit_ahead *ahead)
@@ -165,7 +247,7 @@ void audit_ahead_scrub(const struct audit_ahead *ahead)
 	static const uint8_t zero;
 
 	if (ahead->fd >= 0)
-		(void)write_at(ahead, (off_t)(ahead->used ? ahead->used : HEADER_LEN), bytes_of(&zero, 1));
+		(void)write_at(ahead, (off_t)next_line(ahead), bytes_of(&zero, 1));
 }
 
 void audit_ahead_begin_anew(struct audit_ahead *ahead)
@@ -215,8 +297,7 @@ void audit_ahead_close(struct audit_ahead *ahead, const struct audit_chain *end)
 		put_end_mark(end, mark);
 	if (ahead->fd >= 0 && end && write_at(ahead, 0, bytes_of(mark, END_MARK_LEN)))
 		(void)ahead->disk->fdatasync(ahead->fd);
-	close_fdp(&ahead->fd);
-	ahead->fd = -1;
+	close_files(ahead);
 }
 
 /* ---- after a start ---- */

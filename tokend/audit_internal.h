@@ -10,6 +10,8 @@ struct audit_disk {
 	ssize_t (*pwrite)(int fd, const void *data, size_t len, off_t offset);
 	int (*fdatasync)(int fd);
 	int (*ftruncate)(int fd, off_t len);
+	int (*open)(int directory, const char *name,
+	            int flags); /* past the page cache; -1: that cannot be had */
 	size_t ahead_len; /* of audit.ahead: AUDIT_AHEAD_LEN, or less, to see it full sooner */
 };
 

@@ -497,3 +497,8 @@ int open(const char *path, int flags, ...)
 	}
 	return real(path, flags, mode);
 }
+
+/* What the same calls are in a fortified program, where the compiler does not see the flags. */
+FAILING(KIND_FILE, EMFILE, int, __openat_2, (int directory, const char *path, int flags),
+        (directory, path, flags))
+FAILING(KIND_FILE, EMFILE, int, __open_2, (const char *path, int flags), (path, flags))

@@ -124,8 +124,13 @@ static int disk_cut(int fd, off_t len)
 	return ftruncate(fd, len);
 }
 
-static const struct audit_disk test_disk = { disk_write, disk_write_at, disk_sync, disk_cut,
-	                                     AUDIT_AHEAD_LEN };
+static int disk_open(int at, const char *name, int flags)
+{
+	return openat(at, name, flags);
+}
+
+static const struct audit_disk test_disk = { disk_write, disk_write_at, disk_sync,
+	                                     disk_cut,   disk_open,     AUDIT_AHEAD_LEN };
 
 static void disk_reset(void)
 {

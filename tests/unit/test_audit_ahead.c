@@ -36,6 +36,9 @@ struct lab {
 	size_t ends[LINES]; /* where each ends */
 	int sync_errno;
 	unsigned syncs;
+	int direct; /* the descriptor; -1: none */
+	bool no_direct, refuses_direct;
+	unsigned direct_writes;
 };
 
 static struct lab lab;
@@ -50,7 +53,31 @@ static int disk_sync(int fd)
 	return lab.sync_errno ? -1 : 0;
 }
 
-static const struct audit_disk disk = { write, pwrite, disk_sync, ftruncate, AUDIT_AHEAD_LEN };
+#define BLOCK 4096U
+
+/* Also where the file system writes nothing past its cache: that what goes there is of whole blocks is looked at here. */
+static int disk_open(int directory, const char *name, int flags)
+{
+	lab.direct = lab.no_direct ? -1 : openat(directory, name, flags & ~O_DIRECT);
+	return lab.direct;
+}
+
+static ssize_t disk_write_at(int fd, const void *data, size_t len, off_t offset)
+{
+	if (fd != lab.direct)
+		return pwrite(fd, data, len, offset);
+	assert_true((uintptr_t)data % BLOCK == 0 && len % BLOCK == 0 && offset % BLOCK == 0);
+	lab.direct_writes++;
+	if (lab.refuses_direct) {
+		errno = EINVAL;
+		return -1;
+	}
+	return pwrite(fd, data, len, offset);
+}
+
+static const struct audit_disk disk = {
+	write, disk_write_at, disk_sync, ftruncate, disk_open, AUDIT_AHEAD_LEN
+};
 
 static void append_line(unsigned number, struct audit_chain *chain)
 {
@@ -100,12 +127,14 @@ static bool put_group(unsigned first)
 	return put(from, text_of(from, lab.ends[last]));
 }
 
-static int setup(void **state)
+static int setup_with(bool no_direct, bool refuses_direct)
 {
 	struct audit_chain chain = { 0 };
 
-	(void)state;
-	lab = (struct lab){ .directory_path = "/tmp/test_audit_ahead.XXXXXX" };
+	lab = (struct lab){ .directory_path = "/tmp/test_audit_ahead.XXXXXX",
+		            .direct = -1,
+		            .no_direct = no_direct,
+		            .refuses_direct = refuses_direct };
 	assert_non_null(mkdtemp(lab.directory_path));
 	lab.directory = open(lab.directory_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	lab.log = openat(lab.directory, "log", O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
@@ -117,6 +146,24 @@ static int setup(void **state)
 	for (unsigned first = DURABLE_LINES; first < LINES; first += GROUP_LINES)
 		assert_true(put_group(first));
 	return 0;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	return setup_with(false, false);
+}
+
+static int setup_no_direct(void **state)
+{
+	(void)state;
+	return setup_with(true, false);
+}
+
+static int setup_refuses_direct(void **state)
+{
+	(void)state;
+	return setup_with(false, true);
 }
 
 static int teardown(void **state)
@@ -386,14 +433,59 @@ static void test_refused_files(void **state)
 	assert_int_equal(audit_ahead_open(&again, lab.directory, &disk), ERR_STATE_DIR);
 }
 
+/* ---- past the page cache ---- */
+
+/* The same bytes, whichever way they went: groups of all sizes, tries that were not kept between them, over the borders of blocks. */
+static void test_ways(void **state)
+{
+	CLEANUP(freep) char *lines = malloc(AUDIT_AHEAD_LEN), *found = malloc(AUDIT_AHEAD_LEN);
+	size_t at = 0, wanted = 1;
+
+	(void)state;
+	assert_non_null(lines);
+	assert_non_null(found);
+	for (size_t i = 0; i < AUDIT_AHEAD_LEN; i++)
+		lines[i] = (char)('a' + i * 7 / 3 % 26);
+	audit_ahead_begin_anew(&lab.ahead);
+	while (at + wanted < 300U << 10) {
+		assert_true(audit_ahead_try(&lab.ahead, 77, bytes_of("not this", 8)));
+		audit_ahead_scrub(&lab.ahead);
+		assert_true(put(77, bytes_of(lines + at, wanted)));
+		at += wanted;
+		wanted = wanted * 5 % 9973;
+	}
+	assert_int_equal(pread(lab.ahead.fd, found, 36 + at, 0), (ssize_t)(36 + at));
+	assert_memory_equal(found, "tokend ahead 1 00000000000000000077\n", 36);
+	assert_memory_equal(found + 36, lines, at);
+	assert_int_equal(lab.ahead.used, 36 + at);
+	if (lab.no_direct)
+		assert_int_equal(lab.direct_writes, 0);
+	else if (lab.refuses_direct)
+		assert_int_equal(lab.direct_writes, 1);
+	else
+		assert_true(lab.direct_writes > 100);
+}
+
 int main(void)
 {
 #define ROW(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		ROW(test_log_went_on),     ROW(test_cut_anywhere), ROW(test_zeros_anywhere),
-		ROW(test_more_than_ahead), ROW(test_other_log),    ROW(test_torn_anywhere),
-		ROW(test_earlier_round),   ROW(test_clean_end),    ROW(test_missing_after_a_crash),
-		ROW(test_no_room),         ROW(test_sync_fails),   ROW(test_refused_files),
+		ROW(test_ways),
+		cmocka_unit_test_setup_teardown(test_ways, setup_no_direct, teardown),
+		cmocka_unit_test_setup_teardown(test_ways, setup_refuses_direct, teardown),
+		cmocka_unit_test_setup_teardown(test_cut_anywhere, setup_no_direct, teardown),
+		ROW(test_log_went_on),
+		ROW(test_cut_anywhere),
+		ROW(test_zeros_anywhere),
+		ROW(test_more_than_ahead),
+		ROW(test_other_log),
+		ROW(test_torn_anywhere),
+		ROW(test_earlier_round),
+		ROW(test_clean_end),
+		ROW(test_missing_after_a_crash),
+		ROW(test_no_room),
+		ROW(test_sync_fails),
+		ROW(test_refused_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,7 +33,8 @@
 #define RECORDS_MAX 40U /* of one life */
 #define LIVES 3U /* from one power failure to the next, over the same files */
 #define NOT_ASKED 9999U /* the number of a record that is foreseen and never comes */
-#define AHEAD_LEN 1800U
+#define AHEAD_LEN 1800U /* or, past the page cache, some blocks */
+#define BLOCKS_LEN 8192U
 #define PATIENCE_US (60ULL * 1000 * 1000)
 
 /* ---- chance ---- */
@@ -271,8 +272,14 @@ static int disk_cut(int fd, off_t len)
 	return status;
 }
 
-static const struct audit_disk modelled = { disk_write, disk_write_at, disk_sync, disk_cut, AHEAD_LEN };
-static const struct audit_disk well = { write, pwrite, fdatasync, ftruncate, AHEAD_LEN };
+/* What is written past the page cache differs for the model only in that it is of whole blocks. */
+static int disk_open(int at, const char *name, int flags)
+{
+	return openat(at, name, flags & ~O_DIRECT);
+}
+
+static struct audit_disk modelled = { disk_write, disk_write_at, disk_sync, disk_cut, disk_open, 0 };
+static struct audit_disk well = { write, pwrite, fdatasync, ftruncate, disk_open, 0 };
 
 /* ---- the two files ---- */
 
@@ -470,6 +477,7 @@ static void schedule(uint64_t seed)
 	struct chance chance = { .state = seed * 2654435761U };
 
 	current_seed = seed;
+	modelled.ahead_len = well.ahead_len = seed % 2 ? AHEAD_LEN : BLOCKS_LEN;
 	disk.chance.state = seed ^ 0x9e3779b97f4a7c15ULL;
 	make_files();
 	for (unsigned i = 0; i < LIVES; i++) {
