@@ -11,7 +11,6 @@
 #include "cli/facts.h"
 #include "cli/verbs.h"
 #include "cli/where.h"
-#include "common/encoding.h"
 
 #define SHOWN_UNLESS_SAID 20UL
 #define SHOWN_MAX 100000UL
@@ -121,6 +120,8 @@ static enum err run_verify(struct invocation *invocation)
 	if (!named)
 		where_find(&invocation->daemon, &where);
 	path = named ? named : where.audit_file;
+	if (!named)
+		where_audit_memo(&where, &known.memo);
 	err = open_log(&where, named, invocation->verb, problem, &file);
 	known.records = (long long)json_integer_member(where.status, "auditRecords", 0);
 	if (!err)
@@ -359,7 +360,9 @@ const struct verb audit_verify_verb = {
 	.details =
 	        "Each record carries the hash of the one before it. Names the first record that is not as "
 	        "it\n"
-	        "was written, and exits with 7. Records cut off at the end are noticed while tokend runs.\n"
+	        "was written, and exits with 7. Records cut off at the end, and a log that was put back from "
+	        "a\n"
+	        "copy, are noticed until the machine is started again.\n"
 	        "\n"
 	        "The chain has no key: who may write the file can cut off its end, change the newest "
 	        "record,\n"

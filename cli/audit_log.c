@@ -5,7 +5,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "common/encoding.h"
 #include "formats/sha256.h"
 
 #define TIME_TEXT_LEN 19U
@@ -70,15 +69,27 @@ static void found_break_again(struct verification *result, unsigned long long be
 		found_bad(result, result->lines - 1, before, CHANGED);
 }
 
-static void compare_head(struct verification *result, const struct audit_chain *head)
+/* Is this the record that was kept? Sets ret_seen. */
+static void compare_kept(struct verification *result, const struct audit_chain *kept, const char *otherwise,
+                         bool *ret_seen)
 {
-	if (head->sequence == 0 || head->sequence != result->chain.sequence)
+	if (kept->sequence == 0 || kept->sequence != result->chain.sequence)
 		return;
-	if (memcmp(head->last_hash, result->chain.last_hash, AUDIT_HASH_LEN) == 0)
-		result->head_seen = true;
+	if (memcmp(kept->last_hash, result->chain.last_hash, AUDIT_HASH_LEN) == 0)
+		*ret_seen = true;
 	else if (!result->bad_line)
-		found_bad(result, result->lines, head->sequence,
-		          "it is not the record whose hash was kept: the log was written anew, up to it");
+		found_bad(result, result->lines, kept->sequence, otherwise);
+}
+
+static void compare_known(struct verification *result, const struct audit_known *known)
+{
+	compare_kept(result, &known->head,
+	             "it is not the record whose hash was kept: the log was written anew, up to it",
+	             &result->head_seen);
+	compare_kept(result, &known->memo,
+	             "it is not the record that tokend wrote since the machine was started: the log was put "
+	             "back from a copy, or written anew, up to it",
+	             &result->memo_seen);
 }
 
 static bool member_is(struct bytes line, const char *name, const char *value)
@@ -165,6 +176,10 @@ static void check_end(struct verification *result, const struct audit_known *kno
 		found_bad(result, result->lines + 1, result->lines + 1,
 		          "it and what follows were removed from the end: the record whose hash was kept is "
 		          "missing");
+	else if (known->memo.sequence > 0 && !result->memo_seen)
+		found_bad(result, result->lines + 1, result->lines + 1,
+		          "it and what follows were removed from the end, or the log was put back from a "
+		          "copy: tokend wrote more records since the machine was started");
 }
 
 enum err audit_log_verify(FILE *file, const char *path, const struct audit_known *known,
@@ -176,7 +191,7 @@ enum err audit_log_verify(FILE *file, const char *path, const struct audit_known
 	(void)sha256_prepare(); /* a log may be long */
 	while (audit_log_read_line(file, &line)) {
 		verify_line(&result, &line);
-		compare_head(&result, &known->head);
+		compare_known(&result, known);
 	}
 	if (ferror(file))
 		return problem_errno(problem, errno, "cannot read", path);
@@ -185,31 +200,4 @@ enum err audit_log_verify(FILE *file, const char *path, const struct audit_known
 	check_end(&result, known);
 	*ret_result = result;
 	return OK;
-}
-
-/* ---- a head, as people keep it ---- */
-
-enum err audit_head_parse(const char *text, struct audit_chain *ret_head)
-{
-	struct audit_chain head = { 0 };
-	const char *colon = strchr(text, ':');
-	char *end = NULL;
-
-	if (!colon || text[0] < '1' || text[0] > '9' || colon - text > 20)
-		return ERR_USAGE;
-	errno = 0;
-	head.sequence = strtoull(text, &end, 10);
-	if (errno || end != colon ||
-	    hex_decode(bytes_of_string(colon + 1), head.last_hash, sizeof(head.last_hash)))
-		return ERR_USAGE;
-	*ret_head = head;
-	return OK;
-}
-
-void audit_head_print(const struct audit_chain *head, char ret_text[static AUDIT_HEAD_LEN + 1])
-{
-	char hash[2 * AUDIT_HASH_LEN + 1];
-
-	hex_encode(bytes_of(head->last_hash, AUDIT_HASH_LEN), hash);
-	(void)snprintf(ret_text, AUDIT_HEAD_LEN + 1, "%llu:%s", head->sequence, hash);
 }

@@ -10,6 +10,7 @@
 
 #include "cli/problem.h"
 #include "common/err.h"
+#include "formats/audit_head.h"
 #include "formats/audit_record.h"
 
 struct audit_line {
@@ -30,13 +31,9 @@ struct audit_known {
 	        records; /* how many the daemon said that it wrote, asked for before the file is read; 0: not known */
 	struct audit_chain
 	        head; /* a record that was the last once, and its hash; sequence 0: none was kept */
+	struct audit_chain
+	        memo; /* the same, as tokend left it in its runtime directory while the machine runs */
 };
-
-#define AUDIT_HEAD_LEN (20U + 1U + 2U * AUDIT_HASH_LEN) /* "NUMBER:HASH" */
-
-/* ERR_USAGE when text is not of that form. */
-MUST_CHECK enum err audit_head_parse(const char *text, struct audit_chain *ret_head);
-void audit_head_print(const struct audit_chain *head, char ret_text[static AUDIT_HEAD_LEN + 1]);
 
 struct verification {
 	struct audit_chain chain;
@@ -45,7 +42,7 @@ struct verification {
 	unsigned long long bad_sequence; /* its number, as far as it can be read */
 	unsigned long long after; /* lines that follow it */
 	unsigned long long replaced; /* the last record that says that another log was here before; 0: none */
-	bool head_seen; /* the record that was kept is there */
+	bool head_seen, memo_seen; /* the record that was kept is there */
 	unsigned long long
 	        set_back; /* the last record that is a minute or more older than the one before it, by the clock; 0: none */
 	long long set_back_seconds; /* how much */

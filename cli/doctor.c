@@ -236,14 +236,16 @@ static void report_replaced(struct examination *examination, const struct verifi
 static void check_chain(struct examination *examination)
 {
 	const char *path = status_text(examination, "auditFile");
-	const struct audit_known known = {
+	struct audit_known known = {
 		.records = (long long)json_integer_member(examination->files.where.status, "auditRecords", 0),
 	};
 	CLEANUP(fclosep) FILE *file = NULL;
 	struct problem problem = { 0 };
 	struct verification result;
-	enum err err = audit_log_open(path, &problem, &file);
+	enum err err;
 
+	where_audit_memo(&examination->files.where, &known.memo);
+	err = audit_log_open(path, &problem, &file);
 	if (!err)
 		err = audit_log_verify(file, path, &known, &problem, &result);
 	if (!err) {

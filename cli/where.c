@@ -1,6 +1,7 @@
 #include "cli/where.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -69,6 +70,26 @@ void where_done(struct where *where)
 {
 	json_decref(where->status);
 	where->status = NULL;
+}
+
+void where_audit_memo(const struct where *where, struct audit_chain *ret_head)
+{
+	const char *slash = strrchr(where->audit_file, '/');
+	char directory[PATH_MAX], path[PATH_MAX + sizeof(AUDIT_MEMO_NAME)];
+	uint8_t text[AUDIT_MEMO_LEN + 1];
+	CLEANUP(close_fdp) int fd = -1;
+	ssize_t len;
+
+	*ret_head = (struct audit_chain){ 0 };
+	control_runtime_directory(directory, sizeof(directory));
+	(void)snprintf(path, sizeof(path), "%s/" AUDIT_MEMO_NAME, directory);
+	fd = slash ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
+	len = fd < 0 ? -1 : read(fd, text, sizeof(text));
+	if (len > 0)
+		(void)audit_memo_parse(
+		        bytes_of(text, (size_t)len),
+		        bytes_of((const uint8_t *)where->audit_file, (size_t)(slash - where->audit_file)),
+		        ret_head);
 }
 
 bool where_is_built_in(const struct where *where, const char *digest)

@@ -10,6 +10,7 @@
 #include <limits.h>
 
 #include "cli/daemon.h"
+#include "formats/audit_head.h"
 
 struct where {
 	char audit_file[PATH_MAX]; /* "": not known */
@@ -23,6 +24,9 @@ struct where {
 /* Never fails: what cannot be found out stays empty. */
 void where_find(struct daemon *daemon, struct where *ret_where);
 void where_done(struct where *where);
+
+/* The head of the daemon's audit log as it left it in its runtime directory since the machine was started: what is in the log that is read afterwards. sequence 0: none is known, or we may not read it. */
+void where_audit_memo(const struct where *where, struct audit_chain *ret_head);
 
 /* Is this the digest of the policy that holds where no rules are written? */
 bool where_is_built_in(const struct where *where, const char *digest);

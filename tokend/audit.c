@@ -33,6 +33,7 @@
 #include "common/thread.h"
 #include "formats/audit_record.h"
 #include "tokend/audit_ahead.h"
+#include "tokend/audit_memo.h"
 #include "tokend/refusals.h"
 #include "tokend/text.h"
 
@@ -72,6 +73,7 @@ struct notes {
 	        restored; /* bytes that the power failure had taken from the log, put back at the start */
 	unsigned long long
 	        replaced; /* the last record of the log of before, which this one does not end with */
+	struct audit_chain missing; /* the same as the memo has it, which knows its hash */
 };
 
 /*
@@ -131,6 +133,7 @@ struct audit {
 	bool unsure; /* or less: a sync of it failed */
 	bool remains; /* what was cut off again may still be on the disk: nothing is written behind it, or ahead, until the log was synced */
 	struct audit_ahead ahead;
+	struct audit_memo memo;
 	struct buf *line;
 	struct buf *group;
 	struct buf *foreseen_line; /* closed */
@@ -301,9 +304,30 @@ static enum err group_add_note(struct audit *audit, struct audit_chain *chain, c
 	return err ? err : group_add(audit, chain);
 }
 
+/* Of a log that was put back, with the hash: which copy goes on to that record can be told from it (audit verify --head). */
+static enum err group_add_missing(struct audit *audit, struct audit_chain *chain,
+                                  const struct audit_chain *missing)
+{
+	char hash[2 * AUDIT_HASH_LEN + 1];
+	enum err err;
+
+	hex_encode(bytes_of(missing->last_hash, AUDIT_HASH_LEN), hash);
+	buf_clear(audit->line);
+	err = put_time(audit->line);
+	err = err ? err : put_text(audit->line, "frontend", "audit");
+	err = err ? err : put_text(audit->line, "operation", "replaced");
+	err = err ? err : buf_printf(audit->line, ",\"known\":%llu", missing->sequence);
+	err = err ? err : put_text(audit->line, "hash", hash);
+	err = err ? err : put_text(audit->line, "result", err_info(ERR_AUDIT)->name);
+	err = err ? err : buf_put_u8(audit->line, ',');
+	return err ? err : group_add(audit, chain);
+}
+
 static enum err group_add_notes(struct audit *audit, struct audit_chain *chain, const struct notes *notes)
 {
-	enum err err = group_add_note(audit, chain, "replaced", "known", notes->replaced, NULL, 0);
+	enum err err = notes->missing.sequence
+	                       ? group_add_missing(audit, chain, &notes->missing)
+	                       : group_add_note(audit, chain, "replaced", "known", notes->replaced, NULL, 0);
 
 	err = err ? err : group_add_note(audit, chain, "restored", "bytes", notes->restored, NULL, 0);
 	err = err ? err : group_add_note(audit, chain, "cut", "bytes", notes->cut, NULL, 0);
@@ -386,6 +410,13 @@ static enum err put_lines(struct audit *audit, struct bytes lines, bool are_ahea
 	return OK;
 }
 
+/* Everything up to here is durable; the answers to it have not left. */
+static void move_on(struct audit *audit, const struct audit_chain *chain)
+{
+	audit->chain = *chain;
+	audit_memo_write(&audit->memo, chain);
+}
+
 /* The notes and the entries of audit->writing, whose links nobody changes meanwhile: all of them are durable, or none. */
 static enum err write_group(struct audit *audit, const struct notes *notes)
 {
@@ -402,7 +433,7 @@ static enum err write_group(struct audit *audit, const struct notes *notes)
 	lines = buf_bytes(audit->group);
 	err = put_lines(audit, lines, audit_ahead_try(&audit->ahead, audit->durable, lines));
 	if (!err)
-		audit->chain = chain;
+		move_on(audit, &chain);
 	return err;
 }
 
@@ -463,7 +494,8 @@ static void work_once(struct audit *audit)
 
 static bool has_notes(const struct notes *notes)
 {
-	return notes->lost || notes->cut || notes->restored || notes->replaced || notes->withheld_first;
+	return notes->lost || notes->cut || notes->restored || notes->replaced || notes->missing.sequence ||
+	       notes->withheld_first;
 }
 
 static void audit_destroy(struct audit *audit);
@@ -537,7 +569,7 @@ static enum err foreseen_append(struct audit *audit)
 	enum err err = in_place(audit) ? put_lines(audit, buf_bytes(audit->foreseen_line), true) : ERR_AUDIT;
 
 	if (!err)
-		audit->chain = audit->foreseen.after;
+		move_on(audit, &audit->foreseen.after);
 	return err;
 }
 
@@ -1257,7 +1289,7 @@ enum err audit_new_on(sd_event *event, int state_directory, const struct audit_d
 	queue_init(&audit->queued);
 	queue_init(&audit->writing);
 	queue_init(&audit->finished);
-	audit->fd = audit->wake_fd = audit->ahead.fd = audit->ahead.direct = -1;
+	audit->fd = audit->wake_fd = audit->ahead.fd = audit->ahead.direct = audit->memo.fd = -1;
 	audit->disk = disk;
 	audit->wait_us = wait_us;
 	audit->works = audit->foreseen.came_true = true;
@@ -1283,6 +1315,27 @@ enum err audit_new(sd_event *event, int state_directory, struct audit **ret_audi
 	};
 
 	return audit_new_on(event, state_directory, &disk, AUDIT_WAIT_US, ret_audit);
+}
+
+/* The writer touches neither the log nor the memo before the first record is queued, which is done by the same thread as this. */
+void audit_use_memo(struct audit *audit, int memo, const char *directory)
+{
+	struct audit_chain missing;
+	char head[AUDIT_HEAD_LEN + 1];
+
+	audit->memo = (struct audit_memo){ memo, bytes_of_string(directory) };
+	if (audit_memo_missing(&audit->memo, audit->fd, audit->durable, &audit->chain, &missing) ||
+	    missing.sequence == 0)
+		return;
+	audit_head_print(&missing, head);
+	log_warning(
+	        "the audit log was cut off, or put back from a copy, since this machine was started: record "
+	        "%llu was written and is not there, it ends with %llu; next: tokenctl audit verify --head %s "
+	        "--file FILE, of each copy that there is, says which one has it",
+	        missing.sequence, audit->chain.sequence, head);
+	(void)pthread_mutex_lock(&audit->lock);
+	audit->notes.missing = missing;
+	(void)pthread_mutex_unlock(&audit->lock);
 }
 
 /* Tells the writer to end and waits for that. False when it hangs. */

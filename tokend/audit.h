@@ -8,7 +8,7 @@
  * A record that cannot be made durable, or is not within AUDIT_DEADLINE_MS, is answered with ERR_AUDIT; the caller then releases nothing. The log recovers by itself when
  * the disk does, and says so in its own words: lines of front-end "audit" tell that records were lost (their requests got an error), that the results of a range of records
  * never left because the disk was too slow ("withheld"), or that a line half written when the power failed was cut off. Such a line was never acknowledged, so nothing is lost with it. "replaced" says that the
- * log is another than the one that the run before ended with.
+ * log is another than the one that the run before ended with; with "known" and "hash" of the record that it should have held, where that is known.
  *
  * The file has to stay where it is: when another stands in its place, or none, nothing is written until it is back. A new log is begun by a start without one.
  *
@@ -50,6 +50,10 @@ typedef void (*audit_done)(void *context, enum err err);
 /* Opens or begins AUDIT_FILE_NAME in the state directory (which is borrowed for as long as the audit log lives; mode 0640), reads its end to go on with the chain, starts the thread. ERR_STATE_DIR when the file is not a regular
  * file of ours alone, others may write to it, or its end is not an audit log's; ERR_BUSY when another tokend writes to it; ERR_DISK_FULL, ERR_FILE_ACCESS, ERR_SYSTEM. */
 MUST_CHECK enum err audit_new(sd_event *event, int state_directory, struct audit **ret_audit);
+
+/* Right after audit_new: the log is compared with what a run before left in memo since the machine was started, a file that is open for reading and writing (both borrowed for as long as the audit log lives; -1:
+ * there is none; directory: the path of the state directory), and its head is written there from now on. What is missing is said in tokend's log and in the audit log. */
+void audit_use_memo(struct audit *audit, int memo, const char *directory);
 
 /* Writes what is queued, waits at most AUDIT_DEADLINE_MS, ends the thread. Callbacks that are still due are called from here. */
 struct audit *audit_free(struct audit *audit);

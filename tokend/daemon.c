@@ -502,6 +502,7 @@ static enum err make_parts(struct daemon *daemon, struct daemon_start *start)
 	err = audit_new(daemon->event, start->state_directory, &daemon->audit);
 	if (err)
 		return explain_no_audit(daemon->options, err);
+	audit_use_memo(daemon->audit, start->memo, daemon->options->state_directory);
 	err = unlocks_new(on_closed, daemon, &daemon->unlocks);
 	if (!err)
 		err = candidate_cache_new(&daemon->candidates);
@@ -549,10 +550,11 @@ static bool all_memory_locked(void)
 /* Whatever whoever started us left open. */
 static enum err close_others(const struct daemon_start *start)
 {
-	int keep[2 + STARTUP_LOCKS_MAX + FRONTENDS_MAX] = { start->channel, start->state_directory };
+	int keep[3 + STARTUP_LOCKS_MAX + FRONTENDS_MAX] = { start->channel, start->state_directory,
+		                                            start->memo };
 
-	memcpy(&keep[2], start->locks, sizeof(start->locks));
-	memcpy(&keep[2 + STARTUP_LOCKS_MAX], start->sockets, sizeof(start->sockets));
+	memcpy(&keep[3], start->locks, sizeof(start->locks));
+	memcpy(&keep[3 + STARTUP_LOCKS_MAX], start->sockets, sizeof(start->sockets));
 	return confine_descriptors(keep, sizeof(keep) / sizeof(keep[0]));
 }
 

@@ -57,6 +57,7 @@ struct daemon_start {
 	const struct config *config;
 	int channel;
 	int state_directory;
+	int memo; /* of the audit log's head; -1: none */
 	int sockets[FRONTENDS_MAX];
 	int locks[STARTUP_LOCKS_MAX]; /* held open as long as either process lives; -1: none */
 	pid_t supervisor;

@@ -2,15 +2,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "common/encoding.h"
 #include "common/file.h"
+#include "common/log.h"
 #include "common/token.h"
+#include "formats/audit_head.h"
 #include "tokend/audit.h"
 
 #define LOCK_NAME "lock"
@@ -198,15 +202,17 @@ static void notes_name(const char *token, char ret_name[static NOTES_NAME_MAX])
 	(void)snprintf(ret_name, NOTES_NAME_MAX, "notes-%s", hex);
 }
 
-static bool are_notes(int fd)
+/* A file that was made here for this, by owner or for him. */
+static bool is_kept(int fd, uid_t owner, size_t len)
 {
 	struct stat st;
 
-	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid == geteuid() &&
-	       st.st_size == (off_t)sizeof(struct token_notes);
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid == owner &&
+	       st.st_size == (off_t)len;
 }
 
-static int new_notes(int runtime, const char *name)
+/* Of len zeros, and in the place of what is there. */
+static int new_kept(int runtime, const char *name, size_t len)
 {
 	CLEANUP(close_fdp) int fd = -1;
 
@@ -215,8 +221,16 @@ static int new_notes(int runtime, const char *name)
 	fd = openat(runtime, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -1;
-	errno = posix_fallocate(fd, 0, sizeof(struct token_notes)); /* which does not set it */
+	errno = posix_fallocate(fd, 0, (off_t)len); /* which does not set it */
 	return errno ? -1 : TAKE_FD(fd);
+}
+
+static int open_kept(int runtime, const char *name, uid_t owner, size_t len)
+{
+	CLEANUP(close_fdp)
+	int fd = openat(runtime, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+
+	return fd >= 0 && is_kept(fd, owner, len) ? TAKE_FD(fd) : new_kept(runtime, name, len);
 }
 
 enum err startup_notes(const struct options *options, int runtime, const char *token, int *ret_fd)
@@ -225,17 +239,37 @@ enum err startup_notes(const struct options *options, int runtime, const char *t
 	CLEANUP(close_fdp) int fd = -1;
 
 	notes_name(token, name);
-	fd = openat(runtime, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0 || !are_notes(fd)) {
-		close_fdp(&fd);
-		fd = new_notes(runtime, name);
-	}
+	fd = open_kept(runtime, name, geteuid(), sizeof(struct token_notes));
 	(void)snprintf(hint, sizeof(hint), "df -h; ls -la %s", options->runtime_directory);
 	if (fd < 0)
 		return startup_failed(err_from_errno(errno), hint, "%s/%s cannot be made: %s",
 		                      options->runtime_directory, name, strerror(errno));
 	*ret_fd = TAKE_FD(fd);
 	return OK;
+}
+
+static bool is_in_memory(int directory)
+{
+	struct statfs st;
+
+	return fstatfs(directory, &st) == 0 && (st.f_type == TMPFS_MAGIC || st.f_type == RAMFS_MAGIC);
+}
+
+int startup_memo(const struct options *options, int runtime, uid_t owner, gid_t group)
+{
+	CLEANUP(close_fdp) int fd = -1;
+
+	if (!is_in_memory(runtime))
+		return -1;
+	fd = open_kept(runtime, AUDIT_MEMO_NAME, owner, AUDIT_MEMO_LEN);
+	if (fd < 0 || (owner != geteuid() && fchown(fd, owner, group) < 0)) {
+		log_warning(
+		        "%s/%s cannot be made (%s): an audit log that is put back from a copy will not be "
+		        "noticed",
+		        options->runtime_directory, AUDIT_MEMO_NAME, strerror(errno));
+		return -1;
+	}
+	return TAKE_FD(fd);
 }
 
 enum err startup_where(const struct options *options, const struct config *config, int runtime)

@@ -27,6 +27,10 @@ MUST_CHECK enum err startup_where(const struct options *options, const struct co
  * there and is not a file of ours of that length is replaced by an empty one. */
 MUST_CHECK enum err startup_notes(const struct options *options, int runtime, const char *token, int *ret_fd);
 
+/* Opens the memo of the audit log's head (tokend/audit_memo.h) in the runtime directory, and makes it owner's, mode 0600. What is there and is no such file is replaced by an empty one. -1: there is none,
+ * because the runtime directory is not in memory, where each record would wait for a disk and the memo outlive the machine's run, or because it cannot be made, which is said and keeps nothing from starting. */
+int startup_memo(const struct options *options, int runtime, uid_t owner, gid_t group);
+
 #define STARTUP_HINT_MAX (2 * OPTIONS_PATH_MAX + 96)
 
 /* The next command where files of the state directory have the wrong owner, or are open to others. */

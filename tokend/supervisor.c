@@ -452,6 +452,8 @@ static enum err prepare(struct supervisor *supervisor, struct daemon_start *star
 	if (!err)
 		err = open_notes(supervisor, runtime);
 	if (!err)
+		start->memo = startup_memo(options, runtime, start->uid, start->gid);
+	if (!err)
 		err = listener_open_sockets(options, runtime, start->sockets, &supervisor->own_sockets);
 	if (!err)
 		err = startup_where(options, supervisor->config, runtime);
@@ -472,9 +474,11 @@ int supervisor_run(const struct options *options, const struct config *config)
 	struct supervisor supervisor = {
 		.options = options, .config = config, .pid = getpid(), .signals = -1
 	};
-	struct daemon_start start = {
-		.options = options, .config = config, .state_directory = -1, .supervisor = getpid()
-	};
+	struct daemon_start start = { .options = options,
+		                      .config = config,
+		                      .state_directory = -1,
+		                      .memo = -1,
+		                      .supervisor = getpid() };
 	bool served;
 	enum err err;
 
@@ -493,6 +497,7 @@ int supervisor_run(const struct options *options, const struct config *config)
 	if (err)
 		return err_info(err)->exit_code;
 	listener_close_sockets(start.sockets);
+	close_fdp(&start.memo);
 	give_back_text();
 	served = serve(&supervisor);
 	end_helpers(&supervisor);

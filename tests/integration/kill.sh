@@ -228,6 +228,8 @@ step_judge() { # OPERATION STATUS WHERE
 		cmp stdout plain || lab_fail "$3: safe.age opens as something else"
 	fi
 	works tokenctl audit verify
+	# What is left of the log's head in the runtime directory is never ahead of the log.
+	if lab_grep '"operation":"replaced"' <state/audit.log; then lab_fail "$3: it is taken for a log that was put back: $(grep '"operation":"replaced"' state/audit.log)"; fi
 }
 
 # The operation once, under a strace that writes to the file calls and does as it is told.

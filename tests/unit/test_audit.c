@@ -15,12 +15,14 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "common/buf.h"
+#include "formats/audit_head.h"
 #include "formats/audit_record.h"
 #include "tokend/audit_ahead.h"
 #include "tokend/audit_internal.h"
@@ -994,6 +996,157 @@ static void test_replaced_meanwhile(void **state)
 	assert_log(5, 1);
 }
 
+/* ---- the memo of its head ---- */
+
+static int memo_fd = -1;
+
+/* Writes so many records, with the memo. */
+static void write_with_memo(unsigned records, const char *of)
+{
+	struct audit *audit = open_audit();
+
+	audit_use_memo(audit, memo_fd, of);
+	for (unsigned i = 0; i < records; i++)
+		assert_int_equal(ask_and_wait(audit), OK);
+	audit_free(audit);
+}
+
+/* All that is in the state directory. */
+static void copy_state(const char *from, const char *to)
+{
+	char command[512];
+
+	(void)snprintf(command, sizeof(command), "mkdir -p %s/%s && cp -p %s/%s/audit.* %s/%s", directory, to,
+	               directory, from, directory, to);
+	assert_int_equal(system(command), 0);
+}
+
+/* The next start writes one record more. With the note that record known is missing, or, known 0, with none. */
+static void assert_noticed(unsigned long long known)
+{
+	char said[64];
+
+	write_with_memo(1, directory);
+	read_log();
+	assert_int_equal(found.faults, 0);
+	(void)snprintf(said, sizeof(said), "\"operation\":\"replaced\",\"known\":%llu,\"hash\":\"", known);
+	if (known)
+		assert_non_null(strstr(found.text, said));
+	else
+		assert_null(strstr(found.text, "\"replaced\""));
+}
+
+static void begin_with_memo(void)
+{
+	begin_anew();
+	if (memo_fd < 0)
+		memo_fd = memfd_create("memo", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(memo_fd, 0), 0);
+	write_with_memo(3, directory);
+	copy_state(".", "copy");
+}
+
+static void read_memo(char text[static AUDIT_MEMO_LEN])
+{
+	assert_int_equal(pread(memo_fd, text, AUDIT_MEMO_LEN, 0), AUDIT_MEMO_LEN);
+}
+
+static void write_memo(const char text[static AUDIT_MEMO_LEN])
+{
+	assert_int_equal(pwrite(memo_fd, text, AUDIT_MEMO_LEN, 0), AUDIT_MEMO_LEN);
+}
+
+/* All of the state, put back whole: nothing in it tells. Once it was said, it is not said again. */
+static void test_put_back(void **state)
+{
+	(void)state;
+	begin_with_memo();
+	write_with_memo(2, directory);
+	copy_state("copy", ".");
+	assert_noticed(5);
+	assert_log(5, 1);
+	write_with_memo(1, directory);
+	assert_log(6, 1);
+	/* The control: nobody was there. */
+	begin_with_memo();
+	assert_noticed(0);
+}
+
+/* As long as it was, with other records; and longer. */
+static void test_put_back_and_gone_on(void **state)
+{
+	static const unsigned more[] = { 1, 2, 400 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++) {
+		char memo[AUDIT_MEMO_LEN];
+
+		begin_with_memo();
+		write_with_memo(1, directory);
+		read_memo(memo);
+		copy_state("copy", ".");
+		write_with_memo(more[i] - 1, "/elsewhere");
+		write_with_memo(1, "/elsewhere");
+		write_memo(memo);
+		assert_noticed(4);
+	}
+}
+
+/* The broker was killed behind the log's write, once or long ago: the log has what the memo says, and more. */
+static void test_memo_behind(void **state)
+{
+	static const unsigned more[] = { 1, 300, 2000 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++) {
+		char memo[AUDIT_MEMO_LEN];
+
+		begin_with_memo();
+		read_memo(memo);
+		write_with_memo(more[i], directory);
+		write_memo(memo);
+		assert_noticed(0);
+	}
+}
+
+/* One that is torn, of another state directory, or not there says nothing. */
+static void test_no_memo(void **state)
+{
+	char memo[AUDIT_MEMO_LEN];
+
+	(void)state;
+	begin_with_memo();
+	write_with_memo(2, "/elsewhere");
+	copy_state("copy", ".");
+	assert_noticed(0);
+	begin_with_memo();
+	write_with_memo(2, directory);
+	read_memo(memo);
+	memo[60] = (char)(memo[60] ^ 1);
+	write_memo(memo);
+	copy_state("copy", ".");
+	assert_noticed(0);
+	begin_with_memo();
+	write_with_memo(2, directory);
+	assert_int_equal(ftruncate(memo_fd, 0), 0);
+	copy_state("copy", ".");
+	assert_noticed(0);
+}
+
+/* A memo that cannot be written refuses nothing. */
+static void test_memo_fails(void **state)
+{
+	int null = open("/dev/full", O_RDWR | O_CLOEXEC), good = memo_fd;
+
+	(void)state;
+	begin_anew();
+	memo_fd = null;
+	write_with_memo(2, directory);
+	memo_fd = good;
+	(void)close(null);
+	assert_log(2, 0);
+}
+
 static void assert_refused(enum err expected)
 {
 	struct audit *audit;
@@ -1204,6 +1357,11 @@ int main(void)
 		TEST(test_torn_first_line),
 		TEST(test_changed_last_line),
 		TEST(test_replaced_meanwhile),
+		TEST(test_put_back),
+		TEST(test_put_back_and_gone_on),
+		TEST(test_memo_behind),
+		TEST(test_no_memo),
+		TEST(test_memo_fails),
 		TEST(test_moved_away),
 		TEST(test_refused_files),
 		TEST(test_two_writers),

@@ -1,6 +1,7 @@
 /*
  * The power fails, at any call of the disk: the audit log and what is written ahead of it over a modelled disk, which keeps of what was not synced whatever it likes, sector by sector and file by
- * file, loses what a failed sync was for, and fails as often as it is told to. Whatever was acknowledged before is in the log after the next start, once, and the log is whole.
+ * file, loses what a failed sync was for, and fails as often as it is told to. Whatever was acknowledged before is in the log after the next start, once, and the log is whole. So is what the memo
+ * of the log's head says, which here outlives the power failure: it is never ahead of the log, nor behind what was acknowledged.
  *
  * Files are real, and what the daemon reads of them is what it wrote; the model beside them knows what is on the platter. A schedule of records, foreseen or not, true or wrong, one or many at a
  * time, is drawn from a seed. The second file is small, so that it is full often. Half of the schedules are the same in each run, half are of a seed that is printed: of TOKEND_TEST_SEED, or a new one.
@@ -15,17 +16,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "formats/audit_record.h"
 #include "tokend/audit_ahead.h"
 #include "tokend/audit_internal.h"
+#include "tokend/audit_memo.h"
 
 #define SECTOR 512U
 #define FILE_MAX (96U << 10)
@@ -86,6 +90,8 @@ static struct {
 	uint32_t failing; /* one call in so many; 0: none */
 	unsigned failed;
 	bool dead; /* the power has failed: nothing matters any more */
+	int memo; /* of the log's head; of memory */
+	char memo_left[AUDIT_MEMO_LEN]; /* when the power failed */
 } disk = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static atomic_bool acknowledged[LIVES * RECORDS_MAX];
@@ -158,6 +164,7 @@ static void power_fails(void)
 		leave_some(&disk.files[i], &disk.files[i].after);
 	for (size_t i = 0; i < LIVES * RECORDS_MAX; i++)
 		promised[i] = acknowledged[i];
+	(void)!pread(disk.memo, disk.memo_left, sizeof(disk.memo_left), 0);
 	disk.dead = true;
 }
 
@@ -359,8 +366,8 @@ static void run_until(const struct answer *answer)
 		assert_true(sd_event_run(event, 10000000) > 0);
 }
 
-/* How often each record stands in the log, and whether it is whole. */
-static void read_log(unsigned count[static LIVES * RECORDS_MAX])
+/* How often each record stands in the log up to the one of that number, and whether all of it is whole. */
+static void read_log_to(unsigned long long last, unsigned count[static LIVES * RECORDS_MAX])
 {
 	static struct image log;
 	struct audit_chain chain = { 0 };
@@ -376,7 +383,7 @@ static void read_log(unsigned count[static LIVES * RECORDS_MAX])
 			fail_msg(AGAIN "the log is not whole at byte %zu", (unsigned long long)current_seed,
 			         (size_t)(line - log.bytes));
 		if (name && sscanf((const char *)name, "\"name\":\"r%4u", &number) == 1 &&
-		    number != NOT_ASKED)
+		    number != NOT_ASKED && chain.sequence <= last)
 			count[number]++;
 	}
 	if (line != log.bytes + log.len)
@@ -428,6 +435,7 @@ static void life(struct chance *chance, unsigned first)
 	disk.failing = one_in(chance, 3) ? 0 : 3 + draw(chance, 12);
 	err = audit_new_on(event, directory_fd, &modelled, PATIENCE_US, &audit);
 	if (!err) {
+		audit_use_memo(audit, disk.memo, directory);
 		live(audit, chance, first);
 		audit_free(audit);
 	}
@@ -439,6 +447,29 @@ static void life(struct chance *chance, unsigned first)
 		write_file(names[i], &disk.files[i].after);
 }
 
+/* Does the log of the next start have the record that the memo says, and the memo all that was promised? */
+static void judge_memo(unsigned life_number)
+{
+	const struct audit_memo memo = { disk.memo, bytes_of_string(directory) };
+	int log = openat(directory_fd, AUDIT_FILE_NAME, O_RDONLY | O_CLOEXEC);
+	struct audit_chain head = { 0 }, missing, end = { .sequence = ULLONG_MAX };
+	static unsigned count[LIVES * RECORDS_MAX];
+
+	assert_int_equal(pwrite(disk.memo, disk.memo_left, AUDIT_MEMO_LEN, 0), AUDIT_MEMO_LEN);
+	assert_int_equal(audit_memo_missing(&memo, log, lseek(log, 0, SEEK_END), &end, &missing), OK);
+	(void)close(log);
+	if (missing.sequence)
+		fail_msg(AGAIN "life %u: the memo knows record %llu, which is not in the log",
+		         (unsigned long long)current_seed, life_number, missing.sequence);
+	(void)audit_memo_parse(bytes_of((const uint8_t *)disk.memo_left, AUDIT_MEMO_LEN), memo.directory,
+	                       &head);
+	read_log_to(head.sequence, count);
+	for (unsigned i = 0; i < LIVES * RECORDS_MAX; i++)
+		if (promised[i] && !count[i])
+			fail_msg(AGAIN "life %u: record %u was acknowledged, and the memo is behind it",
+			         (unsigned long long)current_seed, life_number, i);
+}
+
 /* The next start, with a disk that is well; afterwards the files are again as the power failure left them, for the next life. */
 static void judge(unsigned life_number)
 {
@@ -447,7 +478,8 @@ static void judge(unsigned life_number)
 
 	assert_int_equal(audit_new_on(event, directory_fd, &well, PATIENCE_US, &audit), OK);
 	audit_free(audit);
-	read_log(count);
+	judge_memo(life_number);
+	read_log_to(ULLONG_MAX, count);
 	for (unsigned i = 0; i < LIVES * RECORDS_MAX; i++) {
 		if (count[i] > 1 || (promised[i] && count[i] != 1))
 			fail_msg(AGAIN "life %u: record %u was acknowledged %d times and stands in the "
@@ -464,6 +496,8 @@ static void make_files(void)
 
 	for (size_t i = 0; i < 2; i++)
 		(void)unlinkat(directory_fd, names[i], 0);
+	assert_int_equal(ftruncate(disk.memo, 0), 0);
+	assert_int_equal(ftruncate(disk.memo, AUDIT_MEMO_LEN), 0);
 	assert_int_equal(audit_new_on(event, directory_fd, &well, PATIENCE_US, &audit), OK);
 	audit_free(audit);
 	for (size_t i = 0; i < LIVES * RECORDS_MAX; i++) {
@@ -525,7 +559,8 @@ static int set_up(void **state)
 	if (!mkdtemp(directory) || sd_event_new(&event) < 0)
 		return -1;
 	directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return directory_fd < 0;
+	disk.memo = memfd_create("memo", MFD_CLOEXEC);
+	return directory_fd < 0 || disk.memo < 0;
 }
 
 static int tear_down(void **state)
@@ -536,6 +571,7 @@ static int tear_down(void **state)
 		forget_operations(&disk.files[i]);
 	}
 	(void)close(directory_fd);
+	(void)close(disk.memo);
 	event = sd_event_unref(event);
 	return rmdir(directory);
 }
