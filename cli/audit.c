@@ -59,36 +59,94 @@ static enum err open_log(const struct where *where, const char *named, const str
 
 /* ---- verify ---- */
 
-/* The head is for keeping elsewhere: nothing in the file itself proves its end. */
-static enum err report_verification(const struct verification *result, const char *path, bool as_json,
-                                    struct problem *problem)
+/* The logs that are read, one going on from the other. */
+struct logs {
+	const char *const *paths; /* borrowed */
+	size_t count;
+	unsigned long long *ends; /* owned; how many lines there are up to the end of each */
+};
+
+/* In which of them a line of all is. What is missing behind the last is in that one. */
+static size_t log_of(const struct logs *logs, unsigned long long line)
 {
+	size_t i = 0;
+
+	while (i + 1 < logs->count && line > logs->ends[i])
+		i++;
+	return i;
+}
+
+static unsigned long long line_in(const struct logs *logs, unsigned long long line)
+{
+	size_t i = log_of(logs, line);
+
+	return i ? line - logs->ends[i - 1] : line;
+}
+
+static enum err print_verification(const struct verification *result, const struct logs *logs, bool as_json)
+{
+	const char *path = logs->paths[log_of(logs, result->bad_line ? result->bad_line : result->lines + 1)];
 	char head[AUDIT_HEAD_LEN + 1];
-	enum err err = OK;
 
 	audit_head_print(&result->chain, head);
 	if (as_json)
-		err = json_print(
-		        json_pack("{s:s, s:I, s:b, s:s, s:I, s:I, s:I, s:s, s:I}", "file", path, "records",
-		                  (json_int_t)result->lines, "whole", result->bad_line == 0, "head", head,
-		                  "badLine", (json_int_t)result->bad_line, "badSequence",
-		                  (json_int_t)result->bad_sequence, "after", (json_int_t)result->after,
-		                  "reason", result->reason, "clockSetBackAt", (json_int_t)result->set_back));
-	else if (!result->bad_line)
-		(void)printf("%s: %llu record%s, whole; the head is %s\n", path, result->lines,
-		             PLURAL(result->lines), head);
-	if (!err && result->set_back)
+		return json_print(json_pack(
+		        "{s:s, s:I, s:b, s:s, s:I, s:I, s:I, s:s, s:I, s:I}", "file", path, "records",
+		        (json_int_t)result->lines, "whole", result->bad_line == 0, "head", head, "badLine",
+		        (json_int_t)line_in(logs, result->bad_line), "badSequence",
+		        (json_int_t)result->bad_sequence, "after", (json_int_t)result->after, "reason",
+		        result->reason, "clockSetBackAt", (json_int_t)result->set_back, "goesOnFrom",
+		        (json_int_t)result->before.sequence));
+	if (result->bad_line || result->head_earlier)
+		return OK;
+	if (logs->count > 1)
+		(void)printf("%zu logs: ", logs->count);
+	else
+		(void)printf("%s: ", path);
+	(void)printf("%llu record%s, whole; the head is %s\n", result->lines, PLURAL(result->lines), head);
+	return OK;
+}
+
+static void print_notes(const struct verification *result)
+{
+	if (result->before.sequence && !result->bad_line && !result->head_earlier)
+		(void)fprintf(
+		        stderr,
+		        "note: the first of these records goes on from record %llu, the last of a log that "
+		        "was closed; named before this one it is checked as well\n",
+		        result->before.sequence);
+	if (result->set_back)
 		(void)fprintf(
 		        stderr,
 		        "note: the clock was set back by %lld seconds before record %llu: the order of the "
 		        "records is right, their times are not one row\n",
 		        result->set_back_seconds, result->set_back);
-	if (err || !result->bad_line)
+}
+
+/* The head is for keeping elsewhere: nothing in the file itself proves its end. */
+static enum err report_verification(const struct verification *result, const struct logs *logs, bool as_json,
+                                    struct problem *problem)
+{
+	const char *path = logs->paths[log_of(logs, result->bad_line)];
+	enum err err = print_verification(result, logs, as_json);
+
+	if (err)
 		return err;
+	print_notes(result);
+	if (result->head_earlier) {
+		(void)problem_set(problem, ERR_USAGE,
+		                  "the head is of a log that was closed before record %llu",
+		                  result->before.sequence + 1);
+		problem_hint(problem,
+		             "name the closed logs, too: tokenctl audit verify --head HEAD OLD... %s", path);
+		return ERR_USAGE;
+	}
+	if (!result->bad_line)
+		return OK;
 	(void)problem_set(
 	        problem, ERR_BAD_CIPHERTEXT,
 	        "the audit log is damaged at record %llu (line %llu of %s): %s; %llu line%s after it",
-	        result->bad_sequence, result->bad_line, path, result->reason, result->after,
+	        result->bad_sequence, line_in(logs, result->bad_line), path, result->reason, result->after,
 	        PLURAL(result->after));
 	problem_hint(problem, "keep a copy of the file; tokenctl audit show --file %s shows what is there",
 	             path);
@@ -102,34 +160,88 @@ static enum err refuse_head(struct problem *problem)
 	return ERR_USAGE;
 }
 
+static enum err read_log(struct invocation *invocation, const struct where *where, const char *path,
+                         const struct audit_known *known, struct verification *result)
+{
+	CLEANUP(fclosep) FILE *file = NULL;
+	const bool is_daemons = path == where->audit_file;
+	enum err err =
+	        open_log(where, is_daemons ? NULL : path, invocation->verb, &invocation->problem, &file);
+
+	return err ? err : audit_log_read(file, path, known, &invocation->problem, result);
+}
+
+static enum err read_logs(struct invocation *invocation, const struct where *where, struct logs *logs,
+                          const struct audit_known *known, struct verification *result)
+{
+	enum err err = OK;
+
+	logs->ends = calloc(logs->count, sizeof(*logs->ends));
+	if (!logs->ends)
+		return ERR_NOMEM;
+	for (size_t i = 0; !err && i < logs->count; i++) {
+		err = read_log(invocation, where, logs->paths[i], known, result);
+		logs->ends[i] = result->lines;
+	}
+	if (!err)
+		audit_log_end(result, known);
+	return err;
+}
+
+/* What the daemon knows of its own log is worth something only where that is read, and last. Asked before it is. */
+static void ask_known(struct invocation *invocation, const struct logs *logs, struct where *where,
+                      struct audit_known *known)
+{
+	where_find(&invocation->daemon, where);
+	if (logs->count && strcmp(logs->paths[logs->count - 1], where->audit_file) != 0)
+		return;
+	known->records = (long long)json_integer_member(where->status, "auditRecords", 0);
+	where_audit_memo(where, &known->memo);
+}
+
+static enum err verify_logs(struct invocation *invocation, struct audit_known *known, const char *named)
+{
+	const struct options *options = &invocation->options;
+	const char *one[1] = { named };
+	struct logs logs = { options->arguments, options->argument_count, NULL };
+	struct verification result = { 0 };
+	struct where where = { 0 };
+	enum err err;
+
+	if (named)
+		logs = (struct logs){ one, 1, NULL };
+	else
+		ask_known(invocation, &logs, &where, known);
+	if (logs.count == 0) {
+		one[0] = where.audit_file;
+		logs = (struct logs){ one, 1, NULL };
+	}
+	err = read_logs(invocation, &where, &logs, known, &result);
+	if (!err)
+		err = report_verification(&result, &logs, options_given(options, "json"),
+		                          &invocation->problem);
+	where_done(&where);
+	free(logs.ends);
+	return err;
+}
+
 static enum err run_verify(struct invocation *invocation)
 {
 	const struct options *options = &invocation->options;
 	struct problem *problem = &invocation->problem;
 	const char *named = options_value(options, "file");
 	const char *head = options_value(options, "head");
-	CLEANUP(fclosep) FILE *file = NULL;
-	struct verification result = { 0 };
 	struct audit_known known = { 0 };
-	struct where where = { 0 };
-	const char *path;
-	enum err err;
 
 	if (head && audit_head_parse(head, &known.head))
 		return refuse_head(problem);
-	if (!named)
-		where_find(&invocation->daemon, &where);
-	path = named ? named : where.audit_file;
-	if (!named)
-		where_audit_memo(&where, &known.memo);
-	err = open_log(&where, named, invocation->verb, problem, &file);
-	known.records = (long long)json_integer_member(where.status, "auditRecords", 0);
-	if (!err)
-		err = audit_log_verify(file, path, &known, problem, &result);
-	if (!err)
-		err = report_verification(&result, path, options_given(options, "json"), problem);
-	where_done(&where);
-	return err;
+	if (named && options->argument_count) {
+		(void)problem_set(problem, ERR_USAGE,
+		                  "logs are named with --file or by themselves, not both");
+		problem_hint(problem, "tokenctl audit verify OLD... NEW");
+		return ERR_USAGE;
+	}
+	return verify_logs(invocation, &known, named);
 }
 
 /* ---- show ---- */
@@ -355,7 +467,8 @@ static const struct option_row verify_rows[] = {
 
 const struct verb audit_verify_verb = {
 	.name = "audit verify",
-	.arguments = "",
+	.arguments = "[FILE ...]",
+	.arguments_max = SIZE_MAX,
 	.summary = "Checks that no record of the audit log was changed, removed, inserted or moved",
 	.details =
 	        "Each record carries the hash of the one before it. Names the first record that is not as "
@@ -369,6 +482,10 @@ const struct verb audit_verify_verb = {
 	        "whose hash stands in none yet, or write all of it anew. The head that is printed (the "
 	        "number\n"
 	        "and the hash of the last record), kept elsewhere and given with --head, shows all three.\n"
+	        "\n"
+	        "Logs that were closed by audit rotate are named in their order, and the one that is "
+	        "written\n"
+	        "last: then the chain is checked from one to the next.\n"
 	        "\n"
 	        "A clock that was set back by a minute or more is remarked on.",
 	.example = "  tokenctl audit verify\n"

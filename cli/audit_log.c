@@ -78,7 +78,7 @@ static void compare_kept(struct verification *result, const struct audit_chain *
 	if (memcmp(kept->last_hash, result->chain.last_hash, AUDIT_HASH_LEN) == 0)
 		*ret_seen = true;
 	else if (!result->bad_line)
-		found_bad(result, result->lines, kept->sequence, otherwise);
+		found_bad(result, result->lines ? result->lines : 1, kept->sequence, otherwise);
 }
 
 static void compare_known(struct verification *result, const struct audit_known *known)
@@ -90,26 +90,6 @@ static void compare_known(struct verification *result, const struct audit_known 
 	             "it is not the record that tokend wrote since the machine was started: the log was put "
 	             "back from a copy, or written anew, up to it",
 	             &result->memo_seen);
-}
-
-static bool member_is(struct bytes line, const char *name, const char *value)
-{
-	struct audit_cursor cursor = audit_cursor_of(line);
-	struct audit_member member;
-
-	while (audit_next_member(&cursor, &member))
-		if (bytes_equal(member.name, bytes_of_string(name)))
-			return bytes_equal(member.value, bytes_of_string(value));
-	return false;
-}
-
-/* What tokend itself noticed at a start; no client can write such a record. */
-static bool says_replaced(struct bytes line)
-{
-	static const char word[] = "\"replaced\"";
-
-	return memmem(line.data, line.len, word, sizeof(word) - 1) && member_is(line, "operation", word) &&
-	       member_is(line, "frontend", "\"audit\"");
 }
 
 /* "2026-11-28T12:38:26.931Z", to the second; 0: it is none. */
@@ -142,13 +122,22 @@ static void compare_time(struct verification *result, struct bytes line)
 	result->time = now;
 }
 
+/* A log that goes on from another begins its chain where that one ended; of that, no more is known than this end. */
+static void begin(struct verification *result, const struct audit_line *line, const struct audit_known *known)
+{
+	if (!audit_record_goes_on(bytes_of(line->text, line->len), &result->before))
+		return;
+	result->chain = result->before;
+	compare_known(result, known);
+}
+
 static void verify_line(struct verification *result, const struct audit_line *line)
 {
 	unsigned long long before = result->chain.sequence;
 	enum audit_fault fault = audit_chain_next(&result->chain, bytes_of(line->text, line->len));
 
 	result->lines++;
-	if (says_replaced(bytes_of(line->text, line->len)))
+	if (audit_record_notes(bytes_of(line->text, line->len), "replaced"))
 		result->replaced = result->chain.sequence;
 	compare_time(result, bytes_of(line->text, line->len));
 	if (result->bad_line) {
@@ -165,39 +154,52 @@ static void verify_line(struct verification *result, const struct audit_line *li
 }
 
 /* Lines cut off at the end leave a whole chain; only what is known from elsewhere tells. */
-static void check_end(struct verification *result, const struct audit_known *known)
+void audit_log_end(struct verification *result, const struct audit_known *known)
 {
-	if (result->bad_line)
+	const unsigned long long next = result->chain.sequence + 1;
+
+	if (result->bad_line) {
+		result->after = result->lines - result->bad_line;
 		return;
-	if (known->records > 0 && result->lines < (unsigned long long)known->records)
-		found_bad(result, result->lines + 1, result->lines + 1,
+	}
+	result->head_earlier = known->head.sequence > 0 && known->head.sequence < result->before.sequence;
+	if (known->records > 0 && next <= (unsigned long long)known->records)
+		found_bad(result, result->lines + 1, next,
 		          "it and what follows were removed from the end: tokend wrote more records");
-	else if (known->head.sequence > 0 && !result->head_seen)
-		found_bad(result, result->lines + 1, result->lines + 1,
+	else if (known->head.sequence > 0 && !result->head_seen && !result->head_earlier)
+		found_bad(result, result->lines + 1, next,
 		          "it and what follows were removed from the end: the record whose hash was kept is "
 		          "missing");
-	else if (known->memo.sequence > 0 && !result->memo_seen)
-		found_bad(result, result->lines + 1, result->lines + 1,
+	else if (known->memo.sequence > result->before.sequence && !result->memo_seen)
+		found_bad(result, result->lines + 1, next,
 		          "it and what follows were removed from the end, or the log was put back from a "
 		          "copy: tokend wrote more records since the machine was started");
+}
+
+enum err audit_log_read(FILE *file, const char *path, const struct audit_known *known,
+                        struct problem *problem, struct verification *result)
+{
+	struct audit_line line;
+
+	(void)sha256_prepare(); /* a log may be long */
+	while (audit_log_read_line(file, &line)) {
+		if (result->lines == 0)
+			begin(result, &line, known);
+		verify_line(result, &line);
+		compare_known(result, known);
+	}
+	return ferror(file) ? problem_errno(problem, errno, "cannot read", path) : OK;
 }
 
 enum err audit_log_verify(FILE *file, const char *path, const struct audit_known *known,
                           struct problem *problem, struct verification *ret_result)
 {
 	struct verification result = { 0 };
-	struct audit_line line;
+	enum err err = audit_log_read(file, path, known, problem, &result);
 
-	(void)sha256_prepare(); /* a log may be long */
-	while (audit_log_read_line(file, &line)) {
-		verify_line(&result, &line);
-		compare_known(&result, known);
-	}
-	if (ferror(file))
-		return problem_errno(problem, errno, "cannot read", path);
-	if (result.bad_line)
-		result.after = result.lines - result.bad_line;
-	check_end(&result, known);
+	if (err)
+		return err;
+	audit_log_end(&result, known);
 	*ret_result = result;
 	return OK;
 }

@@ -37,12 +37,15 @@ struct audit_known {
 
 struct verification {
 	struct audit_chain chain;
+	struct audit_chain
+	        before; /* the end of the log that the first one read goes on from; sequence 0: it is the first */
 	unsigned long long lines; /* read */
 	unsigned long long bad_line; /* the first bad one; 0: none */
 	unsigned long long bad_sequence; /* its number, as far as it can be read */
 	unsigned long long after; /* lines that follow it */
 	unsigned long long replaced; /* the last record that says that another log was here before; 0: none */
 	bool head_seen, memo_seen; /* the record that was kept is there */
+	bool head_earlier; /* it belongs into a log that was closed before the first one read: nothing was compared */
 	unsigned long long
 	        set_back; /* the last record that is a minute or more older than the one before it, by the clock; 0: none */
 	long long set_back_seconds; /* how much */
@@ -50,6 +53,11 @@ struct verification {
 	char reason[256];
 };
 
-/* Checks the whole file. A damaged log is a result, no error. */
+/* Checks the whole file, which goes on where the last one ended, if one was read into result before (zeros: none was). A damaged log is a result, no error. Then audit_log_end says what is missing behind the last. */
+MUST_CHECK enum err audit_log_read(FILE *file, const char *path, const struct audit_known *known,
+                                   struct problem *problem, struct verification *result);
+void audit_log_end(struct verification *result, const struct audit_known *known);
+
+/* Both, of one file. */
 MUST_CHECK enum err audit_log_verify(FILE *file, const char *path, const struct audit_known *known,
                                      struct problem *problem, struct verification *ret_result);

@@ -216,7 +216,7 @@ static void report_size(struct examination *examination, FILE *file)
 
 	if (fstat(fileno(file), &status) == 0 && status.st_size > LOG_LARGE)
 		find(examination, SEVERITY_NOTE, "audit",
-		     "man 8 tokend, AUDIT LOG, says how to begin a new one",
+		     "sudo tokenctl audit rotate   closes it and begins a new one",
 		     "the audit log is %lld MiB long, so that this look takes its time",
 		     (long long)(status.st_size >> 20));
 }

@@ -3,6 +3,7 @@
 
 #include "cli/verb.h"
 
+extern const struct verb audit_rotate_verb;
 extern const struct verb audit_show_verb;
 extern const struct verb audit_verify_verb;
 extern const struct verb decrypt_verb;

@@ -289,6 +289,36 @@ enum audit_fault audit_chain_next(struct audit_chain *chain, struct bytes line)
 	return link.chain.sequence == before.sequence + 1 ? AUDIT_WHOLE : AUDIT_FAULT_SEQUENCE;
 }
 
+bool audit_record_notes(struct bytes line, const char *operation)
+{
+	struct audit_cursor cursor = audit_cursor_of(line);
+	struct audit_member member;
+	bool is_log = false, is_operation = false;
+	const size_t len = strlen(operation);
+
+	if (!memmem(line.data, line.len, operation, len))
+		return false;
+	while (audit_next_member(&cursor, &member)) {
+		is_log |= bytes_equal(member.name, bytes_of_string("frontend")) &&
+		          bytes_equal(member.value, bytes_of_string("\"audit\""));
+		is_operation |= bytes_equal(member.name, bytes_of_string("operation")) &&
+		                member.value.len == len + 2 &&
+		                memcmp(member.value.data + 1, operation, len) == 0;
+	}
+	return !cursor.failed && is_log && is_operation;
+}
+
+bool audit_record_goes_on(struct bytes line, struct audit_chain *ret_before)
+{
+	struct link link = { 0 };
+
+	if (!audit_record_notes(line, "continued") || !read_line(line, &link) || link.chain.sequence < 2)
+		return false;
+	*ret_before = link.chain;
+	ret_before->sequence--;
+	return true;
+}
+
 const char *audit_fault_text(enum audit_fault fault)
 {
 	switch (fault) {

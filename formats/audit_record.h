@@ -9,6 +9,8 @@
  * found at itself, one that was changed on purpose at the next one, and a record that was removed, inserted or moved is found where the chain breaks. What the chain alone cannot show is that
  * records are missing at its end, or that all of it was written anew: that takes somebody who remembers a record's number and hash.
  *
+ * A log that grew long is closed and another one begun (tokend/audit_rotation): the chain goes on from one file to the next, and the first record of the next, "continued", says that it does.
+ *
  * The check is there for the last line, which has no next one yet: a power failure may leave the beginning of one line and the end of another where a line should be.
  */
 #pragma once
@@ -36,6 +38,12 @@ enum audit_fault {
 
 /* Checks one line (without its newline) against the chain and moves the chain on to it. On a fault the chain moves on as well, so that the lines after it can be checked. */
 enum audit_fault audit_chain_next(struct audit_chain *chain, struct bytes line);
+
+/* Does the line say that the log itself did operation? No client can write such a record. */
+bool audit_record_notes(struct bytes line, const char *operation);
+
+/* Is it the first record of a log that another was closed for ("continued")? Its number and its link then go on from that one's end, which ret_before becomes; it is left alone otherwise. */
+bool audit_record_goes_on(struct bytes line, struct audit_chain *ret_before);
 
 /* A sentence without a full stop. Static. */
 const char *audit_fault_text(enum audit_fault fault);

@@ -35,7 +35,7 @@ _tokenctl() {
 			if [ "$verb" = git ]; then
 				mapfile -t COMPREPLY < <(compgen -W "--install merge textconv" -- "$current")
 			elif [ "$verb" = audit ]; then
-				mapfile -t COMPREPLY < <(compgen -W "show verify" -- "$current")
+				mapfile -t COMPREPLY < <(compgen -W "rotate show verify" -- "$current")
 			else
 				mapfile -t COMPREPLY < <(compgen -W "check explain" -- "$current")
 			fi

@@ -14,6 +14,8 @@
  * that then comes says the same, the line is appended to the log and was paid for already; if it says anything else, or another record comes first, the line never was: it is not in the log, and
  * what is written next is written over it.
  *
+ * A rotation (audit_rotation.h) is done by the writer between two groups; its entry is not queued, for it may take longer than a record.
+ *
  * What is synced is not the log but audit.ahead (audit_ahead.h), which costs less and waits for nobody else's writes; the log itself is synced when that file is full.
  */
 #include "tokend/audit_internal.h"
@@ -34,6 +36,7 @@
 #include "formats/audit_record.h"
 #include "tokend/audit_ahead.h"
 #include "tokend/audit_memo.h"
+#include "tokend/audit_rotation.h"
 #include "tokend/refusals.h"
 #include "tokend/text.h"
 
@@ -54,6 +57,7 @@ struct entry {
 	unsigned long long sequence; /* once written */
 	enum err err;
 	bool late; /* answered before it was finished */
+	bool rotates; /* is no record, but a rotation */
 	size_t len;
 	uint8_t line[]; /* without what closes it */
 };
@@ -104,6 +108,7 @@ struct audit {
 	struct buf *scratch; /* the line that is being made */
 	struct entry *late; /* answered next */
 	bool timer_runs;
+	uint64_t timer_at; /* while it does */
 	uint64_t wait_us; /* for a record, from when it is queued */
 	size_t expected_next; /* what audit_expect was told, for the next record */
 
@@ -116,6 +121,9 @@ struct audit {
 	size_t expected; /* records that will probably be here in a moment */
 	bool stop, ended, abandoned, works;
 	unsigned long long count;
+	unsigned long long
+	        goes_on_from; /* the last record of the log before this one; 0: this is the first */
+	struct entry *rotation; /* asked for, or under way: the writer's until it is finished; NULL: none */
 	struct foreseen foreseen;
 
 	/* the writer's; set up before it runs */
@@ -604,6 +612,80 @@ static bool foreseen_work(struct audit *audit)
 	return true;
 }
 
+/* ---- the writer's part of a rotation ---- */
+
+/* What the new log begins with. */
+static enum err put_continued(struct audit *audit, struct audit_chain *chain)
+{
+	char name[AUDIT_ROTATED_MAX];
+	enum err err;
+
+	audit_rotation_name(chain->sequence, name);
+	buf_clear(audit->line);
+	err = put_time(audit->line);
+	err = err ? err : put_text(audit->line, "frontend", "audit");
+	err = err ? err : put_text(audit->line, "operation", "continued");
+	err = err ? err : put_text(audit->line, "from", name);
+	err = err ? err : put_text(audit->line, "result", err_info(OK)->name);
+	err = err ? err : buf_put_u8(audit->line, ',');
+	return err ? err : audit_chain_close(chain, audit->line);
+}
+
+/* The old one's lock goes with it. */
+static enum err use_log(struct audit *audit, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return ERR_SYSTEM;
+	close_fdp(&audit->fd);
+	audit->fd = fd;
+	audit->device = st.st_dev;
+	audit->inode = st.st_ino;
+	audit->durable = st.st_size;
+	return OK;
+}
+
+/* With the lock open. Nothing is ahead of the old log any more, and nothing of it will be taken for the new one's, when the names change. */
+static enum err rotate(struct audit *audit)
+{
+	struct audit_chain chain = audit->chain;
+	int log = -1;
+	enum err err = OK;
+
+	if (chain.sequence == 0 || !in_place(audit) || !repair(audit) || !sync_log(audit) ||
+	    !audit_ahead_leave(&audit->ahead, &audit->chain))
+		return ERR_AUDIT;
+	err = put_continued(audit, &chain);
+	if (!err)
+		err = audit_rotate_files(audit->directory, buf_bytes(audit->line), audit->chain.sequence,
+		                         &log);
+	if (!err)
+		err = use_log(audit, log);
+	if (!err)
+		move_on(audit, &chain);
+	return err;
+}
+
+/* Between two groups. What was foreseen does not follow from the new log's first record. */
+static void rotate_once(struct audit *audit)
+{
+	const unsigned long long last = audit->chain.sequence;
+	struct entry *entry = audit->rotation;
+
+	if (audit->foreseen.state == FORESEEN_DURABLE)
+		foreseen_drop(audit);
+	(void)pthread_mutex_unlock(&audit->lock);
+	entry->err = rotate(audit);
+	(void)pthread_mutex_lock(&audit->lock);
+	audit->rotation = NULL;
+	if (!entry->err)
+		audit->goes_on_from = last;
+	audit->count = audit->chain.sequence;
+	queue_put(&audit->finished, entry);
+	wake_loop(audit);
+}
+
 /* The log by itself is whole from here on. With the lock open, for the disk may hang. */
 static void close_cleanly(struct audit *audit)
 {
@@ -622,6 +704,10 @@ static void *writer(void *argument)
 	for (;;) {
 		if (foreseen_work(audit))
 			continue;
+		if (audit->rotation) {
+			rotate_once(audit);
+			continue;
+		}
 		if (audit->queued.first) {
 			wait_for_more(audit);
 			work_once(audit);
@@ -685,6 +771,22 @@ static int on_wake(sd_event_source *source, int fd, uint32_t events, void *conte
 	return 0;
 }
 
+/* With the lock: a rotation that takes too long is answered, though it may come to its end. Returns the next deadline, of both. */
+static uint64_t expire_rotation(struct audit *audit, uint64_t now, uint64_t next, struct entry ***late)
+{
+	struct entry *entry = audit->rotation;
+
+	if (!entry || entry->late)
+		return next;
+	if (entry->deadline > now)
+		return next && next < entry->deadline ? next : entry->deadline;
+	entry->late = true;
+	entry->next_late = NULL;
+	**late = entry;
+	*late = &entry->next_late;
+	return next;
+}
+
 /* Drops what is queued beyond its deadline and marks what the writer holds. Returns the next deadline, 0 when nothing waits. */
 static uint64_t expire(struct audit *audit, uint64_t now)
 {
@@ -713,6 +815,7 @@ static uint64_t expire(struct audit *audit, uint64_t now)
 	}
 	if (next == 0 && audit->queued.first)
 		next = audit->queued.first->deadline;
+	next = expire_rotation(audit, now, next, &late);
 	(void)pthread_mutex_unlock(&audit->lock);
 	return next;
 }
@@ -723,7 +826,7 @@ static void answer_late(struct audit *audit)
 		struct entry *entry = audit->late;
 
 		audit->late = entry->next_late;
-		answer(entry, ERR_AUDIT);
+		answer(entry, entry->rotates ? ERR_TIMEOUT : ERR_AUDIT);
 	}
 }
 
@@ -739,7 +842,14 @@ static enum err timer_start(struct audit *audit, uint64_t deadline)
 	if (status < 0)
 		return ERR_SYSTEM;
 	audit->timer_runs = true;
+	audit->timer_at = deadline;
 	return OK;
+}
+
+/* It goes off at deadline at the latest. */
+static enum err timer_ensure(struct audit *audit, uint64_t deadline)
+{
+	return audit->timer_runs && audit->timer_at <= deadline ? OK : timer_start(audit, deadline);
 }
 
 /* The timer is not stopped when a record is done: it finds nothing to do once, and an idle broker is not woken again. */
@@ -898,8 +1008,7 @@ static enum err submit(struct audit *audit, audit_done done, void *context)
 	entry->done = done;
 	entry->context = context;
 	entry->deadline = now_us() + audit->wait_us;
-	if (!audit->timer_runs)
-		err = timer_start(audit, entry->deadline);
+	err = timer_ensure(audit, entry->deadline);
 	if (!err)
 		err = enqueue(audit, entry);
 	if (!err)
@@ -974,6 +1083,39 @@ bool audit_admits_refusal(struct audit *audit, uid_t uid)
 	return admitted;
 }
 
+/* ---- rotation ---- */
+
+static enum err ask_rotation(struct audit *audit, struct entry *entry)
+{
+	bool busy;
+
+	(void)pthread_mutex_lock(&audit->lock);
+	busy = audit->rotation || audit->stop;
+	if (!busy)
+		audit->rotation = entry;
+	unlock_and_wake(audit, !busy);
+	return busy ? ERR_BUSY : OK;
+}
+
+enum err audit_rotate(struct audit *audit, audit_done done, void *context)
+{
+	CLEANUP(freep) struct entry *entry = calloc(1, sizeof(*entry));
+	enum err err = entry ? OK : ERR_NOMEM;
+
+	if (err)
+		return err;
+	*entry = (struct entry){ .done = done,
+		                 .context = context,
+		                 .deadline = now_us() + AUDIT_ROTATION_MS * 1000ULL,
+		                 .rotates = true };
+	err = timer_ensure(audit, entry->deadline);
+	if (!err)
+		err = ask_rotation(audit, entry);
+	if (!err)
+		(void)TAKE(entry);
+	return err;
+}
+
 void audit_expect(struct audit *audit, size_t records)
 {
 	audit->expected_next = records;
@@ -985,6 +1127,8 @@ void audit_forget(struct audit *audit, const void *context)
 	queue_forget(&audit->queued, context);
 	queue_forget(&audit->writing, context);
 	queue_forget(&audit->finished, context);
+	if (audit->rotation && audit->rotation->context == context)
+		audit->rotation->done = NULL;
 	(void)pthread_mutex_unlock(&audit->lock);
 }
 
@@ -1014,6 +1158,16 @@ unsigned long long audit_count(const struct audit *audit)
 	return count;
 }
 
+unsigned long long audit_goes_on_from(const struct audit *audit)
+{
+	unsigned long long last;
+
+	(void)pthread_mutex_lock(lock_of(audit));
+	last = audit->goes_on_from;
+	(void)pthread_mutex_unlock(lock_of(audit));
+	return last;
+}
+
 /* ---- the file ---- */
 
 static enum err create_file(int directory, int *ret_fd)
@@ -1029,14 +1183,20 @@ static enum err create_file(int directory, int *ret_fd)
 	return OK;
 }
 
+static int open_existing(int directory)
+{
+	return openat(directory, AUDIT_FILE_NAME,
+	              O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+}
+
 static enum err open_file(struct audit *audit, int directory)
 {
-	CLEANUP(close_fdp)
-	int fd = openat(directory, AUDIT_FILE_NAME,
-	                O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	enum err err = audit_rotation_mend(directory);
+	CLEANUP(close_fdp) int fd = err ? -1 : open_existing(directory);
 	struct stat st;
-	enum err err = OK;
 
+	if (err)
+		return err;
 	if (fd < 0 && errno == ENOENT)
 		err = create_file(directory, &fd);
 	else if (fd < 0)
@@ -1176,11 +1336,22 @@ static enum err find_whole(const struct audit *audit, off_t follows, off_t size,
 	return err;
 }
 
+/* What is remembered is the end of this log, or of the one that it goes on from: killed right after its first record. */
+static unsigned long long find_missing(const struct audit *audit, off_t end, const struct audit_chain *before)
+{
+	unsigned long long missing = audit_ahead_missing(&audit->ahead, end, &audit->chain);
+
+	if (missing && before->sequence)
+		missing = audit_ahead_missing(&audit->ahead, end, before);
+	return missing;
+}
+
 /* Finds the end of the log and cuts off what is behind it: an answer to that record never left. */
 static enum err read_end(struct audit *audit)
 {
 	off_t size, end = 0;
 	struct audit_restored restored;
+	struct audit_chain before;
 	enum err err = audit_ahead_restore(&audit->ahead, audit->fd, &restored);
 
 	if (err)
@@ -1196,7 +1367,9 @@ static enum err read_end(struct audit *audit)
 	    (audit->disk->ftruncate(audit->fd, end) < 0 || audit->disk->fdatasync(audit->fd) < 0))
 		return err_from_errno(errno);
 	audit->notes.cut = (unsigned long long)(size - end);
-	audit->notes.replaced = audit_ahead_missing(&audit->ahead, end, &audit->chain);
+	audit_rotation_before(audit->fd, &before);
+	audit->goes_on_from = before.sequence;
+	audit->notes.replaced = find_missing(audit, end, &before);
 	if (audit->notes.replaced)
 		log_warning("the audit log does not end with record %llu, as the one of before did: it was "
 		            "removed, "
@@ -1214,6 +1387,7 @@ static void audit_destroy(struct audit *audit)
 	queue_free(&audit->queued);
 	queue_free(&audit->writing);
 	queue_free(&audit->finished);
+	free(audit->rotation);
 	buf_free(audit->line);
 	buf_free(audit->group);
 	buf_free(audit->foreseen_line);

@@ -10,7 +10,8 @@
  * never left because the disk was too slow ("withheld"), or that a line half written when the power failed was cut off. Such a line was never acknowledged, so nothing is lost with it. "replaced" says that the
  * log is another than the one that the run before ended with; with "known" and "hash" of the record that it should have held, where that is known.
  *
- * The file has to stay where it is: when another stands in its place, or none, nothing is written until it is back. A new log is begun by a start without one.
+ * The file has to stay where it is: when another stands in its place, or none, nothing is written until it is back. A new log is begun by audit_rotate, whose first record ("continued") goes on in the chain,
+ * or by a start without one.
  *
  * Anybody can be refused as often as he likes, and must not be able to fill the disk with that: refusals of a uid beyond a measure (tokend/refusals.h) are counted, and a line "refusals" says
  * how many they were. The counts are in memory: what was counted in the last second before the power fails is lost.
@@ -29,6 +30,7 @@
 #define AUDIT_DEADLINE_MS 100U
 #define AUDIT_FILE_NAME "audit.log"
 #define AUDIT_QUEUE_MAX 4096U
+#define AUDIT_ROTATION_MS 5000U
 
 struct audit;
 
@@ -69,6 +71,13 @@ void audit_foresee(struct audit *audit, const struct audit_record *record);
 
 /* No record comes of what was foreseen. */
 void audit_unforesee(struct audit *audit);
+
+/* Closes the log after what is queued by now or a little more, and begins another that goes on from it (tokend/audit_rotation.h): what comes later is in that one. done as of audit_write: OK; ERR_EXISTS, ERR_DISK_FULL, ERR_FILE_ACCESS,
+ * ERR_SYSTEM, ERR_AUDIT, after which the log is the one that it was; or ERR_TIMEOUT, after AUDIT_ROTATION_MS, when that is not known. Requests wait for it as for any write. ERR_BUSY when one is under way already. */
+MUST_CHECK enum err audit_rotate(struct audit *audit, audit_done done, void *context);
+
+/* The last record of the log that this one goes on from; 0: it is the first. */
+unsigned long long audit_goes_on_from(const struct audit *audit);
 
 /* Is a refusal of uid to be written? If not it was counted, and need not be waited for. */
 bool audit_admits_refusal(struct audit *audit, uid_t uid);

@@ -289,14 +289,20 @@ static void put_end_mark(const struct audit_chain *end, char mark[static END_MAR
 	(void)snprintf(mark, END_MARK_LEN + 1, END_MARK, end->sequence, hash);
 }
 
-void audit_ahead_close(struct audit_ahead *ahead, const struct audit_chain *end)
+bool audit_ahead_leave(struct audit_ahead *ahead, const struct audit_chain *end)
 {
 	char mark[END_MARK_LEN + 1];
 
+	audit_ahead_begin_anew(ahead);
+	put_end_mark(end, mark);
+	return ahead->fd < 0 ||
+	       (write_at(ahead, 0, bytes_of(mark, END_MARK_LEN)) && ahead->disk->fdatasync(ahead->fd) == 0);
+}
+
+void audit_ahead_close(struct audit_ahead *ahead, const struct audit_chain *end)
+{
 	if (end)
-		put_end_mark(end, mark);
-	if (ahead->fd >= 0 && end && write_at(ahead, 0, bytes_of(mark, END_MARK_LEN)))
-		(void)ahead->disk->fdatasync(ahead->fd);
+		(void)audit_ahead_leave(ahead, end);
 	close_files(ahead);
 }
 

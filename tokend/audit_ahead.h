@@ -64,6 +64,9 @@ void audit_ahead_scrub(const struct audit_ahead *ahead);
 /* The log is durable: nothing that is here is needed any more. */
 void audit_ahead_begin_anew(struct audit_ahead *ahead);
 
+/* The log is durable and ends with end, and another one goes on from there: nothing that is here belongs to that one. False when the disk does not do it; nothing that is here is needed in either case. */
+bool audit_ahead_leave(struct audit_ahead *ahead, const struct audit_chain *end);
+
 /* A sync of the log failed, after which the system may have dropped any of what was to be synced: appends it again, from the anchor on. False when the disk does not do that either; to be tried
  * again before anything else is appended. */
 bool audit_ahead_rewrite(const struct audit_ahead *ahead, int log);
@@ -71,7 +74,7 @@ bool audit_ahead_rewrite(const struct audit_ahead *ahead, int log);
 /* The end. end: the log was synced, a log that is put in its place meanwhile is not to get lines from here, and its last record is remembered; NULL: leaves the file as it is. */
 void audit_ahead_close(struct audit_ahead *ahead, const struct audit_chain *end);
 
-/* After audit_ahead_restore, of a log that ends at log_end with chain: the number of the record that is known to have been in it and is not, or has something behind it that we did not write; 0: none.
+/* After audit_ahead_restore, of a log that ends at log_end with chain, or is gone on from there in another: the number of the record that is known to have been in it and is not, or has something behind it that we did not write; 0: none.
  * After a clean end every other log is noticed, after another one those that are too short. Against accidents, not against whoever can write this file as well. */
 unsigned long long audit_ahead_missing(const struct audit_ahead *ahead, off_t log_end,
                                        const struct audit_chain *chain);

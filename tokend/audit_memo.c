@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "tokend/audit_rotation.h"
 
 #define WINDOW_LEN (2U * AUDIT_LINE_MAX) /* the rest of a line, and one that is whole */
 
@@ -94,6 +95,19 @@ static enum err find_record(int log, off_t end, unsigned long long sequence, str
 	return err;
 }
 
+/* Of what a log goes on from, only the end is known. */
+static enum err find_earlier(int log, off_t end, const struct audit_chain *head,
+                             struct audit_chain *ret_found)
+{
+	struct audit_chain before;
+
+	audit_rotation_before(log, &before);
+	if (head->sequence > before.sequence)
+		return find_record(log, end, head->sequence, ret_found);
+	*ret_found = head->sequence == before.sequence ? before : *head;
+	return OK;
+}
+
 enum err audit_memo_missing(const struct audit_memo *memo, int log, off_t end,
                             const struct audit_chain *chain, struct audit_chain *ret_missing)
 {
@@ -104,7 +118,7 @@ enum err audit_memo_missing(const struct audit_memo *memo, int log, off_t end,
 	if (!read_memo(memo, &head))
 		return OK;
 	if (head.sequence < chain->sequence)
-		err = find_record(log, end, head.sequence, &found);
+		err = find_earlier(log, end, &head, &found);
 	if (!err &&
 	    (found.sequence != head.sequence || memcmp(found.last_hash, head.last_hash, AUDIT_HASH_LEN) != 0))
 		*ret_missing = head;

@@ -22,7 +22,7 @@ struct audit_memo {
 
 void audit_memo_write(const struct audit_memo *memo, const struct audit_chain *head);
 
-/* After a start: the record that the memo knows of and that is not in the log, or is another there; sequence 0: none. log ends at end with chain, and may be of any length: one that is long is not read.
+/* After a start: the record that the memo knows of and that is not in the log, or is another there; sequence 0: none, as of one that is older than a log which goes on from another. log ends at end with chain, and may be of any length: one that is long is not read.
  * Errors of reading, ERR_NOMEM. */
 MUST_CHECK enum err audit_memo_missing(const struct audit_memo *memo, int log, off_t end,
                                        const struct audit_chain *chain, struct audit_chain *ret_missing);

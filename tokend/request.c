@@ -38,6 +38,7 @@ struct request *request_free(struct request *request)
 	free(request->token_facts);
 	free(request->local);
 	free(request->status);
+	free(request->rotated);
 	free(request->other);
 	free(request);
 	return NULL;
@@ -57,6 +58,7 @@ static void (*const first_stages[])(struct request *request) = {
 	[REQUEST_TOKENS] = request_tokens, [REQUEST_STATUS] = request_status,
 	[REQUEST_ENROLL] = request_enroll, [REQUEST_UNLOCK] = request_unlock,
 	[REQUEST_LOCK] = request_lock,     [REQUEST_EXPLAIN] = request_explain,
+	[REQUEST_ROTATE] = request_rotate,
 };
 
 void request_submit(struct request *request)
@@ -277,6 +279,8 @@ static const char *operation_text(const struct request *request)
 		return "unlock";
 	case REQUEST_LOCK:
 		return "lock";
+	case REQUEST_ROTATE:
+		return "rotate";
 	case REQUEST_KEYS:
 	case REQUEST_TOKENS:
 	case REQUEST_EXPLAIN:
@@ -389,6 +393,22 @@ static void note_audit(struct daemon *daemon, bool failing)
 	daemon->audit_failing = failing;
 }
 
+/* What the log says was done was not: it has to say that too. */
+static void committed(struct request *request, enum err err)
+{
+	request->err = err;
+	if (err && write_record(request, operation_text(request)) == OK)
+		return;
+	answer(request);
+}
+
+static void rotated(void *context, enum err err)
+{
+	struct request *request = context;
+
+	committed(request, request_rotate_done(request, err));
+}
+
 static void audited(void *context, enum err err)
 {
 	struct request *request = context;
@@ -398,10 +418,13 @@ static void audited(void *context, enum err err)
 		drop_result(request);
 		request->err = ERR_AUDIT;
 	} else if (request->kind == REQUEST_ENROLL && request->err == OK) {
-		request->err = request_enroll_commit(request);
-		/* What the log says was done was not: it has to say that too. */
-		if (request->err && write_record(request, "enroll") == OK)
-			return;
+		committed(request, request_enroll_commit(request));
+		return;
+	} else if (request->kind == REQUEST_ROTATE && request->err == OK) {
+		err = request_rotate_commit(request, rotated);
+		if (err)
+			committed(request, err);
+		return;
 	}
 	answer(request);
 }

@@ -38,6 +38,7 @@ enum request_kind {
 	REQUEST_UNLOCK,
 	REQUEST_LOCK,
 	REQUEST_EXPLAIN,
+	REQUEST_ROTATE,
 };
 
 /* A stanza of a type that tokens open, and where it stood in the file. */
@@ -99,6 +100,12 @@ struct status_fact {
 	size_t keys_left_out;
 	size_t keys, tokens;
 	unsigned long long requests;
+};
+
+/* What became of the audit log. */
+struct rotated_fact {
+	char file[4200]; /* the closed one's path */
+	unsigned long long last; /* its last record */
 };
 
 struct request_enroll {
@@ -178,6 +185,7 @@ struct request {
 	bool tries_left_known; /* of PIN_WRONG: wrong PINs that this uid may still try */
 	unsigned tries_left;
 	size_t locked_count; /* of REQUEST_LOCK */
+	struct rotated_fact *rotated; /* owned; of REQUEST_ROTATE */
 };
 
 /* A request of client, to be filled in. ERR_NOMEM. */

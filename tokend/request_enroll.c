@@ -268,12 +268,12 @@ static enum err spend_admin(struct request *request)
 	return ERR_PIN_NEEDED;
 }
 
-static enum err authorise(struct request *request)
+enum err request_authorise_admin(struct request *request, const char *key_name)
 {
 	struct policy_decision decision;
 
-	policy_check(request->daemon->policy, &request->peer, request->via, OPERATION_ADMIN,
-	             request->key_name, &decision);
+	policy_check(request->daemon->policy, &request->peer, request->via, OPERATION_ADMIN, key_name,
+	             &decision);
 	request_note_rule(request, decision.file, decision.line);
 	switch (decision.verdict) {
 	case VERDICT_PERMIT:
@@ -339,7 +339,7 @@ void request_enroll(struct request *request)
 		request_refuse(request, ERR_USAGE, "tokenctl enroll --help", "%s", problem);
 		return;
 	}
-	err = authorise(request);
+	err = request_authorise_admin(request, request->key_name);
 	if (err == ERR_PIN_NEEDED) {
 		request_refuse(request, ERR_DENIED, "tokenctl unlock NAME",
 		               "the policy wants the PIN of a key of class admin first");

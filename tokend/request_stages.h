@@ -17,6 +17,14 @@ void request_enroll(struct request *request);
 void request_unlock(struct request *request);
 void request_lock(struct request *request);
 void request_explain(struct request *request);
+void request_rotate(struct request *request);
+
+/* The last step of a rotation of the audit log, once the record of it is on disk; done is called as audit_done. What it did is then noted. Errors of audit_rotate, for which done is not called. */
+MUST_CHECK enum err request_rotate_commit(struct request *request, audit_done done);
+enum err request_rotate_done(struct request *request, enum err err);
+
+/* May the peer administer the key of that name, NULL: every key, whatever its name? Notes the rule; where it wants a PIN, the one use of a key of class admin is spent. ERR_DENIED; ERR_PIN_NEEDED: there is none. */
+MUST_CHECK enum err request_authorise_admin(struct request *request, const char *key_name);
 
 /* Audits what is to be audited, and then answers. */
 void request_finish(struct request *request, enum err err);

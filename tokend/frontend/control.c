@@ -390,6 +390,12 @@ static void write_lock(struct json_writer *writer, const struct request *request
 	json_put_integer(writer, "locked", (long long)request->locked_count);
 }
 
+static void write_rotated(struct json_writer *writer, const struct request *request)
+{
+	json_put_string(writer, "file", request->rotated->file);
+	json_put_integer(writer, "lastRecord", (long long)request->rotated->last);
+}
+
 static void write_explain(struct json_writer *writer, const struct request *request)
 {
 	json_put_string(writer, "verdict", request->explain.verdict);
@@ -409,6 +415,7 @@ static const struct method methods[] = {
 	{ "Unlock", REQUEST_UNLOCK, "control", "key sealedPin seconds ", parse_unlock, write_unlock },
 	{ "Lock", REQUEST_LOCK, "control", "key ", parse_key, write_lock },
 	{ "ExplainPolicy", REQUEST_EXPLAIN, "control", "operation key frontend uid unit ", parse_explain, write_explain },
+	{ "RotateAudit", REQUEST_ROTATE, "control", "", NULL, write_rotated },
 };
 /* clang-format on */
 
