@@ -23,13 +23,20 @@ static void write_again(struct bytes value)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct audit_cursor cursor = audit_cursor_of(bytes_of(data, len));
-	struct audit_chain chain = { 0 };
+	struct audit_chain chain = { 0 }, before = { 0 };
 	struct audit_member member;
 
 	while (audit_next_member(&cursor, &member))
 		write_again(member.value);
 	if (audit_chain_next(&chain, bytes_of(data, len)) == AUDIT_WHOLE && cursor.failed)
 		abort();
+	/* A log that goes on from another one follows from where that one ended. */
+	if (audit_record_goes_on(bytes_of(data, len), &before)) {
+		enum audit_fault fault = audit_chain_next(&before, bytes_of(data, len));
+
+		if (fault != AUDIT_WHOLE && fault != AUDIT_FAULT_CHECK)
+			abort();
+	}
 	if (len < 1024)
 		write_again(bytes_of(data, len));
 	return 0;

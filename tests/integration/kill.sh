@@ -3,7 +3,7 @@
 # sends the signal; each call of each kind is one point, until the operation comes to its end unharmed.
 #
 #	kill.sh broker-enroll | broker-import | client-import | control
-#	kill.sh broker-unlock | helper-unlock | client-unlock | broker-reload
+#	kill.sh broker-unlock | helper-unlock | client-unlock | broker-reload | broker-rotate
 #	kill.sh helper-enroll | helper-import
 #	kill.sh supervisor-enroll | supervisor-import
 #
@@ -174,6 +174,7 @@ operate() {
 	case $1 in
 	*-unlock) plainly "${prefix[@]}" tokenctl unlock safe --pin-file pin >stdout 2>stderr ;;
 	*-reload) reload ;;
+	*-rotate) plainly "${prefix[@]}" tokenctl audit rotate >stdout 2>stderr ;;
 	*) enrol "$1" ;;
 	esac
 }
@@ -205,6 +206,17 @@ judge_tpm() { # WHERE
 	[ "$(on_the_tpm handles-loaded-session)" = 0 ] || lab_fail "$1: sessions stay on the TPM"
 }
 
+# All logs are one chain, none has a second name, and what was begun and came to no end is gone. status 0: there is one more.
+logs=0
+judge_logs() { # STATUS WHERE
+	local closed
+	works tokenctl audit verify state/audit.log.* state/audit.log
+	[ ! -e state/audit.log.next ] && [ "$(stat -c %h state/audit.log)" = 1 ] || lab_fail "$2: a new log that was not begun stays: $(ls -l state)"
+	closed=$(find state -name 'audit.log.*' | wc -l)
+	[ "$1" -ne 0 ] || [ "$closed" -gt "$logs" ] || lab_fail "$2: tokenctl said that a new log was begun, and there is none"
+	kept=$((kept + closed - logs)) logs=$closed
+}
+
 # Afterwards: the daemon is there, by itself or when it is started again, the key is locked or open and opens what it sealed in either case, and the log is whole.
 step_judge() { # OPERATION STATUS WHERE
 	case $1 in
@@ -221,7 +233,7 @@ step_judge() { # OPERATION STATUS WHERE
 	fi
 	if works_now tokenctl decrypt safe.age; then
 		cmp stdout plain || lab_fail "$3: safe.age opens as something else"
-		kept=$((kept + 1))
+		case $1 in *-rotate) ;; *) kept=$((kept + 1)) ;; esac
 	else
 		lab_wait_for 5 works_now tokenctl unlock safe --pin-file pin || lab_fail "$3: the key is neither open nor to be opened: $(cat stderr)"
 		lab_wait_for 5 works_now tokenctl decrypt safe.age || lab_fail "$3: the key is open, and opens nothing: $(cat stderr)"
@@ -229,7 +241,8 @@ step_judge() { # OPERATION STATUS WHERE
 	fi
 	works tokenctl audit verify
 	# What is left of the log's head in the runtime directory is never ahead of the log.
-	if lab_grep '"operation":"replaced"' <state/audit.log; then lab_fail "$3: it is taken for a log that was put back: $(grep '"operation":"replaced"' state/audit.log)"; fi
+	if cat state/audit.log* | lab_grep '"operation":"replaced"'; then lab_fail "$3: it is taken for a log that was put back: $(cat state/audit.log* | grep '"operation":"replaced"')"; fi
+	case $1 in *-rotate) judge_logs "$2" "$3" ;; esac
 }
 
 # The operation once, under a strace that writes to the file calls and does as it is told.
@@ -312,7 +325,7 @@ every_moment() { # OPERATION
 
 case ${1:-} in
 supervisor-enroll | supervisor-import) every_moment "$1" ;;
-broker-unlock | helper-unlock | client-unlock | broker-reload | helper-enroll | helper-import) step_all "$1" ;;
+broker-unlock | helper-unlock | client-unlock | broker-reload | broker-rotate | helper-enroll | helper-import) step_all "$1" ;;
 broker-enroll | broker-import | client-import) every_point "$1" ;;
 control)
 	# A state that is neither would be seen: a key that was promised and is not there, and one that is nowhere.

@@ -254,7 +254,8 @@ static void read_log(void)
 	for (; (end = strchr(line, '\n')); line = end + 1) {
 		struct bytes bytes = bytes_of(line, (size_t)(end - line));
 
-		found.lines++;
+		if (found.lines++ == 0)
+			(void)audit_record_goes_on(bytes, &found.chain);
 		found.faults += audit_chain_next(&found.chain, bytes) != AUDIT_WHOLE;
 		found.notes += memmem(bytes.data, bytes.len, "\"frontend\":\"audit\"", 18) != NULL;
 	}
@@ -1147,6 +1148,209 @@ static void test_memo_fails(void **state)
 	assert_log(2, 0);
 }
 
+/* ---- a new log that goes on from the old one ---- */
+
+static enum err rotate(struct audit *audit)
+{
+	struct answer answer = { .asked_ms = now_ms() };
+	enum err err = audit_rotate(audit, on_done, &answer);
+
+	if (err)
+		return err;
+	assert_int_equal(answer.calls, 0);
+	run_until(&answer);
+	return answer.err;
+}
+
+static bool is_there(const char *name)
+{
+	return faccessat(directory_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* All logs in their order are one chain; how many records there are, without those of the log itself. */
+static unsigned assert_one_chain(void)
+{
+	char command[256];
+	unsigned records;
+
+	(void)snprintf(command, sizeof(command),
+	               "cd %s && cp -p audit.log kept && cat audit.log.0* kept >audit.log", directory);
+	assert_int_equal(system(command), 0);
+	read_log();
+	assert_int_equal(found.faults, 0);
+	assert_false(found.torn);
+	records = found.lines - found.notes;
+	(void)snprintf(command, sizeof(command), "cd %s && mv kept audit.log", directory);
+	assert_int_equal(system(command), 0);
+	return records;
+}
+
+static void test_rotation(void **state)
+{
+	struct audit *audit = open_audit();
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(rotate(audit), ERR_AUDIT); /* nothing to go on from */
+	assert_int_equal(ask_and_wait(audit), OK);
+	assert_int_equal(ask_and_wait(audit), OK);
+	assert_int_equal(rotate(audit), OK);
+	assert_int_equal(audit_goes_on_from(audit), 2);
+	assert_int_equal(audit_count(audit), 3);
+	assert_true(is_there("audit.log.000000000002"));
+	assert_int_equal(ask_and_wait(audit), OK);
+	assert_int_equal(rotate(audit), OK);
+	assert_int_equal(rotate(audit), OK);
+	assert_int_equal(ask_and_wait(audit), OK);
+	audit_free(audit);
+	assert_true(is_there("audit.log.000000000004") && is_there("audit.log.000000000005"));
+	assert_int_equal(fstatat(directory_fd, AUDIT_FILE_NAME, &st, 0), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0640);
+	assert_int_equal(st.st_nlink, 1);
+	assert_int_equal(assert_one_chain(), 4);
+	/* The next start goes on, and takes it for no other log. */
+	audit = open_audit();
+	assert_int_equal(audit_goes_on_from(audit), 5);
+	assert_int_equal(ask_and_wait(audit), OK);
+	audit_free(audit);
+	assert_int_equal(assert_one_chain(), 5);
+	read_log();
+	assert_null(strstr(found.text, "\"replaced\""));
+}
+
+/* Between groups, with what is foreseen and what is queued meanwhile, and one at a time. */
+static void test_rotation_in_between(void **state)
+{
+	struct audit *audit = open_audit();
+	struct answer before, after, rotated = { 0 };
+
+	(void)state;
+	assert_int_equal(ask_and_wait(audit), OK);
+	foresee(audit, "host", 5000);
+	assert_int_equal(rotate(audit), OK);
+	ask(audit, &after, "host");
+	run_until(&after);
+	assert_int_equal(after.err, OK);
+	disk.hangs = true;
+	ask(audit, &before, "before");
+	(void)usleep(5000);
+	assert_int_equal(audit_rotate(audit, on_done, &rotated), OK);
+	ask(audit, &after, "after");
+	assert_int_equal(audit_rotate(audit, NULL, NULL), ERR_BUSY);
+	disk.hangs = false;
+	run_until(&after);
+	run_until(&rotated);
+	assert_int_equal(before.err | rotated.err | after.err, OK);
+	/* Asked for, and not waited for. */
+	assert_int_equal(audit_rotate(audit, on_done, &rotated), OK);
+	rotated.calls = 0;
+	audit_free(audit);
+	assert_int_equal(rotated.calls, 1);
+	assert_int_equal(assert_one_chain(), 4);
+}
+
+/* What follows the new log's first record is durable ahead of it, as with any log. */
+static void test_rotation_and_power_failure(void **state)
+{
+	struct audit *audit = open_audit();
+	char command[256], *end;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(ask_and_wait(audit), OK);
+	assert_int_equal(rotate(audit), OK);
+	assert_after_power_failure(0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(ask_and_wait(audit), OK);
+	(void)snprintf(command, sizeof(command), "cp -p %s/audit.ahead %s/kept", directory, directory);
+	assert_int_equal(system(command), 0);
+	audit_free(audit);
+	(void)snprintf(command, sizeof(command), "mv %s/kept %s/audit.ahead", directory, directory);
+	assert_int_equal(system(command), 0);
+	read_log();
+	end = strchr(found.text, '\n');
+	(void)snprintf(command, sizeof(command), "%s/audit.log", directory);
+	assert_int_equal(truncate(command, end + 1 - found.text), 0);
+	audit = open_audit();
+	assert_int_equal(ask_and_wait(audit), OK);
+	audit_free(audit);
+	assert_int_equal(assert_one_chain(), 7);
+	read_log();
+	assert_null(strstr(found.text, "\"replaced\""));
+	assert_non_null(strstr(found.text, "\"restored\""));
+}
+
+/* The old log goes on. */
+static void test_rotation_fails(void **state)
+{
+	struct audit *audit = open_audit();
+	int fd;
+
+	(void)state;
+	assert_int_equal(ask_and_wait(audit), OK);
+	disk.sync_errno = EIO;
+	assert_int_equal(rotate(audit), ERR_AUDIT);
+	disk.sync_errno = 0;
+	assert_int_equal(ask_and_wait(audit), OK);
+	fd = openat(directory_fd, "audit.log.000000000002", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	(void)close(fd);
+	assert_int_equal(rotate(audit), ERR_EXISTS);
+	assert_false(is_there("audit.log.next"));
+	assert_int_equal(ask_and_wait(audit), OK);
+	assert_true(audit_works(audit));
+	assert_int_equal(unlinkat(directory_fd, "audit.log.000000000002", 0), 0);
+	assert_int_equal(audit_goes_on_from(audit), 0);
+	assert_int_equal(rotate(audit), OK);
+	audit_free(audit);
+	assert_int_equal(assert_one_chain(), 3);
+	read_log();
+	assert_null(strstr(found.text, "\"replaced\""));
+}
+
+/* Killed before the rename, with both names that it leaves. */
+static void test_rotation_left_over(void **state)
+{
+	int fd;
+
+	(void)state;
+	write_two();
+	fd = openat(directory_fd, "audit.log.next", O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
+	(void)close(fd);
+	assert_int_equal(linkat(directory_fd, AUDIT_FILE_NAME, directory_fd, "audit.log.000000000002", 0), 0);
+	write_two();
+	assert_false(is_there("audit.log.next") || is_there("audit.log.000000000002"));
+	assert_log(4, 0);
+}
+
+/* Killed behind the rename, before the memo was written; and a memo that is older than the log. */
+static void test_rotation_and_memo(void **state)
+{
+	char memo[2][AUDIT_MEMO_LEN];
+	struct audit *audit;
+
+	(void)state;
+	begin_with_memo();
+	read_memo(memo[0]);
+	audit = open_audit();
+	audit_use_memo(audit, memo_fd, directory);
+	assert_int_equal(ask_and_wait(audit), OK);
+	read_memo(memo[1]);
+	assert_int_equal(rotate(audit), OK);
+	audit_free(audit);
+	for (size_t i = 0; i < 2; i++) {
+		write_memo(memo[i]);
+		assert_noticed(0);
+	}
+	/* The control: the end of the old log was another. */
+	write_with_memo(1, directory);
+	read_memo(memo[0]);
+	write_with_memo(1, "/elsewhere");
+	begin_anew();
+	write_with_memo(9, "/elsewhere");
+	write_memo(memo[0]);
+	assert_noticed(8);
+}
+
 static void assert_refused(enum err expected)
 {
 	struct audit *audit;
@@ -1362,6 +1566,12 @@ int main(void)
 		TEST(test_memo_behind),
 		TEST(test_no_memo),
 		TEST(test_memo_fails),
+		TEST(test_rotation),
+		TEST(test_rotation_in_between),
+		TEST(test_rotation_and_power_failure),
+		TEST(test_rotation_fails),
+		TEST(test_rotation_left_over),
+		TEST(test_rotation_and_memo),
 		TEST(test_moved_away),
 		TEST(test_refused_files),
 		TEST(test_two_writers),

@@ -290,6 +290,47 @@ static void test_members(void **state)
 	assert_false(cursor.failed);
 }
 
+#define PREVIOUS "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+static const struct {
+	const char *line;
+	unsigned long long last; /* of the log that it goes on from; 0: it does not */
+} begins[] = {
+	{ "{\"frontend\":\"audit\",\"operation\":\"continued\",\"sequence\":42,\"previous\":\"" PREVIOUS
+	  "\"}",
+	  41 },
+	{ "{\"operation\":\"continued\",\"frontend\":\"audit\",\"sequence\":2,\"previous\":\"" PREVIOUS "\"}",
+	  1 },
+	{ "{\"frontend\":\"audit\",\"operation\":\"continued\",\"sequence\":1,\"previous\":\"" PREVIOUS "\"}",
+	  0 },
+	{ "{\"frontend\":\"audit\",\"operation\":\"continued2\",\"sequence\":42,\"previous\":\"" PREVIOUS
+	  "\"}",
+	  0 },
+	/* A client, and a name that a client chose. */
+	{ "{\"frontend\":\"age\",\"operation\":\"continued\",\"sequence\":42,\"previous\":\"" PREVIOUS "\"}",
+	  0 },
+	{ "{\"frontend\":\"audit\",\"operation\":\"cut\",\"name\":\"continued\",\"sequence\":42,\"previous\":"
+	  "\"" PREVIOUS "\"}",
+	  0 },
+	{ "{\"frontend\":\"audit\",\"operation\":\"continued\",\"sequence\":42}", 0 },
+	{ "{\"frontend\":\"audit\",\"operation\":\"continued\",\"sequence\":42,\"previous\":\"" PREVIOUS "\"",
+	  0 },
+};
+
+static void test_begins(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(begins) / sizeof(begins[0]); i++) {
+		struct audit_chain before = { 0 };
+		struct bytes line = bytes_of_string(begins[i].line);
+
+		assert_int_equal(audit_record_goes_on(line, &before), begins[i].last != 0);
+		assert_int_equal(before.sequence, begins[i].last);
+		if (begins[i].last)
+			assert_int_equal(audit_chain_next(&before, line), AUDIT_WHOLE);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -297,6 +338,7 @@ int main(void)
 		cmocka_unit_test(test_too_long), cmocka_unit_test(test_moved),
 		cmocka_unit_test(test_flipped),  cmocka_unit_test(test_halves),
 		cmocka_unit_test(test_goes_on),  cmocka_unit_test(test_members),
+		cmocka_unit_test(test_begins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
