@@ -632,26 +632,21 @@ static enum err put_continued(struct audit *audit, struct audit_chain *chain)
 }
 
 /* The old one's lock goes with it. */
-static enum err use_log(struct audit *audit, int fd)
+static void use_log(struct audit *audit, const struct audit_new_log *log)
 {
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return ERR_SYSTEM;
 	close_fdp(&audit->fd);
-	audit->fd = fd;
-	audit->device = st.st_dev;
-	audit->inode = st.st_ino;
-	audit->durable = st.st_size;
-	return OK;
+	audit->fd = log->fd;
+	audit->device = log->status.st_dev;
+	audit->inode = log->status.st_ino;
+	audit->durable = log->status.st_size;
 }
 
 /* With the lock open. Nothing is ahead of the old log any more, and nothing of it will be taken for the new one's, when the names change. */
 static enum err rotate(struct audit *audit)
 {
 	struct audit_chain chain = audit->chain;
-	int log = -1;
-	enum err err = OK;
+	struct audit_new_log log;
+	enum err err;
 
 	if (chain.sequence == 0 || !in_place(audit) || !repair(audit) || !sync_log(audit) ||
 	    !audit_ahead_leave(&audit->ahead, &audit->chain))
@@ -660,11 +655,11 @@ static enum err rotate(struct audit *audit)
 	if (!err)
 		err = audit_rotate_files(audit->directory, buf_bytes(audit->line), audit->chain.sequence,
 		                         &log);
-	if (!err)
-		err = use_log(audit, log);
-	if (!err)
-		move_on(audit, &chain);
-	return err;
+	if (err)
+		return err;
+	use_log(audit, &log);
+	move_on(audit, &chain);
+	return OK;
 }
 
 /* Between two groups. What was foreseen does not follow from the new log's first record. */

@@ -24,7 +24,7 @@ void audit_rotation_name(unsigned long long last, char ret_name[static AUDIT_ROT
 
 /* ---- the three names ---- */
 
-static enum err make_next(int directory, struct bytes first, int *ret_log)
+static enum err make_next(int directory, struct bytes first, struct audit_new_log *ret_log)
 {
 	CLEANUP(close_fdp) int fd = -1;
 	enum err err;
@@ -37,10 +37,10 @@ static enum err make_next(int directory, struct bytes first, int *ret_log)
 	if (fd < 0 || fchmod(fd, FILE_MODE) < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return err_from_errno(errno);
 	err = file_write_all(fd, first);
-	if (!err && (fsync(fd) < 0 || fsync(directory) < 0))
+	if (!err && (fsync(fd) < 0 || fsync(directory) < 0 || fstat(fd, &ret_log->status) < 0))
 		err = err_from_errno(errno);
 	if (!err)
-		*ret_log = TAKE_FD(fd);
+		ret_log->fd = TAKE_FD(fd);
 	return err;
 }
 
@@ -68,10 +68,11 @@ static void take_back(int directory, const char *name)
 	(void)fsync(directory);
 }
 
-enum err audit_rotate_files(int directory, struct bytes first, unsigned long long last, int *ret_log)
+enum err audit_rotate_files(int directory, struct bytes first, unsigned long long last,
+                            struct audit_new_log *ret_log)
 {
+	struct audit_new_log log = { .fd = -1 };
 	char name[AUDIT_ROTATED_MAX];
-	CLEANUP(close_fdp) int log = -1;
 	enum err err = make_next(directory, first, &log);
 
 	audit_rotation_name(last, name);
@@ -82,10 +83,12 @@ enum err audit_rotate_files(int directory, struct bytes first, unsigned long lon
 		if (err)
 			take_back(directory, name);
 	}
-	if (err)
-		(void)unlinkat(directory, NEXT_NAME, 0);
-	else
-		*ret_log = TAKE_FD(log);
+	if (!err) {
+		*ret_log = log;
+		return OK;
+	}
+	close_fdp(&log.fd);
+	(void)unlinkat(directory, NEXT_NAME, 0);
 	return err;
 }
 

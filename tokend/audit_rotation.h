@@ -14,6 +14,8 @@
  */
 #pragma once
 
+#include <sys/stat.h>
+
 #include "common/bytes.h"
 #include "common/err.h"
 #include "formats/audit_record.h"
@@ -23,10 +25,15 @@
 /* What the old log is called when its last record was that one. Names are in the order of the logs up to a million million records. */
 void audit_rotation_name(unsigned long long last, char ret_name[static AUDIT_ROTATED_MAX]);
 
-/* Begins the new log with the line first; the old one becomes audit_rotation_name(last). ret_log is the new one, locked, at its end. On any error the old one is the log as before, unless even that fails: then
+struct audit_new_log {
+	int fd; /* locked, and at its end */
+	struct stat status;
+};
+
+/* Begins the new log with the line first; the old one becomes audit_rotation_name(last). On any error the old one is the log as before, unless even that fails: then
  * none of the two is where its writer believes it to be. ERR_EXISTS when there is one of that name. */
 MUST_CHECK enum err audit_rotate_files(int directory, struct bytes first, unsigned long long last,
-                                       int *ret_log);
+                                       struct audit_new_log *ret_log);
 
 /* Before a log is opened: takes away what a rotation that came to no end has left. */
 MUST_CHECK enum err audit_rotation_mend(int directory);

@@ -54,7 +54,14 @@ static const char *reason(enum err err)
 	}
 }
 
-/* That one "key" is there already, or that nothing was released, would be the wrong sentence. */
+/* What of it clients know (io.tokend): that a key is there already, that nothing was released or that a file is not theirs would be the wrong words. */
+static enum err told(enum err err)
+{
+	return err == ERR_DISK_FULL || err == ERR_TIMEOUT || err == ERR_NOMEM || err == ERR_SYSTEM
+	               ? err
+	               : ERR_STATE_DIR;
+}
+
 enum err request_rotate_done(struct request *request, enum err err)
 {
 	struct rotated_fact *rotated = request->rotated;
@@ -64,7 +71,7 @@ enum err request_rotate_done(struct request *request, enum err err)
 		(void)snprintf(request->message, sizeof(request->message), "%s%s%s", reason(err),
 		               err == ERR_EXISTS ? "" : ": ", err == ERR_EXISTS ? "" : err_info(err)->text);
 		(void)snprintf(request->hint, sizeof(request->hint), "tokenctl doctor");
-		return err == ERR_EXISTS || err == ERR_AUDIT ? ERR_STATE_DIR : err;
+		return told(err);
 	}
 	rotated->last = audit_goes_on_from(request->daemon->audit);
 	audit_rotation_name(rotated->last, name);

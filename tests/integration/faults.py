@@ -186,6 +186,21 @@ class Subject:
         check(len(new) == (2 if there else 0), f"{name} is {'there' if there else 'not there'}, with the files {new}")
         check(there or not reply or "error" in reply, f"{name} was answered for, and is not there")
 
+    def rotate(self):
+        reply = self.call("RotateAudit", {})
+        self.after = lambda: self.judge_logs(reply)
+        return reply
+
+    def judge_logs(self, reply):
+        """All logs are one chain, and who was told that one was closed has it; of a beginning that failed nothing stays."""
+        state = self.daemon.directory / "state"
+        logs = sorted(state.glob("audit.log.0*")) + [state / "audit.log"]
+        verified = subprocess.run([BIN / "tokenctl", "audit", "verify", *logs], capture_output=True, text=True, timeout=20, check=False)
+        check(verified.returncode == 0, f"the logs: {verified.stderr}")
+        check(not reply or "error" in reply or pathlib.Path(reply["parameters"]["file"]) in logs, f"{reply}, and there are {logs}")
+        left = self.failed in ("unlinkat", "renameat", "linkat") or not ((state / "audit.log.next").exists() or logs[-1].stat().st_nlink > 1)
+        check(left, f"what was begun stays: {list(state.iterdir())}")
+
     def reload(self):
         before = len(re.findall("loaded anew|not reloaded", self.daemon.log_text()))
         self.daemon.process.send_signal(signal.SIGHUP)
@@ -203,6 +218,7 @@ class Subject:
             "tokens": lambda: self.call("GetTokens", {}),
             "status": lambda: self.call("GetStatus", {}),
             "reload": self.reload,
+            "rotate": self.rotate,
             "restart": self.another_helper,
         }
         every = {**{name: lambda act=act: act for name, act in plain.items()}, "import": self.imported, "unlock": self.unlock, "lock": self.lock}
