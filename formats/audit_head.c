@@ -44,8 +44,24 @@ void audit_head_print(const struct audit_chain *head, char ret_text[static AUDIT
 
 _Static_assert(CHECK_AT + AUDIT_CHECK_DIGITS + 1U == AUDIT_MEMO_LEN, "a memo has this length");
 
-static void put_check(struct bytes before, struct bytes directory,
-                      char ret_check[static AUDIT_CHECK_DIGITS + 1])
+/* For each group of records: a third of what snprintf and an encoder for secrets take. */
+static void put_hex(const uint8_t *bytes, size_t len, char *out)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < len; i++) {
+		out[2 * i] = digits[bytes[i] >> 4];
+		out[2 * i + 1] = digits[bytes[i] & 15];
+	}
+}
+
+static void put_number(unsigned long long number, char out[static NUMBER_DIGITS])
+{
+	for (size_t i = NUMBER_DIGITS; i > 0; number /= 10)
+		out[--i] = (char)('0' + number % 10);
+}
+
+static void put_check(struct bytes before, struct bytes directory, char out[static AUDIT_CHECK_DIGITS])
 {
 	uint8_t hash[SHA256_LEN];
 	struct sha256 state;
@@ -54,18 +70,18 @@ static void put_check(struct bytes before, struct bytes directory,
 	sha256_add(&state, before);
 	sha256_add(&state, directory);
 	sha256_end(&state, hash);
-	hex_encode(bytes_of(hash, AUDIT_CHECK_DIGITS / 2), ret_check);
+	put_hex(hash, AUDIT_CHECK_DIGITS / 2, out);
 }
 
 void audit_memo_print(const struct audit_chain *head, struct bytes directory,
                       char ret_text[static AUDIT_MEMO_LEN + 1])
 {
-	char hash[2 * AUDIT_HASH_LEN + 1], check[AUDIT_CHECK_DIGITS + 1];
-
-	hex_encode(bytes_of(head->last_hash, AUDIT_HASH_LEN), hash);
-	(void)snprintf(ret_text, AUDIT_MEMO_LEN + 1, MEMO_BEGIN "%020llu %s ", head->sequence, hash);
-	put_check(bytes_of((const uint8_t *)ret_text, CHECK_AT), directory, check);
-	(void)snprintf(ret_text + CHECK_AT, AUDIT_MEMO_LEN + 1 - CHECK_AT, "%s\n", check);
+	memcpy(ret_text, MEMO_BEGIN, sizeof(MEMO_BEGIN) - 1);
+	put_number(head->sequence, ret_text + sizeof(MEMO_BEGIN) - 1);
+	ret_text[HASH_AT - 1] = ret_text[CHECK_AT - 1] = ' ';
+	put_hex(head->last_hash, AUDIT_HASH_LEN, ret_text + HASH_AT);
+	put_check(bytes_of((const uint8_t *)ret_text, CHECK_AT), directory, ret_text + CHECK_AT);
+	memcpy(ret_text + AUDIT_MEMO_LEN - 1, "\n", 2);
 }
 
 /* It is printed again, and has to be the same: so nothing else needs to be looked at. */
