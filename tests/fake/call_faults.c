@@ -499,6 +499,8 @@ int open(const char *path, int flags, ...)
 }
 
 /* What the same calls are in a fortified program, where the compiler does not see the flags. */
+int __openat_2(int directory, const char *path, int flags);
+int __open_2(const char *path, int flags);
 FAILING(KIND_FILE, EMFILE, int, __openat_2, (int directory, const char *path, int flags),
         (directory, path, flags))
 FAILING(KIND_FILE, EMFILE, int, __open_2, (const char *path, int flags), (path, flags))

@@ -151,6 +151,8 @@ int openat(int directory, const char *path, int flags, ...)
 }
 
 /* What a fortified openat is, where the compiler does not see the flags. */
+int __openat_2(int directory, const char *path, int flags);
+
 int __openat_2(int directory, const char *path, int flags)
 {
 	return openat(directory, path, flags);
