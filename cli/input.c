@@ -31,14 +31,26 @@ enum err input_open(const char *path, struct problem *problem, int *ret_fd)
 	return input_open_at(AT_FDCWD, path, path, problem, ret_fd);
 }
 
-enum err input_refuse_special(const char *path, struct problem *problem)
+static enum err refuse(const char *path, const char *what, struct problem *problem)
 {
 	char quoted[SHOWN_QUOTED_MAX];
 
-	(void)problem_set(problem, ERR_FILE_ACCESS, "%s is no regular file, so it is not read", path);
 	shown_quote(path, quoted);
+	(void)problem_set(problem, ERR_FILE_ACCESS, "%s is %s, so it is not read", path, what);
 	problem_hint(problem, "ls -lL %s", quoted);
 	return ERR_FILE_ACCESS;
+}
+
+enum err input_refuse_special(const char *path, struct problem *problem)
+{
+	return refuse(path, "no regular file", problem);
+}
+
+enum err input_refuse_pipe(const char *path, struct problem *problem)
+{
+	struct stat status;
+
+	return lstat(path, &status) == 0 && S_ISFIFO(status.st_mode) ? refuse(path, "a pipe", problem) : OK;
 }
 
 enum err input_open_at(int directory, const char *name, const char *path, struct problem *problem,
@@ -55,19 +67,6 @@ enum err input_open_at(int directory, const char *name, const char *path, struct
 	}
 	*ret_fd = fd;
 	return OK;
-}
-
-enum err input_refuse_pipe(const char *path, struct problem *problem)
-{
-	char quoted[SHOWN_QUOTED_MAX];
-	struct stat status;
-
-	if (lstat(path, &status) < 0 || !S_ISFIFO(status.st_mode))
-		return OK;
-	(void)problem_set(problem, ERR_FILE_ACCESS, "%s is a pipe, so it is not read", path);
-	shown_quote(path, quoted);
-	problem_hint(problem, "ls -l %s", quoted);
-	return ERR_FILE_ACCESS;
 }
 
 enum err input_open_found(const char *path, struct problem *problem, int *ret_fd)
