@@ -77,7 +77,7 @@ static void warn_unless_placed(const struct options *options)
 	for (size_t i = 1; i < options->argument_count; i++)
 		if (strstr(options->arguments[i], PLACE))
 			return;
-	(void)fputs("tokenctl: " PLACE " is not in the command, so it is not told where the file is\n",
+	(void)fputs("warning: " PLACE " is not in the command, so it is not told where the file is\n",
 	            stderr);
 }
 
