@@ -158,12 +158,14 @@ static enum err refuse_value(struct sops_store *store)
 {
 	struct invocation *invocation = store->opener.invocation;
 	const char *const *words = invocation->options.arguments;
-	bool flat = sops_format_is_flat(store->document.format);
 	char file[SHOWN_QUOTED_MAX], quoted[SHOWN_QUOTED_MAX];
 
+	if (!sops_format_is_flat(store->document.format))
+		return sops_store_refuse_place(store, words[1]);
 	(void)problem_set(&invocation->problem, ERR_UNSUPPORTED,
-	                  "%s was left as it is: %s cannot hold this value, or a key like %s", store->path,
-	                  flat ? "its format, of one line for each value," : "its format", words[1]);
+	                  "%s was left as it is: its format, of one line for each value, cannot hold this "
+	                  "value, or a key like %s",
+	                  store->path, words[1]);
 	shown_quote(words[0], file);
 	shown_quote(words[1], quoted);
 	problem_hint(&invocation->problem,

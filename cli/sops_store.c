@@ -14,6 +14,7 @@
 #include "formats/sops_block.h"
 #include "formats/sops_compare.h"
 #include "formats/sops_decrypt.h"
+#include "formats/sops_edit.h"
 #include "formats/sops_seal.h"
 
 const struct option_row sops_store_options[] = {
@@ -246,6 +247,26 @@ enum err sops_store_read(struct sops_store *store, struct bytes plain, struct so
 	                          read_plain(store->document.format, plain, ret_document));
 }
 
+/* What set and unset cannot do is done by hand. */
+static void hint_edit(struct sops_store *store)
+{
+	char quoted[SHOWN_QUOTED_MAX];
+
+	shown_quote(store->path, quoted);
+	problem_hint(problem_of(store), "tokenctl edit %s", quoted);
+}
+
+enum err sops_store_refuse_place(struct sops_store *store, const char *path)
+{
+	(void)problem_set(
+	        problem_of(store), ERR_UNSUPPORTED,
+	        "%s was left as it is: %s or what is beside it is written in a way that can only be "
+	        "changed by hand",
+	        store->path, path);
+	hint_edit(store);
+	return ERR_UNSUPPORTED;
+}
+
 enum err sops_store_edit(struct sops_store *store, sops_text_edit edit, void *context, struct buf **ret_plain)
 {
 	CLEANUP(buf_freep) struct buf *plain = NULL;
@@ -256,6 +277,8 @@ enum err sops_store_edit(struct sops_store *store, sops_text_edit edit, void *co
 		err = buf_new(2 * SOPS_FILE_MAX, &plain);
 	if (!err)
 		err = sops_store_explain(store, &document, edit(context, &document, plain));
+	if (err == ERR_UNSUPPORTED && strstr(document.reason, SOPS_EDIT_NO_COLON))
+		hint_edit(store);
 	sops_document_done(&document);
 	if (!err)
 		*ret_plain = TAKE(plain);

@@ -67,6 +67,9 @@ typedef enum err (*sops_text_edit)(void *context, struct sops_document *document
 MUST_CHECK enum err sops_store_edit(struct sops_store *store, sops_text_edit edit, void *context,
                                     struct buf **ret_plain);
 
+/* What an edit made would say something else than was meant: the way the text is written around path is not known to it. ERR_UNSUPPORTED with a sentence. */
+enum err sops_store_refuse_place(struct sops_store *store, const char *path);
+
 /* The sentence for an error with a document's reason. Returns err. */
 enum err sops_store_explain(struct sops_store *store, const struct sops_document *document, enum err err);
 

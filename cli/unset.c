@@ -8,6 +8,7 @@
 #include "cli/sops_store.h"
 #include "cli/verb.h"
 #include "cli/verbs.h"
+#include "formats/sops_compare.h"
 #include "formats/sops_edit.h"
 
 struct removal {
@@ -27,6 +28,24 @@ static enum err refuse_last(struct sops_store *store)
 	return ERR_UNSUPPORTED;
 }
 
+/* Of a key behind a "?", of a pair in a list without brackets of its own, what is left may be no document, or another one. */
+static enum err check(const struct removal *removal, const struct sops_document *document, struct bytes plain)
+{
+	struct sops_document less = { .count = 0 };
+	uint32_t index = 0;
+	enum err err = sops_path_find(document, removal->path, removal->path->count, &index);
+
+	if (!err)
+		err = sops_store_read(removal->store, plain, &less);
+	if (!err && !sops_document_is_without(&less, document, index))
+		err = ERR_BAD_FILE;
+	sops_document_done(&less);
+	return err == ERR_BAD_FILE || err == ERR_UNSUPPORTED
+	               ? sops_store_refuse_place(removal->store,
+	                                         removal->store->opener.invocation->options.arguments[1])
+	               : err;
+}
+
 static enum err remove_entry(void *context, struct sops_document *document, struct buf *out)
 {
 	const struct removal *removal = context;
@@ -35,6 +54,8 @@ static enum err remove_entry(void *context, struct sops_document *document, stru
 
 	if (err == ERR_UNSUPPORTED && strcmp(document->reason, SOPS_EDIT_LAST) == 0)
 		return refuse_last(removal->store);
+	if (!err)
+		err = check(removal, document, buf_bytes(out));
 	if (err != ERR_NO_MATCH)
 		return err;
 	(void)problem_set(&invocation->problem, ERR_USAGE, "there is no %s in %s",

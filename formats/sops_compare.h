@@ -9,3 +9,7 @@
 
 /* A float without a fraction and an integer of the same digits are the same, for their text does not tell them apart. */
 bool sops_documents_are_same(const struct sops_document *a, const struct sops_document *b);
+
+/* Does less say what document says without its node at index and what is in that? */
+bool sops_document_is_without(const struct sops_document *less, const struct sops_document *document,
+                              uint32_t index);

@@ -265,6 +265,10 @@ static enum err replace(struct edit *edit, uint32_t index)
 
 	if (edit->document->format == SOPS_INI && node->kind == SOPS_MAP)
 		return complain(edit, ERR_UNSUPPORTED, "a section is no value");
+	if (nothing && node->key.data && !space) {
+		(void)sops_document_refuse(edit->document, node->begin, SOPS_EDIT_NO_COLON);
+		return ERR_UNSUPPORTED;
+	}
 	if (!err && space)
 		err = buf_put_u8(edit->out, ' ');
 	place.kind = SOPS_STRING;

@@ -13,6 +13,9 @@
 #include "formats/sops_document.h"
 #include "formats/sops_path.h"
 
+/* In the reason of sops_edit_put where null is written as a key alone ({a, b: 1}, or ? a), so that there is no place for a value. */
+#define SOPS_EDIT_NO_COLON "this key has no colon, which means null; write it as KEY: null"
+
 /* Appends the text of document with value at path; maps on the way to it are made, and a list grows by one when its length is the last step. document's reason says what is wrong. ERR_NO_MATCH: the path
  * leads through what is neither map nor list, or beside a list; ERR_UNSUPPORTED: the format cannot hold such a value there; ERR_BUSY, ERR_NOMEM. */
 MUST_CHECK enum err sops_edit_put(struct sops_document *document, const struct sops_path *path, json_t *value,

@@ -48,7 +48,7 @@ part_policy() {
 	printf 'permit unwrap\npermit list key a user 0\nnonsense\n' >policy.d/60.conf
 	printf '# good\npermit fly key a user 0\n' >policy.d/70.conf
 	lab_expect 2 plainly tokenctl policy check >stdout 2>stderr
-	for line in '60.conf:1: the keys are missing' '60.conf:3: a rule begins with' "70.conf:2: 'fly' is not an operation" 'tokenctl: 3 errors in .*policy.d'; do
+	for line in '60.conf:1: the keys are missing' '60.conf:3: a rule begins with' "70.conf:2: 'fly' is neither an operation" 'tokenctl: 3 errors in .*policy.d'; do
 		grep -q -- "$line" stderr || lab_fail "policy check does not say '$line' but: $(cat stderr)"
 	done
 	lab_tokend_reload "$work"
@@ -454,6 +454,19 @@ files_refused() {
 	refused 2 '"" is no path' 'db.hosts.0' tokenctl set --value-file value -i key.txt flat.env ''
 	head -c 1048577 /dev/zero | tr '\0' x >value
 	refused 2 'the value has more than 1048576 bytes' 'tokenctl encrypt --key NAME -o FILE.age FILE' tokenctl set --value-file value -i key.txt flat.env A
+	# YAML that set and unset do not know how to change: they say so, instead of writing something else.
+	printf 'l:\n  - c: 1\n    ? a\nm: {n, o: 1}\np: [q: 1, r]\n' >odd.yaml
+	keyed odd.yaml
+	cp odd.yaml before
+	printf x >value
+	refused 2 'odd.yaml: line 4: this key has no colon, which means null; write it as KEY: null' '^hint: tokenctl edit odd.yaml$' tokenctl set --value-file value -i key.txt odd.yaml m.n
+	for name in l.0.c p.0.q; do
+		refused 2 "odd.yaml was left as it is: $name or what is beside it is written in a way" '^hint: tokenctl edit odd.yaml$' tokenctl unset -i key.txt odd.yaml $name
+	done
+	refused 2 'odd.yaml was left as it is: p.0.new or what is beside it' '^hint: tokenctl edit odd.yaml$' tokenctl set --value-file value -i key.txt odd.yaml p.0.new
+	unchanged odd.yaml before
+	works tokenctl unset -i key.txt odd.yaml m.n
+	works tokenctl unset -i key.txt odd.yaml l.0.a
 	refused 2 'cannot be written as the type' '--output-type json' tokenctl decrypt -i key.txt --output-type dotenv v.yaml
 	works tokenctl decrypt -i key.txt --output-type json v.yaml
 	# Line ends of Windows in a file that was sealed without them, and the way back.

@@ -321,6 +321,12 @@ static void test_edits(void **state)
 		{ SOPS_INI, "[s]\na = 1\n", "s.a", "\"x\\u3000\"", OK, "1", "\"x\u3000\"" },
 		{ SOPS_INI, "[s]\n\u2003a\u00a0=\u00a0x\xc2\x85\n", "s.a", "1", OK, "x", "1" },
 		{ SOPS_INI, "[s]\na = 1\n", "s", "\"x\"", ERR_UNSUPPORTED, "", "" },
+		/* Null as a key alone has no place for another value. */
+		{ SOPS_YAML, "a: {c, d: 1}\n", "a.c", "\"x\"", ERR_UNSUPPORTED, "", "" },
+		{ SOPS_YAML, "a: {? c, d: 1}\n", "a.c", "\"x\"", ERR_UNSUPPORTED, "", "" },
+		{ SOPS_YAML, "? a\nb: 1\n", "a", "1", ERR_UNSUPPORTED, "", "" },
+		{ SOPS_YAML, "a: {c: , d: 1}\n", "a.c", "2", OK, "c:", "c: 2" },
+		{ SOPS_YAML, "? a\n:\nb: 1\n", "a", "2", OK, ":", ": 2" },
 		{ SOPS_INI, "[s]\na = 1\n", "s[0]", "\"x\"", ERR_NO_MATCH, "", "" },
 	};
 
