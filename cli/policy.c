@@ -10,6 +10,7 @@
 #include "cli/facts.h"
 #include "cli/policy_files.h"
 #include "cli/verbs.h"
+#include "common/key.h"
 
 /* argument NULL: the policy of the daemon that is there, or of the one that would be. way_on: how one names another. */
 static enum err find_and_load(struct invocation *invocation, const char *argument, const char *way_on,
@@ -179,8 +180,9 @@ static enum err set_peer(struct peer *peer, const struct options *options, struc
 		set_nobody(peer);
 	while (!err && (group = options_next(options, "group", &cursor)))
 		err = set_group(peer, group, problem);
-	if (unit && strlen(unit) >= sizeof(peer->unit))
-		return problem_set(problem, ERR_USAGE, "that is not the name of a unit");
+	if (unit && !policy_knows_unit(unit))
+		return problem_set(problem, ERR_USAGE,
+		                   "%s is not the whole name of a unit, such as jellyfin.service", unit);
 	if (unit)
 		(void)snprintf(peer->unit, sizeof(peer->unit), "%s", unit);
 	return err;
@@ -269,12 +271,18 @@ static enum err read_question(const struct options *options, struct problem *pro
 	question->key = options_value(options, "key");
 	if (!question->key)
 		return problem_set(problem, ERR_USAGE, "--key says which key is asked for");
+	if (!key_name_valid(bytes_of_string(question->key)))
+		return problem_set(problem, ERR_USAGE, "%s is not a name that a key can have", question->key);
 	if (operation_from_name(operation ? operation : "unwrap", &question->operation))
 		return problem_set(problem, ERR_USAGE, "%s is not an operation: unwrap, list or admin",
 		                   operation);
 	question->frontend = frontend                                  ? frontend
 	                     : question->operation == OPERATION_UNWRAP ? "age"
 	                                                               : "control";
+	if (!policy_knows_frontend(question->frontend))
+		return problem_set(problem, ERR_USAGE,
+		                   "%s is not a front-end: age, sops, credential or control",
+		                   question->frontend);
 	return set_peer(&question->peer, options, problem);
 }
 

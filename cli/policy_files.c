@@ -61,6 +61,7 @@ static void hint_mode(struct problem *problem)
 static void explain(struct policy_files *files, enum err err, struct problem *problem)
 {
 	struct bytes rest = buf_bytes(files->problems), line;
+	char quoted[SHOWN_QUOTED_MAX];
 
 	files->policy = policy_free(files->policy);
 	if (buf_len(files->problems) == 0)
@@ -72,9 +73,11 @@ static void explain(struct policy_files *files, enum err err, struct problem *pr
 		hint_mode(problem);
 		return;
 	}
-	problem_hint(problem, err == ERR_BAD_CONFIG && files->problem_count > 1
-	                              ? "tokenctl policy check   names all of them"
-	                              : POLICY_FILES_HINT);
+	shown_quote(files->path, quoted);
+	if (err == ERR_BAD_CONFIG && files->problem_count > 1)
+		problem_hint(problem, "tokenctl policy check %s   names all of them", quoted);
+	else
+		problem_hint(problem, POLICY_FILES_HINT);
 }
 
 enum err policy_files_load(struct policy_files *files, struct problem *problem)

@@ -224,14 +224,13 @@ static enum err parse_setting(struct draft *draft, struct bytes name, struct byt
 static enum err parse_line(struct draft *draft, struct bytes line, bool said[SETTING_COUNT])
 {
 	struct bytes name;
+	enum err err;
 
 	if (line.len > CONFIG_LINE_MAX)
 		return text_problem(&draft->place, "the line is longer than %u bytes", CONFIG_LINE_MAX);
-	if (!text_is_plain(line))
-		return text_problem(&draft->place,
-		                    "a character outside of printable ASCII stands in the line");
-	if (!text_next_word(&line, &name))
-		return OK;
+	err = text_check_plain(&draft->place, line);
+	if (err || !text_next_word(&line, &name))
+		return err;
 	return parse_setting(draft, name, line, said);
 }
 

@@ -313,12 +313,10 @@ static enum err parse_word(struct draft *draft, struct bytes name, struct bytes 
 static enum err parse_line(struct draft *draft, struct bytes line, bool said[WORD_COUNT])
 {
 	struct bytes name;
+	enum err err = text_check_plain(&draft->place, line);
 
-	if (!text_is_plain(line))
-		return text_problem(&draft->place,
-		                    "a character outside of printable ASCII stands in the line");
-	if (!text_next_word(&line, &name))
-		return OK;
+	if (err || !text_next_word(&line, &name))
+		return err;
 	return parse_word(draft, name, line, said);
 }
 

@@ -255,6 +255,16 @@ static unsigned frontend_bit(struct bytes word)
 	return 0;
 }
 
+bool policy_knows_frontend(const char *name)
+{
+	return frontend_bit(bytes_of_string(name)) != 0;
+}
+
+bool policy_knows_unit(const char *name)
+{
+	return unit_name_valid(bytes_of_string(name));
+}
+
 static void rule_done(struct rule *rule)
 {
 	free(rule->subjects);
@@ -597,7 +607,7 @@ static const struct clause {
 };
 #define CLAUSE_COUNT (sizeof(clauses) / sizeof(clauses[0]))
 _Static_assert(CLAUSE_COUNT == CLAUSES_MAX, "a draft remembers each clause");
-enum { CLAUSE_USER = 1, CLAUSE_GROUP = 2, CLAUSE_UNIT = 3, CLAUSE_FOR = 5, CLAUSE_PIN = 6 };
+enum { CLAUSE_USER = 1, CLAUSE_GROUP = 2, CLAUSE_UNIT = 3, CLAUSE_VIA = 4, CLAUSE_FOR = 5, CLAUSE_PIN = 6 };
 
 static size_t clause_find(struct bytes word)
 {
@@ -663,8 +673,10 @@ static enum err parse_operations(struct draft *draft, struct bytes *rest)
 		unsigned bit = operation_bit(word);
 
 		if (!bit)
-			return text_problem(&draft->place, "'%.*s' is not an operation (unwrap, list, admin)",
-			                    TEXT_SHOW(word));
+			return text_problem(
+			        &draft->place,
+			        "'%.*s' is neither an operation (unwrap, list, admin) nor the word key",
+			        TEXT_SHOW(word));
 		draft->rule.operations |= bit;
 	}
 	if (!draft->rule.operations)
@@ -700,6 +712,23 @@ static enum err check_whole(struct draft *draft)
 		return warn(draft, "nothing is unlocked by this rule, so it needs no",
 		            bytes_of_string("for"));
 	return OK;
+}
+
+/* Who names a way for his users to decrypt easily takes the list of their keys from them. */
+static enum err warn_never_asked(struct draft *draft)
+{
+	static const enum operation by_control[] = { OPERATION_LIST, OPERATION_ADMIN };
+	enum err err = OK;
+
+	if (!draft->said[CLAUSE_VIA] || draft->rule.frontends & frontend_bit(bytes_of_string("control")))
+		return OK;
+	for (size_t i = 0; !err && i < sizeof(by_control) / sizeof(by_control[0]); i++)
+		if (draft->rule.operations & 1U << by_control[i])
+			err = warn(
+			        draft,
+			        "with this 'via', which is without 'control', the rule never decides about",
+			        bytes_of_string(operation_name(by_control[i])));
+	return err;
 }
 
 /* Who denies something to a unit denies it to whoever hides which unit he is in. */
@@ -837,22 +866,37 @@ static enum err parse_rule(struct draft *draft, struct bytes line)
 	if (!err)
 		err = check_whole(draft);
 	if (!err)
+		err = warn_never_asked(draft);
+	if (!err)
 		err = deny_unknown_unit(draft);
 	return err ? err : rule_enter(draft, line);
+}
+
+/* No name has one: 'ci,deploy' would be one user, whom nobody is. */
+static enum err refuse_commas(const struct draft *draft, struct bytes line)
+{
+	struct bytes word;
+
+	while (text_next_word(&line, &word))
+		if (memchr(word.data, ',', word.len))
+			return text_problem(&draft->place,
+			                    "'%.*s': words are separated by blanks, not by commas",
+			                    TEXT_SHOW(word));
+	return OK;
 }
 
 static enum err parse_line(struct draft *draft, struct bytes line)
 {
 	struct bytes rest = line, word;
+	enum err err;
 
 	if (line.len > POLICY_RULE_MAX)
 		return text_problem(&draft->place, "the line is longer than %u bytes", POLICY_RULE_MAX);
-	if (!text_is_plain(line))
-		return text_problem(&draft->place,
-		                    "a character outside of printable ASCII stands in the rule");
-	if (!text_next_word(&rest, &word))
-		return OK;
-	return parse_rule(draft, line);
+	err = text_check_plain(&draft->place, line);
+	if (err || !text_next_word(&rest, &word))
+		return err;
+	err = refuse_commas(draft, line);
+	return err ? err : parse_rule(draft, line);
 }
 
 /* Where one of these is reached, each further line would say so again. */

@@ -58,6 +58,10 @@ struct policy_decision {
 const char *operation_name(enum operation operation);
 MUST_CHECK enum err operation_from_name(const char *name, enum operation *ret_operation);
 
+/* May the word stand behind via, and behind unit? */
+bool policy_knows_frontend(const char *name);
+bool policy_knows_unit(const char *name);
+
 MUST_CHECK enum err policy_new(struct policy **ret_policy);
 struct policy *policy_free(struct policy *policy);
 DEFINE_CLEANUP(struct policy *, policy_free);

@@ -53,17 +53,6 @@ const char *text_next_string(struct bytes *rest)
 	return string;
 }
 
-bool text_is_plain(struct bytes line)
-{
-	struct bytes word;
-
-	while (text_next_word(&line, &word))
-		for (size_t i = 0; i < word.len; i++)
-			if (word.data[i] < 0x21 || word.data[i] > 0x7e)
-				return false;
-	return true;
-}
-
 bool text_equals(struct bytes word, const char *literal)
 {
 	return bytes_equal(word, bytes_of_string(literal));
@@ -117,6 +106,26 @@ enum err text_problem(const struct text_place *place, const char *format, ...)
 	else if (place->problem)
 		err = buf_printf(place->problem, "%s%s: %s", newline, place->file, sentence);
 	return err == ERR_NOMEM ? err : ERR_BAD_CONFIG;
+}
+
+static bool is_plain(struct bytes line)
+{
+	struct bytes word;
+
+	while (text_next_word(&line, &word))
+		for (size_t i = 0; i < word.len; i++)
+			if (word.data[i] < 0x21 || word.data[i] > 0x7e)
+				return false;
+	return true;
+}
+
+enum err text_check_plain(const struct text_place *place, struct bytes line)
+{
+	if (is_plain(line))
+		return OK;
+	if (line.data[line.len - 1] == '\r' && is_plain(bytes_of(line.data, line.len - 1)))
+		return text_problem(place, "the line ends with CR LF; here LF alone ends one");
+	return text_problem(place, "a character outside of printable ASCII stands in the line");
 }
 
 void text_first_problem(const struct buf *problem, char *out, size_t out_len)

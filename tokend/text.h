@@ -27,9 +27,6 @@ bool text_next_word(struct bytes *rest, struct bytes *ret_word);
 /* Takes the next string off rest, with the NUL that ends it. NULL: nothing is left, or nothing that a NUL ends. */
 const char *text_next_string(struct bytes *rest);
 
-/* Is every byte before the comment printable ASCII, a blank or a tab? */
-bool text_is_plain(struct bytes line);
-
 bool text_equals(struct bytes word, const char *literal);
 bool text_ends_with(struct bytes word, const char *ending);
 
@@ -42,6 +39,9 @@ bool text_number(struct bytes word, unsigned long max, unsigned long *ret_number
 /* "file:line: sentence" into the problem, as a line after those that are there: what does not fit is lost. Always ERR_BAD_CONFIG (or ERR_NOMEM), to be returned. */
 MUST_CHECK enum err text_problem(const struct text_place *place, const char *format, ...)
         __attribute__((format(printf, 2, 3)));
+
+/* Is every byte before the comment printable ASCII, a blank or a tab? ERR_BAD_CONFIG with the complaint; the line end of other systems has one of its own. */
+MUST_CHECK enum err text_check_plain(const struct text_place *place, struct bytes line);
 
 /* The first line of a problem, and how many more there are. */
 void text_first_problem(const struct buf *problem, char *out, size_t out_len);

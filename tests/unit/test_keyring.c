@@ -229,8 +229,7 @@ static const struct {
 	  "f:9: there are more than 8 slots" },
 	{ "not ASCII", "name: caf\xc3\xa9\n",
 	  "f:1: a character outside of printable ASCII stands in the line" },
-	{ "carriage return", "version: 1\r\n",
-	  "f:1: a character outside of printable ASCII stands in the line" },
+	{ "carriage return", "version: 1\r\n", "f:1: the line ends with CR LF; here LF alone ends one" },
 };
 
 static void fill_in(const char *text, struct buf *out)

@@ -62,7 +62,10 @@ static const struct {
 	{ "Permit unwrap key a user 0", "p:1: a rule begins with permit or deny, not with 'Permit'" },
 	{ "permit", "p:1: the operation is missing: unwrap, list or admin" },
 	{ "permit key a user 0", "p:1: the operation is missing: unwrap, list or admin" },
-	{ "permit UNWRAP key a user 0", "p:1: 'UNWRAP' is not an operation (unwrap, list, admin)" },
+	{ "permit UNWRAP key a user 0",
+	  "p:1: 'UNWRAP' is neither an operation (unwrap, list, admin) nor the word key" },
+	{ "permit unwrap a user 0",
+	  "p:1: 'a' is neither an operation (unwrap, list, admin) nor the word key" },
 	{ "permit unwrap", "p:1: the keys are missing: key NAME, key NAME/* or key *" },
 	{ "permit unwrap user 0", "p:1: the keys are missing: key NAME, key NAME/* or key *" },
 	{ "permit unwrap key", "p:1: 'key' needs a value after it" },
@@ -102,11 +105,19 @@ static const struct {
 	  "p:1: 'ever' is not a time from 1s to 24h, such as 90, 30s, 15m or 2h" },
 	{ "deny unwrap key a user 0 pin", "p:1: a deny has no 'for' and no 'pin'" },
 	{ "deny unwrap key a user 0 for 1m", "p:1: a deny has no 'for' and no 'pin'" },
-	{ "permit unwrap key a user \x01", "p:1: a character outside of printable ASCII stands in the rule" },
+	{ "permit unwrap key a user \x01", "p:1: a character outside of printable ASCII stands in the line" },
 	{ "permit unwrap key caf\xc3\xa9 user 0",
-	  "p:1: a character outside of printable ASCII stands in the rule" },
-	{ "permit unwrap key a user 0\r\n",
-	  "p:1: a character outside of printable ASCII stands in the rule" },
+	  "p:1: a character outside of printable ASCII stands in the line" },
+	{ "permit unwrap key a user 0\r\n", "p:1: the line ends with CR LF; here LF alone ends one" },
+	{ "\r\n", "p:1: the line ends with CR LF; here LF alone ends one" },
+	{ "permit unwrap key caf\xc3\xa9 user 0\r\n",
+	  "p:1: a character outside of printable ASCII stands in the line" },
+	{ "# a, \xc3\xa9\r\n", NULL },
+	{ "permit unwrap,list key a user 0",
+	  "p:1: 'unwrap,list': words are separated by blanks, not by commas" },
+	{ "deny unwrap key a user 0, 1", "p:1: '0,': words are separated by blanks, not by commas" },
+	{ "deny unwrap key a user ci,deploy # a, b",
+	  "p:1: 'ci,deploy': words are separated by blanks, not by commas" },
 };
 
 static void test_texts(void **state)
@@ -334,7 +345,9 @@ static void test_questions(void **state)
 
 	(void)state;
 	assert_int_equal(policy_rule_count(policy), 19);
-	assert_string_equal(policy_warnings(policy), "");
+	assert_string_equal(policy_warnings(policy),
+	                    "p:2: with this 'via', which is without 'control', the rule never decides about "
+	                    "'list'\n");
 	for (size_t i = 0; i < COUNT(questions); i++) {
 		struct peer peer = { .uid = questions[i].uid,
 			             .gid = questions[i].gid,
@@ -385,17 +398,25 @@ static void test_warnings(void **state)
 	static const char text[] = "permit unwrap key a user no-such-user root\n"
 	                           "permit unwrap key b group no-such-group\n"
 	                           "deny unwrap key a user no-such-user\n"
-	                           "permit list key c user 1 for 5m\n";
+	                           "permit list key c user 1 for 5m\n"
+	                           "permit unwrap list key d user 1 via age sops\n"
+	                           "deny list admin key d user 1 via credential\n"
+	                           "permit unwrap list admin key d user 1 via age control\n"
+	                           "permit unwrap key d user 1 via age\n";
 	CLEANUP(policy_freep) struct policy *policy = policy_of(text);
 	struct peer peer = { .uid = 0 };
 	struct policy_decision decision;
 
 	(void)state;
-	assert_string_equal(policy_warnings(policy),
-	                    "p:1: there is no user 'no-such-user'\n"
-	                    "p:2: there is no group 'no-such-group'\n"
-	                    "p:3: there is no user 'no-such-user'\n"
-	                    "p:4: nothing is unlocked by this rule, so it needs no 'for'\n");
+	assert_string_equal(
+	        policy_warnings(policy),
+	        "p:1: there is no user 'no-such-user'\n"
+	        "p:2: there is no group 'no-such-group'\n"
+	        "p:3: there is no user 'no-such-user'\n"
+	        "p:4: nothing is unlocked by this rule, so it needs no 'for'\n"
+	        "p:5: with this 'via', which is without 'control', the rule never decides about 'list'\n"
+	        "p:6: with this 'via', which is without 'control', the rule never decides about 'list'\n"
+	        "p:6: with this 'via', which is without 'control', the rule never decides about 'admin'\n");
 	policy_check(policy, &peer, "age", OPERATION_UNWRAP, "a", &decision);
 	assert_int_equal(decision.verdict, VERDICT_PERMIT);
 	policy_check(policy, &peer, "age", OPERATION_UNWRAP, "b", &decision);
