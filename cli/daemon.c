@@ -46,8 +46,10 @@ static void hint_no_daemon(struct problem *problem)
 	char trial[PROBLEM_TEXT_MAX / 2];
 
 	if (getenv("TOKEND_RUNTIME_DIR"))
-		problem_hint(problem, "tools/try starts the trial again; without TOKEND_RUNTIME_DIR in the "
-		                      "environment the system's tokend is asked");
+		problem_hint(
+		        problem,
+		        "start that tokend again, or the trial: tools/try; without TOKEND_RUNTIME_DIR in the "
+		        "environment the system's tokend is asked");
 	else if (find_trial(trial, sizeof(trial)))
 		problem_hint(problem, ". %s   for the trial; sudo systemctl start tokend   for the system's",
 		             trial);

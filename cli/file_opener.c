@@ -30,9 +30,11 @@ static enum err open_with_passphrase(struct file_opener *opener, const struct ag
 
 	if (!err)
 		err = identity_unwrap(&identity, header, MAX_WORK_FACTOR, ret_file_key);
-	if (err == ERR_NO_MATCH)
+	if (err == ERR_NO_MATCH) {
 		(void)problem_set(problem, err, "that is not the passphrase of %s", opener->name);
-	else if (err == ERR_UNSUPPORTED) /* no honest file does; it would keep the machine busy for minutes */
+		problem_hint(problem, "the same command asks again");
+	} else if (err ==
+	           ERR_UNSUPPORTED) /* no honest file does; it would keep the machine busy for minutes */
 		err = problem_set(problem, ERR_BAD_FILE,
 		                  "%s asks for more work than is sensible for a passphrase", opener->name);
 	identity_done(&identity);
@@ -153,7 +155,9 @@ static void explain_no_match(struct file_opener *opener, const struct age_header
 		(void)problem_set(problem, ERR_NO_MATCH, "none of the keys that you may use opens %s%s%s",
 		                  opener->name, other ? ", which is encrypted to " : "", other ? other : "");
 	problem_hint(problem,
-	             opener->only_files
+	             opener->only_files && age_header_has_passphrase(header)
+	                     ? "the same command without -i asks for the passphrase"
+	             : opener->only_files
 	                     ? "name the file's own identity file with -i, or leave -i away to "
 	                       "use enrolled keys"
 	                     : "tokenctl keys   lists your keys; tokenctl policy explain --key NAME   says "
@@ -168,9 +172,12 @@ static enum err choose(struct file_opener *opener, const struct age_header *head
 
 	if (age_header_has_passphrase(header) && age_header_stanza_count(header) > 1)
 		return ERR_BAD_FILE;
-	if (!age_header_has_passphrase(header) && opener->passphrase)
-		return problem_set(problem, ERR_NO_MATCH, "%s is not encrypted with a passphrase",
-		                   opener->name);
+	if (!age_header_has_passphrase(header) && opener->passphrase) {
+		(void)problem_set(problem, ERR_NO_MATCH, "%s is not encrypted with a passphrase",
+		                  opener->name);
+		problem_hint(problem, "the same command without -p");
+		return ERR_NO_MATCH;
+	}
 	if (opener->only_files)
 		return open_with_identities(opener, header, ret_file_key);
 	if (age_header_has_passphrase(header))

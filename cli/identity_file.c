@@ -115,7 +115,7 @@ static enum err identities_parse(struct bytes text, const char *path, struct pro
 	}
 	if (identities->count + identities->plugins_left > before)
 		return OK;
-	(void)problem_set(problem, ERR_USAGE, "%s holds no identity", path);
+	(void)problem_set(problem, ERR_USAGE, "%s holds no identity", input_name(path));
 	problem_hint(problem, "a line AGE-SECRET-KEY-1... is expected, which age-keygen writes, or "
 	                      "AGE-PLUGIN-TOKEND-1..., which "
 	                      "tokenctl identity prints");
@@ -369,8 +369,8 @@ enum err secret_read_file(const char *path, struct problem *problem, struct secr
 		return err;
 	rest = buf_bytes(buf);
 	if (!bytes_next_line(&rest, &line) || line.len == 0)
-		return problem_set(problem, ERR_USAGE, "the first line of %s is empty", path);
+		return problem_set(problem, ERR_USAGE, "the first line of %s is empty", input_name(path));
 	if (line.len > TERMINAL_SECRET_MAX)
-		return problem_set(problem, ERR_USAGE, "the first line of %s is too long", path);
+		return problem_set(problem, ERR_USAGE, "the first line of %s is too long", input_name(path));
 	return secret_new_from(line, ret_secret);
 }

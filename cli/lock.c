@@ -1,5 +1,6 @@
 /* tokenctl lock */
 #include "cli/facts.h"
+#include "cli/shown.h"
 #include "cli/verbs.h"
 
 /* Nothing was closed: is that because there is nothing to close? What cannot be found out is no failure. */
@@ -41,7 +42,12 @@ static enum err run(struct invocation *invocation)
 		return err;
 	if (options_given(options, "json"))
 		return json_print(TAKE(reply));
-	(void)fprintf(stderr, "%lld %s locked\n", locked, locked == 1 ? "key was" : "keys were");
+	if (locked)
+		(void)fprintf(stderr, "%lld %s locked\n", locked, locked == 1 ? "key was" : "keys were");
+	else if (name)
+		shown_line(stderr, "%s was not open", name);
+	else
+		(void)fputs("no key was open\n", stderr);
 	return OK;
 }
 

@@ -18,7 +18,7 @@
 static void print_help(FILE *file)
 {
 	(void)fputs("usage: tokenctl VERB [OPTION]... [ARGUMENT]...\n"
-	            "Decrypts with keys that stay in a TPM or on a token.\n\nverbs:\n",
+	            "Decrypts with keys that stay in a TPM.\n\nverbs:\n",
 	            file);
 	verbs_print_help("", file);
 	(void)fputs("\n'tokenctl help VERB' explains a verb, with an example.\n"
@@ -41,7 +41,7 @@ static bool is_one_of(const char *word, const char *a, const char *b)
 	return strcmp(word, a) == 0 || strcmp(word, b) == 0;
 }
 
-/* The words that may follow, for packaging/tokenctl.bash: verbs, or the options of one. */
+/* The words that may follow, for packaging/completion.bash: verbs, or the options of one. */
 static int print_words(size_t count, char *const *words)
 {
 	size_t used = 0;
@@ -64,6 +64,37 @@ static int print_prefixed(const char *word, FILE *file)
 	return file == stdout ? 0 : err_info(ERR_USAGE)->exit_code;
 }
 
+/* What other programs call it, or what there is not. */
+static void explain_word(const char *word, struct problem *problem)
+{
+	static const struct {
+		const char *word, *instead;
+	} words[] = {
+		{ "add", "enroll" },      { "import", "enroll --import FILE" },
+		{ "keygen", "enroll" },   { "list", "keys" },
+		{ "ls", "keys" },         { "log", "audit show" },
+		{ "exec-env", "run -f" }, { "version", "--version" },
+		{ "info", "status" },     { "delete", NULL },
+		{ "remove", NULL },       { "rm", NULL },
+		{ "rename", NULL },       { "passwd", NULL },
+		{ "change-pin", NULL },   { "export", NULL },
+		{ "backup", NULL },       { "move", NULL },
+	};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(word, words[i].word) != 0)
+			continue;
+		if (words[i].instead) {
+			problem_hint(problem, "did you mean " PROGRAM " %s?", words[i].instead);
+			return;
+		}
+		(void)problem_set(
+		        problem, ERR_USAGE,
+		        "there is no verb %s: a key that is there cannot be changed, removed or taken out",
+		        word);
+	}
+}
+
 /* "audit shwo" is misspelt as a whole; of "decript a b" only the first word is a verb. */
 static int unknown_verb(size_t count, char *const *words)
 {
@@ -79,6 +110,9 @@ static int unknown_verb(size_t count, char *const *words)
 	(void)snprintf(phrase, sizeof(phrase), "%s%s%s", words[0], two ? " " : "", two ? words[1] : "");
 	nearest = verb_nearest(phrase);
 	(void)problem_set(&problem, ERR_USAGE, "there is no verb %s", phrase);
+	explain_word(phrase, &problem);
+	if (problem.hint[0])
+		return complain(&problem, ERR_USAGE);
 	if (nearest)
 		problem_hint(&problem, "did you mean tokenctl %s?", nearest);
 	else if (two)
@@ -131,7 +165,7 @@ static void hint_usual(const struct verb *verb, enum err err, struct problem *pr
 		enum err err;
 		const char *hint;
 	} hints[] = {
-		{ ERR_PIN_NEEDED, "the same command at a terminal asks for the PIN" },
+		{ ERR_PIN_NEEDED, "the same command at a terminal asks for it" },
 		{ ERR_PIN_WRONG, "the same command asks again" },
 		{ ERR_NO_KEY, PROGRAM " keys   lists the keys that you may see" },
 		{ ERR_NO_MATCH, PROGRAM " keys   lists the keys that you may see" },

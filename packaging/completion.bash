@@ -6,55 +6,72 @@ _tokenctl_keys() {
 	tokenctl keys --json 2>/dev/null | grep -oE '"name"[[:space:]]*:[[:space:]]*"[^"]*"' | sed 's/.*"\([^"]*\)"$/\1/'
 }
 
-# Options come from the verb's own help, so that they cannot disagree with it.
-_tokenctl_options() {
-	tokenctl "$@" --help 2>/dev/null | grep -oE -- '(^|[[:space:],])(--[a-z][a-z-]+|-[a-zA-Z])' | tr -d ' ,\t' | sort -u
+_tokenctl_tokens() {
+	tokenctl tokens --json 2>/dev/null | grep -oE '"uri"[[:space:]]*:[[:space:]]*"[^"]*"' | sed 's/.*"\([^"]*\)"$/\1/'
+}
+
+# _tokenctl_values KIND CURRENT: what may stand where tokenctl's own words say KIND; a file where they say nothing that is known.
+_tokenctl_values() {
+	case $1 in
+	*KEY*) compgen -W "$(_tokenctl_keys)" -- "$2" ;;
+	FILE\|DIR* | *FILE* | *[[]PATTERN*) compgen -f -- "$2" ;;
+	*\|*) compgen -W "${1//|/ }" -- "$2" ;;
+	DIR) compgen -d -- "$2" ;;
+	URI) compgen -W "$(_tokenctl_tokens)" -- "$2" ;;
+	USER) compgen -u -- "$2" ;;
+	GROUP) compgen -g -- "$2" ;;
+	esac
+}
+
+# What follows WORD in the lines of standard input that begin with it. What was typed is compared, and is no part of a pattern or a program.
+_tokenctl_behind() {
+	local line
+	while read -r line; do
+		[ "${line%% *}" != "$1" ] || echo "${line#"$1"}"
+	done
 }
 
 _tokenctl() {
-	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-	local verbs="audit decrypt doctor edit encrypt enroll exec-file get git guard identity keys lock policy recipient rotate run sample set status tokens unlock unset updatekeys verify"
-	local verb=${COMP_WORDS[1]-} second=${COMP_WORDS[2]-}
+	local -a words=("${COMP_WORDS[@]:1:COMP_CWORD-1}")
+	local -a verb
+	local current=${COMP_WORDS[COMP_CWORD]} kinds kind
 	COMPREPLY=()
 
-	if [ "$COMP_CWORD" -eq 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W "$verbs --help --version" -- "$current")
+	[ "${words[0]-}" != help ] || words=("${words[@]:1}")
+	if [ ${#words[@]} -eq 0 ]; then
+		kinds=$(tokenctl --completion-words 2>/dev/null | cut -d' ' -f1 | sort -u)
+		[ "$COMP_CWORD" -gt 1 ] || kinds+=" help --help --version"
+		mapfile -t COMPREPLY < <(compgen -W "$kinds" -- "$current")
 		return
 	fi
-	case $previous in
-	--kind) mapfile -t COMPREPLY < <(compgen -W "p256 x25519 symmetric" -- "$current"); return ;;
-	--class) mapfile -t COMPREPLY < <(compgen -W "boot session admin" -- "$current"); return ;;
-	--op) mapfile -t COMPREPLY < <(compgen -W "unwrap list admin" -- "$current"); return ;;
-	--user) mapfile -t COMPREPLY < <(compgen -u -- "$current"); return ;;
-	--group) mapfile -t COMPREPLY < <(compgen -g -- "$current"); return ;;
-	--key) mapfile -t COMPREPLY < <(compgen -W "$(_tokenctl_keys)" -- "$current"); return ;;
-	esac
-	case $verb in
-	audit | policy | git)
-		if [ "$COMP_CWORD" -eq 2 ]; then
-			if [ "$verb" = git ]; then
-				mapfile -t COMPREPLY < <(compgen -W "--install merge textconv" -- "$current")
-			elif [ "$verb" = audit ]; then
-				mapfile -t COMPREPLY < <(compgen -W "rotate show verify" -- "$current")
-			else
-				mapfile -t COMPREPLY < <(compgen -W "check explain" -- "$current")
-			fi
+	# Some verbs are of two words.
+	verb=("${words[0]}")
+	kinds=$(tokenctl --completion-words 2>/dev/null | _tokenctl_behind "${verb[0]}")
+	if [[ $kinds = *[![:space:]]* ]]; then
+		if [ ${#words[@]} -eq 1 ]; then
+			mapfile -t COMPREPLY < <(compgen -W "$kinds" -- "$current")
 			return
 		fi
-		[[ $current != -* ]] || mapfile -t COMPREPLY < <(compgen -W "$(_tokenctl_options "$verb" "$second")" -- "$current")
-		;;
-	*)
-		if [[ $current = -* ]]; then
-			mapfile -t COMPREPLY < <(compgen -W "$(_tokenctl_options "$verb")" -- "$current")
-			return
-		fi
-		case $verb in
-		recipient | identity | unlock | lock) mapfile -t COMPREPLY < <(compgen -W "$(_tokenctl_keys)" -- "$current") ;;
-		esac
-		;;
-	esac
-	# What is left is a file.
-	[ ${#COMPREPLY[@]} -gt 0 ] || mapfile -t COMPREPLY < <(compgen -f -- "$current")
+		verb+=("${words[1]}")
+	fi
+	# What follows in the command of run and exec-file is that program's.
+	if [[ " ${words[*]} " = *' -- '* ]]; then
+		[ "${words[-1]}" != -- ] || mapfile -t COMPREPLY < <(compgen -c -- "$current")
+		[ ${#COMPREPLY[@]} -gt 0 ] || mapfile -t COMPREPLY < <(compgen -f -- "$current")
+		return
+	fi
+	# "--option KIND" a line, and one "argument KIND".
+	kinds=$(tokenctl --completion-words "${verb[@]}" 2>/dev/null)
+	kind=
+	[[ ${words[-1]} != -* ]] || kind=$(_tokenctl_behind "${words[-1]}" <<<"$kinds")
+	kind=${kind# }
+	if [ -n "$kind" ]; then
+		mapfile -t COMPREPLY < <(_tokenctl_values "$kind" "$current")
+	elif [[ $current = -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$(cut -d' ' -f1 <<<"$kinds" | grep '^-')" -- "$current")
+	else
+		mapfile -t COMPREPLY < <(_tokenctl_values "$(_tokenctl_behind argument <<<"$kinds")" "$current")
+	fi
 }
 
 complete -o filenames -F _tokenctl tokenctl

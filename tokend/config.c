@@ -82,6 +82,9 @@ static enum err token_value(struct draft *draft, struct bytes word)
 {
 	struct config *config = &draft->config;
 
+	if (word.len >= 7 && memcmp(word.data, "pkcs11:", 7) == 0)
+		return text_problem(&draft->place,
+		                    "PKCS#11 tokens are not supported yet; a TPM is tpm:device:/dev/tpmrm0");
 	if (token_uri_check(word) != OK)
 		return text_problem(
 		        &draft->place,

@@ -14,7 +14,7 @@
 static const char help[] =
         "tokend [--system|--user] [--state-dir DIR] [--runtime-dir DIR] [--config FILE] [--check]\n"
         "\n"
-        "Serves keys that live in a TPM or on a PKCS#11 token to local clients; see tokend(8).\n"
+        "Serves keys that live in a TPM to local clients; see tokend(8).\n"
         "\n"
         "  --system           the machine's daemon (what root gets unless it says otherwise)\n"
         "  --user             a user's own, in the XDG directories (what everybody else gets)\n"
@@ -159,8 +159,10 @@ static enum err check_policy(const struct options *options, const struct config 
 		                      problem && buf_len(problem) ? buf_string(problem)
 		                                                  : err_info(err)->text);
 	(void)fputs(policy_warnings(policy), stderr);
-	(void)printf("%s and %s are in order: %zu tokens, %zu rules\n", options->configuration,
-	             config->policy_directory, config->token_count, policy_rule_count(policy));
+	(void)printf("%s and %s are in order: %zu %s, %zu %s\n", options->configuration,
+	             config->policy_directory, config->token_count,
+	             config->token_count == 1 ? "token" : "tokens", policy_rule_count(policy),
+	             policy_rule_count(policy) == 1 ? "rule" : "rules");
 	return OK;
 }
 

@@ -268,6 +268,28 @@ static enum err spend_admin(struct request *request)
 	return ERR_PIN_NEEDED;
 }
 
+void request_refuse_without_pin(struct request *request)
+{
+	const struct keyring *keyring = request->daemon->keyring;
+	char hint[sizeof(request->hint)];
+
+	for (size_t i = 0; i < keyring_count(keyring); i++) {
+		if (!proves_admin(request, keyring_at(keyring, i)))
+			continue;
+		(void)snprintf(hint, sizeof(hint),
+		               "tokenctl unlock %s   (which a rule has to permit: unwrap)",
+		               keyring_at(keyring, i)->name);
+		request_refuse(request, ERR_DENIED, hint,
+		               "the policy wants the PIN of a key of class admin first");
+		return;
+	}
+	request_refuse(
+	        request, ERR_DENIED,
+	        "take pin out of the rule, then tokenctl enroll --name admin --class admin, and put it "
+	        "in again",
+	        "the policy wants the PIN of a key of class admin first, and there is none");
+}
+
 enum err request_authorise_admin(struct request *request, const char *key_name)
 {
 	struct policy_decision decision;
@@ -341,8 +363,7 @@ void request_enroll(struct request *request)
 	}
 	err = request_authorise_admin(request, request->key_name);
 	if (err == ERR_PIN_NEEDED) {
-		request_refuse(request, ERR_DENIED, "tokenctl unlock NAME",
-		               "the policy wants the PIN of a key of class admin first");
+		request_refuse_without_pin(request);
 		return;
 	}
 	if (!err && name_taken(request))

@@ -136,7 +136,8 @@ static void hint_device(struct token_fact *fact)
 		(void)snprintf(fact->hint, sizeof(fact->hint), "systemctl status tpm2-abrmd");
 	else if (socket)
 		(void)snprintf(fact->hint, sizeof(fact->hint),
-		               "start the software TPM that listens on %s again; the trial's: tools/try",
+		               "start the software TPM that listens on %s, and on that path with .ctrl "
+		               "behind it, again; the trial's: tools/try",
 		               socket);
 	else
 		(void)snprintf(fact->hint, sizeof(fact->hint), "start what serves %s again", fact->uri);

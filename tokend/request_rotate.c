@@ -25,8 +25,7 @@ void request_rotate(struct request *request)
 		return;
 	}
 	if (err == ERR_PIN_NEEDED) {
-		request_refuse(request, ERR_DENIED, "tokenctl unlock NAME",
-		               "the policy wants the PIN of a key of class admin first");
+		request_refuse_without_pin(request);
 		return;
 	}
 	if (!err) {

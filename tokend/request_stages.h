@@ -26,6 +26,9 @@ enum err request_rotate_done(struct request *request, enum err err);
 /* May the peer administer the key of that name, NULL: every key, whatever its name? Notes the rule; where it wants a PIN, the one use of a key of class admin is spent. ERR_DENIED; ERR_PIN_NEEDED: there is none. */
 MUST_CHECK enum err request_authorise_admin(struct request *request, const char *key_name);
 
+/* The refusal then. Who has no such key would look for its PIN in vain; who has one learns nothing that he may not administer. */
+void request_refuse_without_pin(struct request *request);
+
 /* Audits what is to be audited, and then answers. */
 void request_finish(struct request *request, enum err err);
 

@@ -223,6 +223,9 @@ tokenctl keys admin | lab_grep 'open for one use' || lab_fail "$(tokenctl keys a
 start_fake --fail Enroll=Denied
 fails 3 'the fake says Denied' tokenctl enroll --name denied
 grep -q '^hint: tokenctl policy explain --op admin --key denied' stderr || lab_fail "no hint: $(cat stderr)"
+start_fake --fail 'Enroll=Denied:tokenctl unlock boss'
+fails 3 'the fake says Denied' tokenctl enroll --name denied
+grep -q '^hint: tokenctl unlock boss' stderr || lab_fail "no hint of tokend's: $(cat stderr)"
 
 # Errors of the daemon: its sentence, its hint, the exit code of its kind.
 while read -r error code; do

@@ -88,6 +88,13 @@ typed --answer assphrase secret-words -- "$LAB_BIN/tokenctl" decrypt -i key.age 
 cmp back plain && rm back
 fails 5 'there is no terminal' setsid tokenctl decrypt -i key.age -o out both.age
 
+# A passphrase is asked for where one can be, and what is said of it is not said of a key.
+typed --answer assphrase secret-words --answer assphrase secret-words -- age -p -o pass.age plain
+fails 5 'hint: the same command at a terminal asks for it' setsid tokenctl decrypt -o out pass.age
+fails 4 'hint: the same command without -i asks for the passphrase' tokenctl decrypt -i key.txt -o out pass.age
+fails 4 'hint: the same command without -p' tokenctl decrypt -p -o out both.age
+fails 2 'standard input holds no identity' tokenctl decrypt -i - -o out both.age </dev/null
+
 # Wrong input: one sentence, its exit code, no file.
 size=$(stat -c %s both.age)
 for length in 0 1 20 22 50 200 $((size / 2)) $((size - 65552)) $((size - 1)); do
@@ -185,6 +192,9 @@ fi
 # Usage.
 fails 2 'there is no verb decript' tokenctl decript
 grep -q 'did you mean tokenctl decrypt?' stderr || lab_fail "no nearest verb"
+fails 2 'hint: did you mean tokenctl keys?' tokenctl list
+fails 2 'hint: did you mean tokenctl audit show?' tokenctl log
+fails 2 'there is no verb remove: a key that is there cannot be changed, removed or taken out' tokenctl remove host
 fails 2 'there is no option --outptu' tokenctl decrypt --outptu out
 grep -q '^usage: tokenctl decrypt' stderr || lab_fail "no usage line"
 fails 2 'one argument too many' tokenctl decrypt a b
@@ -202,6 +212,35 @@ for verb in $(tokenctl --completion-words | tr ' ' _); do
 	tokenctl ${verb/_/ } --help >help
 	grep -q '^example:' help || lab_fail "$verb has no example"
 done
+
+# The shell completes by tokenctl's own words; what was typed is no pattern and no program there.
+. "$TOKEND_SOURCE_DIR/packaging/completion.bash"
+# completes WORDS WORD...: the last one is being typed.
+completes() {
+	local wanted=$1
+	shift
+	COMP_WORDS=(tokenctl "$@")
+	COMP_CWORD=$#
+	COMPREPLY=()
+	_tokenctl
+	[ "${COMPREPLY[*]}" = "$wanted" ] || lab_fail "'tokenctl $*' is completed with '${COMPREPLY[*]}', not '$wanted'"
+}
+completes 'unlock unset' un
+completes 'check explain' policy ''
+completes 'check explain' help policy ''
+completes '--install merge textconv' git ''
+completes '--identity --input-type --help' git merge --
+completes '-i --identity -p --passphrase --input-type --output-type --help' exec-file -
+completes 'age sops credential control' policy explain --via ''
+completes 'yaml json dotenv ini binary' decrypt --input-type ''
+completes 'session' enroll --name x --class s
+completes 'root' policy explain --user roo
+: >complete.age
+completes 'complete.age' decrypt compl
+completes 'complete.age' run -f x -- cat compl
+completes '' 'x/;w made' ''
+completes '' unlock --for ''
+[ ! -e made ] || lab_fail "what was typed was run"
 
 # A policy is checked and explained from its files.
 mkdir policy.d

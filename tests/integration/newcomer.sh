@@ -127,7 +127,7 @@ part_denied() {
 # leads_on COMMAND...: what it says to type about the token names the software TPM, and no verb that was typed already.
 leads_on() {
 	plainly "$@" >stdout 2>stderr || true
-	cat stdout stderr | lab_grep -F "start the software TPM that listens on $(lab_tpm_socket "$work") again; the trial's: tools/try" ||
+	cat stdout stderr | lab_grep -F "start the software TPM that listens on $(lab_tpm_socket "$work"), and on that path with .ctrl behind it, again; the trial's: tools/try" ||
 		lab_fail "'$*' does not say what is to be started: $(cat stdout stderr)"
 	if cat stdout stderr | grep -E -- '(hint:|->) tokenctl (doctor|status)'; then lab_fail "'$*' leads back"; fi
 }

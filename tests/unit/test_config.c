@@ -39,6 +39,8 @@ static const struct {
 	{ "token tpm:tabrmd\ntoken tpm:tabrmd", AT "2: 'tpm:tabrmd' stands twice" },
 	{ "token /dev/tpmrm0", AT
 	  "1: '/dev/tpmrm0' is not a token, such as tpm:device:/dev/tpmrm0 or tpm:swtpm:path=/run/x.sock" },
+	{ "token pkcs11:token=x",
+	  AT "1: PKCS#11 tokens are not supported yet; a TPM is tpm:device:/dev/tpmrm0" },
 	{ "session-time 0", AT "1: '0' is not a time from 1s to 24h, such as 90, 30s or 15m" },
 	{ "session-time 25h", AT "1: '25h' is not a time from 1s to 24h, such as 90, 30s or 15m" },
 	{ "session-time soon", AT "1: 'soon' is not a time from 1s to 24h, such as 90, 30s or 15m" },

@@ -674,6 +674,7 @@ static void test_admin_pin(void **state)
 	fd = client_new(&daemon);
 	ask(&daemon, fd, "Unlock", UNLOCK("held"), "\"name\":\"held\"");
 	ask(&daemon, fd, "Enroll", NEW_KEY("made/1"), "io.tokend.Denied");
+	ask(&daemon, fd, "Enroll", NEW_KEY("made/1"), "tokenctl unlock boss   (which a rule");
 	ask(&daemon, fd, "Unlock", UNLOCK("boss"), "\"name\":\"boss\"");
 	ask(&daemon, fd, "Enroll", NEW_KEY("made/1"), "\"recipient\"");
 	ask(&daemon, fd, "Enroll", NEW_KEY("made/2"), "io.tokend.Denied");
@@ -682,6 +683,7 @@ static void test_admin_pin(void **state)
 	other = client_new(&daemon);
 	ask(&daemon, other, "Unlock", UNLOCK("boss"), "\"name\":\"boss\"");
 	ask(&daemon, other, "Enroll", NEW_KEY("made/2"), "io.tokend.Denied");
+	ask(&daemon, other, "Enroll", NEW_KEY("made/2"), "of class admin first, and there is none");
 	daemon_end(&daemon);
 }
 
