@@ -37,6 +37,8 @@ struct conversation {
 	char declined[PLUGIN_PROMPTS_MAX][2 * KEY_ID_LEN + 1]; /* keys for which nobody gave a PIN */
 	size_t declined_count;
 	size_t prompts;
+	bool left_locked; /* a key that might have opened the file, because nobody gave its PIN */
+	struct problem lock; /* then: which */
 };
 
 static void conversation_done(struct conversation *talk)
@@ -194,6 +196,13 @@ static void remark_wrong(int tries_left, char *remark, size_t len)
 		               tries_left == 1 ? "try" : "tries");
 }
 
+/* Said only when nothing else opens the file: whoever did not want to type a PIN needs no reminder of it. */
+static void leave_locked(struct conversation *talk, const struct plugin_problem *needed)
+{
+	talk->left_locked = true;
+	talk->lock = needed->text;
+}
+
 /* Asks for the PIN until it is right, no try is left, or nobody answers. ret_unlocked: it is worth asking the daemon again. */
 static enum err unlock(struct conversation *talk, const struct plugin_problem *needed, bool *ret_unlocked)
 {
@@ -212,6 +221,7 @@ static enum err unlock(struct conversation *talk, const struct plugin_problem *n
 			return err;
 		if (!pin) {
 			decline(talk, lock);
+			leave_locked(talk, needed);
 			return OK;
 		}
 		problem = (struct plugin_problem){ .tries_left = -1 };
@@ -224,8 +234,10 @@ static enum err unlock(struct conversation *talk, const struct plugin_problem *n
 			break;
 		remark_wrong(problem.tries_left, remark, sizeof(remark));
 	}
-	if (was_declined(talk, lock) && refused == ERR_PIN_NEEDED)
+	if (was_declined(talk, lock) && refused == ERR_PIN_NEEDED) {
+		leave_locked(talk, needed);
 		return OK;
+	}
 	return plugin_explain(talk->wire, &talk->told, refused, &problem.text);
 }
 
@@ -377,9 +389,14 @@ static enum err answer_file(struct conversation *talk, size_t file, struct token
 	err = report_malformed(talk, file, &malformed);
 	if (err || malformed)
 		return err;
+	talk->left_locked = false;
 	err = open_file(talk, file, scratch, &file_key);
-	if (err || !file_key)
+	if (err)
 		return err;
+	if (!file_key)
+		return talk->left_locked
+		               ? plugin_explain(talk->wire, &talk->told, ERR_PIN_NEEDED, &talk->lock)
+		               : OK;
 	return send_file_key(talk, file, file_key);
 }
 
