@@ -213,6 +213,9 @@ static enum err encrypt_age(struct encryption *encryption, const char *path)
 		err = check_terminal(invocation, output);
 	if (!err)
 		err = gather_recipients(encryption);
+	if (err == ERR_UNSUPPORTED && !invocation->problem.hint[0])
+		problem_hint(&invocation->problem, "age encrypts to it and to your keys: age -r RECIPIENT -R "
+		                                   "<(tokenctl recipient) -o FILE.age FILE");
 	return err ? err : encrypt_stream(encryption, input, path, output);
 }
 

@@ -160,6 +160,7 @@ grep -q -- '--key NAME' stderr || lab_fail "the hint names --key"
 fails 2 'is not a recipient' tokenctl encrypt -r age1xyz -o out plain
 fails 2 'is not a recipient' tokenctl encrypt -r ../../x -o out plain
 fails 2 'not supported yet' tokenctl encrypt -r 'ssh-ed25519 AAAA' -o out plain
+grep -q '^hint: age encrypts to it and to your keys' stderr || lab_fail "no hint: $(cat stderr)"
 fails 2 'holds no recipient' tokenctl encrypt -R /dev/null -o out plain
 fails 2 'only recipient' tokenctl encrypt -p -r "$recipient" -o out plain
 
