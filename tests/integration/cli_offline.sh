@@ -226,6 +226,7 @@ completes() {
 	_tokenctl
 	[ "${COMPREPLY[*]}" = "$wanted" ] || lab_fail "'tokenctl $*' is completed with '${COMPREPLY[*]}', not '$wanted'"
 }
+completes "$(tokenctl --completion-words | cut -d' ' -f1 | sort -u | tr '\n' ' ')help --help --version" ''
 completes 'unlock unset' un
 completes 'check explain' policy ''
 completes 'check explain' help policy ''
