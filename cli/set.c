@@ -18,6 +18,7 @@
 #include "cli/verb.h"
 #include "cli/verbs.h"
 #include "formats/sops_edit.h"
+#include "formats/sops_expand.h"
 #include "formats/text.h"
 
 #define VALUE_MAX (1U << 20)
@@ -174,13 +175,30 @@ static enum err refuse_value(struct sops_store *store)
 	return ERR_UNSUPPORTED;
 }
 
+/* Without quotes it stands for what it names, and sops would not read the file any more. */
+static enum err refuse_merge(struct sops_store *store)
+{
+	struct invocation *invocation = store->opener.invocation;
+	const char *const *words = invocation->options.arguments;
+	char file[SHOWN_QUOTED_MAX];
+
+	(void)problem_set(&invocation->problem, ERR_USAGE,
+	                  "%s was left as it is: %s would leave a key << with another value, and << takes a "
+	                  "map or a list of maps",
+	                  store->path, words[1]);
+	shown_quote(words[0], file);
+	problem_hint(&invocation->problem, "tokenctl edit %s   and write the key as \"<<\" if it is no merge",
+	             file);
+	return ERR_USAGE;
+}
+
 /* A text that is not there as it was given would be there as another. */
 static enum err check(struct sops_store *store, struct bytes plain, const struct sops_path *path,
                       const json_t *value)
 {
 	struct sops_document document = { .count = 0 };
 	uint32_t index = 0;
-	enum err err = sops_store_read(store, plain, &document);
+	enum err err = sops_store_read(store, plain, &document), merges;
 
 	if (!err)
 		err = sops_path_find(&document, path, path->count, &index);
@@ -188,9 +206,10 @@ static enum err check(struct sops_store *store, struct bytes plain, const struct
 	    !bytes_equal(document.nodes[index].text,
 	                 bytes_of(json_string_value(value), json_string_length(value))))
 		err = ERR_NO_MATCH;
+	merges = err ? OK : sops_plain_check_merges(&document);
 	sops_document_done(&document);
 	if (!err)
-		return OK;
+		return merges ? refuse_merge(store) : OK;
 	return is_metadata(store, path) ? refuse_metadata(store) : refuse_value(store);
 }
 

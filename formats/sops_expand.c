@@ -514,7 +514,10 @@ enum err sops_plain_check_merges(struct sops_document *document)
 	for (uint32_t i = 0; document->format == SOPS_YAML && i < document->count; i++) {
 		const struct sops_node *node = &document->nodes[i];
 
-		if (bytes_equal(node->key, bytes_of_string("<<")) && byte_at(document, node->begin) == '<' &&
+		uint8_t first = byte_at(document, node->begin);
+
+		/* Plain, or with the tag that sops gives it. */
+		if (bytes_equal(node->key, bytes_of_string("<<")) && (first == '<' || first == '!') &&
 		    !can_be_merged(document, i))
 			return sops_document_refuse(
 			        document, node->begin,
