@@ -15,6 +15,9 @@
 #define ARGUMENTS_MAX 16U
 #define ANSWER_MAX 4096U /* the first line of an object */
 #define PIECE_LEN (64U << 10)
+#define COMMITS_AT_ONCE 1024U /* of one git: to start one takes longer than most commits */
+/* How a repository says where a commit comes from that it never had; a place where nothing can be. */
+#define NO_GRAFTS "/dev/null/grafts"
 
 extern char **environ;
 
@@ -24,7 +27,7 @@ struct git_objects {
 	struct buf *input; /* what git said and nobody took yet */
 };
 
-/* No monitor, no pager, no lock that a commit which is under way would meet; and what is looked at is what is there, not what somebody has put in its place by a ref below refs/replace. */
+/* No monitor, no pager, no lock that a commit which is under way would meet; and what is looked at is what is there, not what somebody has put in its place by a ref below refs/replace, or by .git/info/grafts. */
 static const char *const begin[] = {
 	"git", "--no-pager", "--no-optional-locks", "--no-replace-objects", "-c", "core.fsmonitor=false"
 };
@@ -39,7 +42,7 @@ static enum err start(const char *const *arguments, int input, int output, bool 
 	int result;
 
 	/* A missing object is missing: to fetch it, git would run what the repository's configuration says. */
-	if (setenv("GIT_NO_LAZY_FETCH", "1", 1))
+	if (setenv("GIT_NO_LAZY_FETCH", "1", 1) || setenv("GIT_GRAFT_FILE", NO_GRAFTS, 1))
 		return ERR_NOMEM;
 	memcpy(words, begin, sizeof(begin));
 	while (count < ARGUMENTS_MAX && arguments[count]) {
@@ -274,7 +277,9 @@ static bool is_nothing(const char *object)
 }
 
 struct raw_line {
-	char mode[GIT_NAME_MAX], object[GIT_NAME_MAX], status[GIT_NAME_MAX];
+	char mode[GIT_NAME_MAX], object[GIT_NAME_MAX];
+	char status; /* for the first parent */
+	unsigned alike; /* of 100 */
 	char old_object[GIT_NAME_MAX], other_object[GIT_NAME_MAX]; /* of the first parents that have it */
 	size_t parents;
 };
@@ -287,7 +292,7 @@ static void take_old(struct raw_line *line, const char object[GIT_NAME_MAX])
 		memcpy(old, object, GIT_NAME_MAX);
 }
 
-/* ":" for each parent; a mode for each and the new one; an object for each and the new one; a status. */
+/* ":" for each parent; a mode for each and the new one; an object for each and the new one; a status for each, which is a letter, and with one parent maybe a number. */
 static bool parse_line(const char *line, struct raw_line *ret_line)
 {
 	*ret_line = (struct raw_line){ .parents = strspn(line, ":") };
@@ -303,34 +308,71 @@ static bool parse_line(const char *line, struct raw_line *ret_line)
 		if (i < ret_line->parents)
 			take_old(ret_line, ret_line->object);
 	}
-	return take_word(&line, ret_line->status);
+	ret_line->status = *line;
+	/* "R090"; of a merge there is no number. */
+	ret_line->alike =
+	        line[0] && line[1] >= '0' && line[1] <= '9' ? (unsigned)strtoul(line + 1, NULL, 10) : 100;
+	return *line != '\0';
 }
 
-enum err git_changes_each(struct bytes raw, git_change_taken take, void *context)
+/* One change, whose line is text, and whose path comes next. */
+static enum err take_change(const char *text, struct bytes *raw, git_change_taken take, void *context)
+{
+	struct git_change change = { .path = NULL };
+	struct raw_line line;
+
+	if (!parse_line(text, &line))
+		return ERR_BAD_MESSAGE;
+	change.path = text_next_string(raw);
+	/* A change of name has the old one first. */
+	if (line.parents == 1 && (line.status == 'R' || line.status == 'C'))
+		change.path = text_next_string(raw);
+	if (!change.path)
+		return ERR_BAD_MESSAGE;
+	change.alike = line.alike;
+	change.repository = strcmp(line.mode, "160000") == 0;
+	if ((strncmp(line.mode, "100", 3) != 0 && !change.repository) || is_nothing(line.object))
+		return OK; /* gone, or a link */
+	memcpy(change.object, line.object, sizeof(change.object));
+	memcpy(change.old_object, line.old_object, sizeof(change.old_object));
+	memcpy(change.other_object, line.other_object, sizeof(change.other_object));
+	return take(context, &change);
+}
+
+static bool is_object_name(const char *text)
+{
+	size_t len = strspn(text, "0123456789abcdef");
+
+	return len > 0 && len < GIT_NAME_MAX && text[len] == '\0';
+}
+
+enum err git_changes_each(struct bytes raw, git_commit_begun begun, git_change_taken take, void *context)
 {
 	enum err err = OK;
 
 	while (!err && raw.len) {
 		const char *text = text_next_string(&raw);
-		struct git_change change = { .path = NULL };
-		struct raw_line line;
 
-		if (!text || !parse_line(text, &line))
+		if (!text)
 			return ERR_BAD_MESSAGE;
-		change.path = text_next_string(&raw);
-		/* A change of name has the old one first. */
-		if (line.parents == 1 && (*line.status == 'R' || *line.status == 'C'))
-			change.path = text_next_string(&raw);
-		if (!change.path)
-			return ERR_BAD_MESSAGE;
-		change.repository = strcmp(line.mode, "160000") == 0;
-		if ((strncmp(line.mode, "100", 3) != 0 && !change.repository) || is_nothing(line.object))
-			continue; /* gone, or a link */
-		memcpy(change.object, line.object, sizeof(change.object));
-		memcpy(change.old_object, line.old_object, sizeof(change.old_object));
-		memcpy(change.other_object, line.other_object, sizeof(change.other_object));
-		err = take(context, &change);
+		if (begun && is_object_name(text))
+			err = begun(context, text);
+		else
+			err = take_change(text, &raw, take, context);
 	}
+	return err;
+}
+
+static enum err explain_list(enum err err, struct problem *problem)
+{
+	if (problem->message[0])
+		return err;
+	if (err == ERR_BAD_MESSAGE)
+		return problem_set(problem, ERR_SYSTEM, "git's list of changes is not understood");
+	if (err != ERR_BUSY)
+		return err;
+	(void)problem_set(problem, err, "more files are changed at once than are looked at");
+	problem_hint(problem, "commit them in several parts");
 	return err;
 }
 
@@ -341,10 +383,43 @@ enum err git_changes_of(const char *const *arguments, struct problem *problem, g
 	enum err err = git_run(arguments, false, problem, &raw);
 
 	if (!err)
-		err = git_changes_each(buf_bytes(raw), take, context);
-	return err == ERR_BAD_MESSAGE && !problem->message[0]
-	               ? problem_set(problem, ERR_SYSTEM, "git's list of changes is not understood")
-	               : err;
+		err = git_changes_each(buf_bytes(raw), NULL, take, context);
+	return explain_list(err, problem);
+}
+
+static struct bytes first_lines(struct bytes text, size_t count)
+{
+	struct bytes rest = text, line;
+
+	while (count-- > 0 && text_next_line(&rest, &line))
+		;
+	return bytes_of(text.data, text.len - rest.len);
+}
+
+enum err git_changes_in(struct bytes commits, struct problem *problem, git_commit_begun begun,
+                        git_change_taken take, void *context)
+{
+	static const char *const arguments[] = { "diff-tree",       "--stdin",         "-r", "-c",
+		                                 "--root",          "--raw",           "-z", "--no-abbrev",
+		                                 GIT_RENAMES_ALIKE, GIT_RENAMES_LIMIT, NULL };
+	size_t at_once = COMMITS_AT_ONCE;
+	enum err err = OK;
+
+	while (!err && commits.len) {
+		CLEANUP(buf_freep) struct buf *raw = NULL;
+		struct bytes some = first_lines(commits, at_once);
+
+		err = git_run_with(arguments, some, problem, &raw);
+		if (err == ERR_BUSY && at_once > 1) { /* the list of so many is too long */
+			at_once /= 2;
+			err = OK;
+			continue;
+		}
+		if (!err)
+			err = git_changes_each(buf_bytes(raw), begun, take, context);
+		commits = bytes_of(commits.data + some.len, commits.len - some.len);
+	}
+	return explain_list(err, problem);
 }
 
 /* ---- what was in conflict ---- */

@@ -14,6 +14,12 @@
 #define GIT_LIST_MAX (64U << 20) /* bytes of a list of changes */
 #define GIT_NAME_MAX 72U /* of an object: SHA-256 in hex, and an end */
 
+/* A change of name is told from a new file by how much is alike (git's own measure is a half). A SOPS file of few values is another by more than half when it has a recipient more, so less is asked for,
+ * and who reads the list decides. */
+#define GIT_RENAMES_ALIKE "-M10%"
+#define GIT_RENAMES_LIMIT "-l1000" /* git's own measure, whatever a configuration says */
+#define GIT_RENAMED_SURELY 50U
+
 /* Runs git with arguments (NULL ends them; without the word git) and gives what it wrote. quiet: a failure is ERR_NO_MATCH, without words of git; else it is ERR_SYSTEM, and git said why
  * on standard error. ERR_UNSUPPORTED, with a sentence: there is no git; ERR_BUSY: it wrote more than GIT_LIST_MAX. */
 MUST_CHECK enum err git_run(const char *const *arguments, bool quiet, struct problem *problem,
@@ -43,15 +49,22 @@ struct git_change {
 	char old_object
 	        [GIT_NAME_MAX]; /* before, under its old name if it was renamed; "": it was not there */
 	char other_object[GIT_NAME_MAX]; /* of a merge: what the next parent that has it has; "": none */
+	unsigned alike; /* of 100, under a new name; else all of them */
 	bool repository; /* a submodule: the object is a commit of another repository */
 };
 
-/* Calls take for every regular file and submodule that is there after the change, from what `git diff-index`, `diff-tree -c` and the like write with --raw -z. ERR_BAD_MESSAGE when that is something
- * else; what take returned. */
+/* Calls take for every regular file and submodule that is there after the change, from what `git diff-index`, `diff-tree -c` and the like write with --raw -z; and begun with the name of each commit whose changes follow, where they stand there (NULL: they
+ * do not). ERR_BAD_MESSAGE when that is something else; what begun and take returned. */
 typedef enum err (*git_change_taken)(void *context, const struct git_change *change);
-MUST_CHECK enum err git_changes_each(struct bytes raw, git_change_taken take, void *context);
+typedef enum err (*git_commit_begun)(void *context, const char *commit);
+MUST_CHECK enum err git_changes_each(struct bytes raw, git_commit_begun begun, git_change_taken take,
+                                     void *context);
 
-/* The same of what git writes with these arguments. What take returned, errors of git_run; ERR_SYSTEM with a sentence when git writes something else. */
+/* The same of many commits, a name in each line; of a merge what neither side had. One that changes nothing is not begun. The name lasts until the next. Errors of git_changes_of. */
+MUST_CHECK enum err git_changes_in(struct bytes commits, struct problem *problem, git_commit_begun begun,
+                                   git_change_taken take, void *context);
+
+/* The same of what git writes with these arguments. What take returned, errors of git_run; ERR_SYSTEM with a sentence when git writes something else, ERR_BUSY with one when it is more than GIT_LIST_MAX. */
 MUST_CHECK enum err git_changes_of(const char *const *arguments, struct problem *problem,
                                    git_change_taken take, void *context);
 

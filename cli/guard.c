@@ -70,6 +70,65 @@ static enum err read_merged(struct guard *guard, const char *path, struct buf **
 	return git_objects_find(guard->objects, name, GUARD_FILE_MAX, ret_text);
 }
 
+/* From here to the top, as guard->way_up, which is for names that git gives. NULL: here is no place below it. */
+static enum err find_way_up(const char *top, struct buf **ret_way_up)
+{
+	CLEANUP(freep) char *here = NULL;
+	size_t len = strlen(top);
+	enum err err = sops_config_absolute(".", &here);
+
+	if (err || strncmp(here, top, len) != 0 || (here[len] && here[len] != '/'))
+		return err;
+	err = buf_new(2 * PATH_MAX, ret_way_up);
+	for (const char *rest = here + len; !err && (rest = strchr(rest, '/')); rest++)
+		err = buf_put_string(*ret_way_up, "../");
+	return err;
+}
+
+/* Below the top, when git has them; rules: from there, or absolute where they were found on the disk. NULL: they are somebody's else. */
+static enum err find_own_rules(const struct guard *guard, const char *rules, const char **ret_rules)
+{
+	CLEANUP(buf_freep) struct buf *staged = NULL;
+	const char *top = buf_string(guard->top);
+	size_t len = strlen(top);
+	char name[PATH_MAX + 8];
+	enum err err;
+
+	*ret_rules = NULL;
+	if (*rules == '/' && (strncmp(rules, top, len) != 0 || rules[len] != '/'))
+		return OK;
+	rules += *rules == '/' ? len + 1 : 0;
+	(void)snprintf(name, sizeof(name), ":0:%s", rules);
+	err = git_objects_find(guard->objects, name, SOPS_RULES_FILE_MAX, &staged);
+	if (!err && staged)
+		*ret_rules = rules;
+	return err;
+}
+
+/* The rules of a file, as one types them here for git to take. */
+static enum err find_rules_pathspec(const struct guard *guard, const char *rules,
+                                    char pathspec[SHOWN_QUOTED_MAX], const char **ret_pathspec)
+{
+	CLEANUP(buf_freep) struct buf *found = NULL;
+	const struct buf *way_up = guard->way_up;
+	char path[2 * PATH_MAX];
+	enum err err;
+
+	if (!rules || guard->commit || !guard->top)
+		return OK;
+	err = find_own_rules(guard, rules, &rules);
+	if (!err && rules && !way_up) {
+		err = find_way_up(buf_string(guard->top), &found);
+		way_up = found;
+	}
+	if (err || !rules || !way_up)
+		return err;
+	(void)snprintf(path, sizeof(path), "%s%s", buf_string(way_up), rules);
+	shown_quote_pathspec(path, pathspec);
+	*ret_pathspec = pathspec;
+	return OK;
+}
+
 /* What a file was before: in the commit before it, and in the other one that a merge has; data NULL: it was not there. */
 struct before {
 	struct bytes text, merged;
@@ -79,7 +138,7 @@ static enum err look(struct guard *guard, const char *path, struct bytes text, s
 {
 	CLEANUP(buf_freep) struct buf *merged = NULL;
 	struct problem *problem = &guard->invocation->problem;
-	char here[PATH_MAX], place[PATH_MAX];
+	char here[PATH_MAX], place[PATH_MAX], pathspec[SHOWN_QUOTED_MAX];
 	struct guard_file file = { .path = here,
 		                   .place = place,
 		                   .text = text,
@@ -90,6 +149,8 @@ static enum err look(struct guard *guard, const char *path, struct bytes text, s
 		                   .allowed_count = guard->allowed_count };
 	enum err err = guard_rules_find(guard->rules, path, problem, &file.rule, &file.rules);
 
+	if (!err)
+		err = find_rules_pathspec(guard, file.rules, pathspec, &file.rules_pathspec);
 	if (!err)
 		err = read_merged(guard, path, &merged);
 	if (err)
@@ -139,10 +200,22 @@ static enum err note_submodule(struct guard *guard, const char *path)
 	                    "is a repository of its own, and no hook there runs tokenctl guard", next);
 }
 
-/* What one was before; none when it is too large, or the clone has no history. */
+/* What one was before; none when it is too large. One that git names and does not have is no new file: without it nobody knows who could read it before. */
 static enum err read_object(struct guard *guard, const char *object, struct buf **ret_text)
 {
-	return *object ? git_objects_find(guard->objects, object, GUARD_FILE_MAX, ret_text) : OK;
+	enum err err = *object ? git_objects_get(guard->objects, object, GUARD_FILE_MAX, ret_text) : OK;
+
+	return err == ERR_BUSY ? OK : err;
+}
+
+static enum err explain_lack(struct guard *guard, const char *path)
+{
+	struct problem *problem = &guard->invocation->problem;
+
+	(void)problem_set(problem, ERR_SYSTEM, "git does not give what it has of %s", path);
+	problem_hint(problem, "git fsck   says what is missing; git fetch --refetch --no-filter   "
+	                      "gets all that a partial clone has left out");
+	return ERR_SYSTEM;
 }
 
 static enum err take_change(void *context, const struct git_change *change)
@@ -164,9 +237,10 @@ static enum err take_change(void *context, const struct git_change *change)
 	if (!err)
 		err = read_object(guard, change->other_object, &other_text);
 	if (err)
-		return problem_set(&guard->invocation->problem, ERR_SYSTEM,
-		                   "git does not give what it has of %s", change->path);
-	if (old_text)
+		return explain_lack(guard, change->path);
+	/* Else it is another file in the place of one that is gone. */
+	if (old_text &&
+	    (change->alike >= GIT_RENAMED_SURELY || guard_has_value_of(buf_bytes(text), buf_bytes(old_text))))
 		before.text = buf_bytes(old_text);
 	if (other_text)
 		before.merged = buf_bytes(other_text);
@@ -205,6 +279,9 @@ static enum err find_repository(struct guard *guard)
 		problem_hint(problem, "go to one, or name files: tokenctl guard FILE...");
 	if (!err)
 		err = git_line(way_up, false, problem, &guard->way_up);
+	/* Of a working tree that is elsewhere it is that one's whole path. */
+	if (!err && *buf_string(guard->way_up) == '/')
+		err = buf_put_u8(guard->way_up, '/');
 	if (!err)
 		err = go_down(guard);
 	if (!err)
@@ -346,28 +423,23 @@ static enum err guard_staged(struct guard *guard)
 		err = guard_sides_merged(&guard->invocation->problem, guard->merged);
 	if (err)
 		return err;
-	err = take_changes(guard, (const char *const[]){ "diff-index", "--cached", "--raw", "-z",
-	                                                 "--no-abbrev", "-M", "--ignore-submodules=none",
-	                                                 buf_string(head), "--", NULL });
+	err = take_changes(guard,
+	                   (const char *const[]){ "diff-index", "--cached", "--raw", "-z", "--no-abbrev",
+	                                          GIT_RENAMES_ALIKE, GIT_RENAMES_LIMIT,
+	                                          "--ignore-submodules=none", buf_string(head), "--", NULL });
 	return err ? err
 	           : guard_sides_each(buf_string(guard->top), guard->objects, &guard->invocation->problem,
 	                              take_side, guard);
 }
 
-/* A merge is asked for what neither side had. */
-static enum err guard_commit(struct guard *guard, const char *commit)
+static enum err begin_commit(void *context, const char *commit)
 {
+	struct guard *guard = context;
 	char tree[GIT_NAME_MAX + 2];
-	enum err err;
 
 	(void)snprintf(tree, sizeof(tree), "%s:", commit);
 	guard->commit = commit;
-	err = guard_rules_in(guard->rules, tree);
-	if (!err)
-		err = take_changes(guard, (const char *const[]){ "diff-tree", "-r", "-c", "--root", "--raw",
-		                                                 "-z", "--no-abbrev", "--no-commit-id", "-M",
-		                                                 commit, "--", NULL });
-	return err;
+	return guard_rules_in(guard->rules, tree);
 }
 
 static enum err read_file(const char *path, struct problem *problem, struct buf **ret_text)
@@ -421,22 +493,13 @@ static enum err check_whole(struct bytes commits, const char *range, struct prob
 }
 
 /* Each commit by itself: what a later one takes away is in the history all the same. */
-static enum err guard_commits(struct guard *guard, struct bytes rest)
+static enum err guard_commits(struct guard *guard, struct bytes commits)
 {
-	const struct bytes commits = rest;
-	struct bytes line;
-	enum err err = OK;
+	struct problem *problem = &guard->invocation->problem;
+	enum err err = git_changes_in(commits, problem, begin_commit, take_change, guard);
 
-	while (!err && text_next_line(&rest, &line)) {
-		char commit[GIT_NAME_MAX];
-
-		if (!text_copy(line, commit, sizeof(commit)))
-			return ERR_SYSTEM;
-		err = guard_commit(guard, commit);
-		guard->commit = NULL;
-	}
-	return err ? err
-	           : guard_sides_in(commits, guard->objects, &guard->invocation->problem, take_side, guard);
+	guard->commit = NULL;
+	return err ? err : guard_sides_in(commits, guard->objects, problem, take_side, guard);
 }
 
 static enum err guard_range(struct guard *guard, const char *range)

@@ -17,10 +17,13 @@
 #include "formats/dotenv.h"
 #include "formats/sops_expand.h"
 #include "formats/sops_metadata.h"
+#include "formats/sops_value.h"
 #include "formats/text.h"
 
 #define TEXT_MAX 1200U
 #define RECIPIENT_SHOWN 300
+#define VALUES_COMPARED 64U /* of a file that may have another name now */
+#define UTF8_MARK "\xef\xbb\xbf" /* what some editors put before a text */
 
 struct look {
 	const struct guard_file *file; /* borrowed, as what follows */
@@ -99,6 +102,22 @@ static bool is_ciphertext(struct bytes text)
 	return age_file_looks_like(text) || (text.len >= 9 && memcmp(text.data, "\0GITCRYPT", 9) == 0);
 }
 
+bool guard_has_value_of(struct bytes text, struct bytes old)
+{
+	for (size_t i = 0; i < VALUES_COMPARED && old.len && text.len; i++) {
+		const uint8_t *value = memmem(old.data, old.len, SOPS_VALUE_BEGIN, strlen(SOPS_VALUE_BEGIN));
+		size_t rest = value ? old.len - (size_t)(value - old.data) : 0;
+		const uint8_t *end = rest ? memchr(value, ']', rest) : NULL;
+
+		if (!end)
+			return false;
+		if (memmem(text.data, text.len, value, (size_t)(end - value)))
+			return true;
+		old = bytes_of(end, (size_t)(old.data + old.len - end));
+	}
+	return false;
+}
+
 /* A manual may quote such a value; what is to be encrypted, or was a SOPS file, does not. */
 static bool is_remains(const struct guard_file *file)
 {
@@ -141,32 +160,63 @@ static enum err look_at_coverage(struct look *look)
 
 /* ---- variables ---- */
 
+static bool is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* As a word of its own, or as the plural of one: what is redistributed is no distribution. */
+static bool has_name_word(const char *name, const char *word)
+{
+	for (const char *at = name; (at = strcasestr(at, word)); at++) {
+		const char *end = at + strlen(word);
+
+		end += *end == 's' || *end == 'S';
+		if ((at == name || !is_letter(at[-1])) && !is_letter(*end))
+			return true;
+	}
+	return false;
+}
+
 bool guard_is_dotenv_name(const char *path)
 {
-	static const char *const samples[] = { "sample", "example", "template", "dist", "defaults" };
+	static const char *const samples[] = { "sample", "example", "template", "dist", "default" };
 	const char *name = path_name(path);
 	size_t len = strlen(name);
 
 	for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++)
-		if (strstr(name, samples[i]))
+		if (has_name_word(name, samples[i]))
 			return false;
-	return strncmp(name, ".env", 4) == 0 ? name[4] == '\0' || name[4] == '.'
-	                                     : len > 4 && strcmp(name + len - 4, ".env") == 0;
+	return strncasecmp(name, ".env", 4) == 0 ? strchr(".-_", name[4]) != NULL /* or the end */
+	                                         : len > 4 && strcasecmp(name + len - 4, ".env") == 0;
 }
 
-/* NAME=value, maybe after "export"; an empty value, in quotes or not, gives nothing away. */
+static void pass_blanks(struct reader *reader)
+{
+	while (reader->rest.len && is_white_space(*reader->rest.data))
+		(void)reader_take(reader, 1);
+}
+
+static bool is_blank_after(struct bytes text, size_t len)
+{
+	return text.len > len && is_white_space(text.data[len]);
+}
+
+/* NAME=value, maybe after "export", with blanks around it as some programs take them; an empty value, in quotes or not, gives nothing away. */
 static bool assigns(struct bytes line)
 {
+	static const char export[] = "export";
 	struct reader reader = reader_of(line);
 	size_t len = 0;
 
-	while (reader.rest.len && is_white_space(*reader.rest.data))
-		(void)reader_take(&reader, 1);
-	if (bytes_begin_with(reader.rest, "export "))
-		(void)reader_take(&reader, 7);
+	pass_blanks(&reader);
+	if (bytes_begin_with(reader.rest, export) && is_blank_after(reader.rest, strlen(export)))
+		(void)reader_take(&reader, strlen(export));
+	pass_blanks(&reader);
 	while (len < reader.rest.len && dotenv_is_name_letter(reader.rest.data[len], len == 0))
 		len++;
 	(void)reader_take(&reader, len);
+	pass_blanks(&reader);
 	if (len == 0 || reader_u8(&reader) != '=')
 		return false;
 	for (size_t i = 0; i < reader.rest.len; i++)
@@ -180,7 +230,7 @@ static enum err look_at_variables(struct look *look)
 {
 	struct bytes text = look->file->text;
 
-	for (size_t at = 0; at < text.len;) {
+	for (size_t at = bytes_begin_with(text, UTF8_MARK) ? strlen(UTF8_MARK) : 0; at < text.len;) {
 		const uint8_t *end = memchr(text.data + at, '\n', text.len - at);
 		size_t next = end ? (size_t)(end - text.data) : text.len;
 
@@ -251,10 +301,12 @@ static enum err say_recipient(struct look *look, const struct sops_entry *entry)
 	(void)snprintf(text, sizeof(text),
 	               "the %s recipient %s was added, who can read this file from now on", entry->kind,
 	               recipient);
+	/* With the rules that it came from: `git commit -a` has staged both, and after its hook's refusal neither. */
 	return say(look, line_with(look, entry->recipient), "recipient", text,
-	           "git add %s && tokenctl guard --allow-recipient %s && git commit --no-verify   if that is "
-	           "meant",
-	           look->pathspec, quoted);
+	           "git add %s%s%s && tokenctl guard --allow-recipient %s && git commit --no-verify   if "
+	           "that is meant",
+	           look->pathspec, look->file->rules_pathspec ? " " : "",
+	           look->file->rules_pathspec ? look->file->rules_pathspec : "", quoted);
 }
 
 /* A SOPS file, read for its metadata. */
@@ -361,12 +413,60 @@ static enum err look_at_sops(struct look *look, bool *ret_encrypted)
 	return examination.verdict == SOPS_IS_NONE ? OK : look_at_recipients(look, examination.format);
 }
 
+/* ---- texts of two bytes for each character ---- */
+
+/* As PowerShell writes what is redirected. A byte for each character, so that lines stay lines; one that has no place there is '?'. NULL: it is none. */
+static enum err make_narrow(struct bytes text, struct buf **ret_narrow)
+{
+	CLEANUP(buf_freep) struct buf *narrow = NULL;
+	bool little = bytes_begin_with(text, "\xff\xfe"), big = bytes_begin_with(text, "\xfe\xff");
+	enum err err = little || big ? buf_new(text.len, &narrow) : OK;
+
+	for (size_t i = 2; narrow && !err && i + 1 < text.len; i += 2) {
+		uint8_t high = text.data[little ? i + 1 : i];
+
+		err = buf_put_u8(narrow, high ? '?' : text.data[little ? i : i + 1]);
+	}
+	if (!err)
+		*ret_narrow = TAKE(narrow);
+	return err;
+}
+
+/* What may be in any file: variables where the name says so, and keys. */
+static enum err look_at_text(struct look *look, bool encrypted)
+{
+	const struct guard_file *file = look->file;
+	enum err err = OK;
+
+	if (!encrypted && !file->rule && guard_is_dotenv_name(file->path))
+		err = look_at_variables(look);
+	return err ? err : look_for_keys(look);
+}
+
+static enum err look_at_narrow(struct look *look, bool encrypted)
+{
+	CLEANUP(buf_freep) struct buf *narrow = NULL;
+	const struct guard_file *whole = look->file;
+	struct guard_file file = *whole;
+	enum err err = make_narrow(file.text, &narrow);
+
+	if (err || !narrow)
+		return err ? err : look_at_text(look, encrypted);
+	file.text = buf_bytes(narrow);
+	look->file = &file;
+	look->line = 1;
+	look->line_at = 0;
+	err = look_at_text(look, encrypted);
+	look->file = whole;
+	return err;
+}
+
 enum err guard_look(const struct guard_file *file, struct findings *findings)
 {
 	struct look look = { .file = file, .findings = findings, .line = 1 };
 	bool encrypted = is_ciphertext(file->text);
 	/* Of a private key that is to be encrypted here it is enough to say that; an identity file has another way on. */
-	bool covered = file->rule && file->text.len && !guard_is_identity_file(file->text);
+	bool covered = file->rule && file->text.len && !guard_is_identity_file(file->text), remains;
 	enum err err = OK;
 
 	findings_begin_file(findings);
@@ -374,11 +474,10 @@ enum err guard_look(const struct guard_file *file, struct findings *findings)
 	shown_quote_pathspec(file->path, look.pathspec);
 	if (!encrypted)
 		err = look_at_sops(&look, &encrypted);
-	if (!err && !encrypted && is_remains(file))
+	remains = !err && !encrypted && is_remains(file);
+	if (remains)
 		err = look_at_remains(&look);
 	else if (!err && !encrypted && covered)
 		return look_at_coverage(&look);
-	else if (!err && !encrypted && !file->rule && guard_is_dotenv_name(file->path))
-		err = look_at_variables(&look);
-	return err ? err : look_for_keys(&look);
+	return err ? err : look_at_narrow(&look, encrypted || remains);
 }

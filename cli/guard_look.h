@@ -23,6 +23,7 @@ struct guard_file {
 	struct bytes merged_text; /* in the commit that is being merged; data NULL: none is, or has it */
 	bool only_on_disk; /* git does not have it: nothing has to be taken out of there */
 	const char *rules; /* the .sops.yaml, as it is shown; with rule only */
+	const char *rules_pathspec; /* the same as a shell and git take it; NULL: git does not have it */
 	const struct sops_creation_rule *rule; /* that covers the file; NULL: none */
 	const char *const *allowed; /* recipients that may be added */
 	size_t allowed_count;
@@ -36,3 +37,6 @@ bool guard_is_identity_file(struct bytes text);
 
 /* Does the name say that variables with their values are in it? Samples are none. */
 bool guard_is_dotenv_name(const char *path);
+
+/* Does text hold a value that SOPS encrypted in old? Each has a random part, so then it is a version of the same file. Looks for the first ones of old. */
+bool guard_has_value_of(struct bytes text, struct bytes old);

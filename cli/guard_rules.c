@@ -7,6 +7,7 @@
 #include "common/path.h"
 
 #define TREE_MAX 128U
+#define LINKS_MAX 8U /* that are followed */
 
 /* The rules of one directory, or that there are none. */
 struct cached {
@@ -102,10 +103,74 @@ static enum err complain(const struct cached *cached, enum err err, struct probl
 		return problem_set(problem, err, "%s needs libfyaml and libpcre2 to be read", cached->path);
 	if (err == ERR_BUSY)
 		err = ERR_BAD_FILE;
-	(void)problem_set(problem, err, "%s: %s", cached->path, cached->rules.document.reason);
+	if (!cached->text)
+		(void)problem_set(problem, err, "%s is too large for creation rules", cached->path);
+	else if (err == ERR_BAD_FILE && !memchr(buf_bytes(cached->text).data, '\n', buf_len(cached->text)))
+		(void)problem_set(problem, err, "%s: %s; if it is a link, git has nothing where it leads",
+		                  cached->path, cached->rules.document.reason);
+	else
+		(void)problem_set(problem, err, "%s: %s", cached->path, cached->rules.document.reason);
 	if (err == ERR_BAD_FILE)
 		problem_hint(problem, "mend %s, then git add it", cached->path);
 	return err;
+}
+
+/* Where a link at path leads, if that is in the tree. */
+static bool follow(const char *path, struct bytes target, char out[static PATH_MAX])
+{
+	size_t len = (size_t)(path_name(path) - path);
+
+	if (target.len == 0 || target.data[0] == '/' || memchr(target.data, '\n', target.len) ||
+	    memchr(target.data, '\0', target.len) || len + target.len >= PATH_MAX)
+		return false;
+	memcpy(out, path, len);
+	while (target.len) {
+		const uint8_t *slash = memchr(target.data, '/', target.len);
+		size_t part = slash ? (size_t)(slash - target.data) : target.len;
+		bool up = part == 2 && memcmp(target.data, "..", 2) == 0;
+
+		if (up && len == 0)
+			return false;
+		if (up) {
+			for (len--; len > 0 && out[len - 1] != '/';)
+				len--;
+		} else if (part && !(part == 1 && *target.data == '.')) {
+			memcpy(out + len, target.data, part);
+			len += part;
+			out[len++] = '/';
+		}
+		target = bytes_of(target.data + part + (slash != NULL), target.len - part - (slash != NULL));
+	}
+	out[len > 0 ? len - 1 : 0] = '\0';
+	return len > 0;
+}
+
+/*
+ * What is at path, or where the link leads that is there, as sops takes it. Git does not say which is a link, but rules are never the name of a file alone: whatever would be that is followed, so that
+ * rules are found, and the worst is that they are refused.
+ */
+static enum err read_rules(const struct guard_rules *rules, const char *path, struct buf **ret_text)
+{
+	char name[PATH_MAX + TREE_MAX], at[PATH_MAX], next[PATH_MAX];
+	enum err err;
+
+	(void)snprintf(at, sizeof(at), "%s", path);
+	for (unsigned i = 0; i < LINKS_MAX; i++) {
+		CLEANUP(buf_freep) struct buf *text = NULL;
+
+		(void)snprintf(name, sizeof(name), "%s%s", rules->tree, at);
+		err = git_objects_get(rules->objects, name, SOPS_RULES_FILE_MAX, &text);
+		if (err == ERR_NO_FILE && i > 0)
+			return OK; /* it leads nowhere: its own text, which is no rules, is complained of */
+		if (err)
+			return err;
+		(void)buf_free(*ret_text);
+		*ret_text = TAKE(text);
+		if (!follow(at, buf_bytes(*ret_text), next))
+			return OK;
+		memcpy(at, next, sizeof(at));
+	}
+	return OK;
 }
 
 /* What the tree has at path; no text when it has nothing. */
@@ -113,7 +178,6 @@ static enum err look_up(struct guard_rules *rules, const char *path, struct prob
                         struct cached **ret_cached)
 {
 	struct cached *cached = find_cached(rules, path);
-	char name[PATH_MAX + TREE_MAX];
 	enum err err;
 
 	*ret_cached = cached;
@@ -123,14 +187,14 @@ static enum err look_up(struct guard_rules *rules, const char *path, struct prob
 	if (err)
 		return err;
 	cached = *ret_cached;
-	(void)snprintf(name, sizeof(name), "%s%s", rules->tree, path);
-	err = git_objects_get(rules->objects, name, SOPS_RULES_FILE_MAX, &cached->text);
+	err = read_rules(rules, path, &cached->text);
 	if (err == ERR_NO_FILE)
 		return OK;
 	if (err == ERR_USAGE) {
+		(void)problem_set(problem, err, "%s: a line end in a name, so git cannot be asked for it",
+		                  path);
 		problem_hint(problem, "git mv   gives the directory another name");
-		return problem_set(problem, err, "%s: a line end in a name, so git cannot be asked for it",
-		                   path);
+		return err;
 	}
 	if (!err)
 		err = sops_rules_read(&cached->rules, buf_bytes(cached->text));

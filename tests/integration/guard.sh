@@ -4,18 +4,6 @@
 # shellcheck source=guard_common.sh
 . "$(dirname "$0")/guard_common.sh"
 
-# found STATUS WORDS COMMAND...: ends with that status, and WORDS stand in its output (or, when empty, nothing does).
-found() {
-	local expected=$1 words=$2 status=0
-	shift 2
-	"$@" >"$directory/stdout" 2>"$directory/stderr" || status=$?
-	[ "$status" -eq "$expected" ] || lab_fail "'$*' ended with $status where $expected was expected: $(cat "$directory/stdout" "$directory/stderr")"
-	if [ -n "$words" ]; then
-		grep -qF -- "$words" "$directory/stdout" "$directory/stderr" || lab_fail "'$*' does not say '$words' but: $(cat "$directory/stdout" "$directory/stderr")"
-	else
-		[ ! -s "$directory/stdout" ] || lab_fail "'$*' says: $(cat "$directory/stdout")"
-	fi
-}
 data=$LAB_SOURCE/tests/data/sops
 # The kept files are whole but for their data keys, which nobody encrypted; here is one that anybody's sops would take.
 first=age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa
@@ -133,7 +121,7 @@ another=age1lvyvwawkr0mcnnnncaghunadrqkmuf9e6507x9y920xxpp866cnql7dp2z
 sed "s/$first/$another/" "$directory/encrypted.yaml" >secrets/plain.yaml
 git add secrets
 found 3 "the age recipient $another was added" tokenctl guard
-found 3 "next: git add secrets/plain.yaml && tokenctl guard --allow-recipient $another && git commit --no-verify " tokenctl guard secrets/plain.yaml
+found 3 "next: git add secrets/plain.yaml .sops.yaml && tokenctl guard --allow-recipient $another && git commit --no-verify " tokenctl guard secrets/plain.yaml
 found 0 '' tokenctl guard --allow-recipient "$another"
 git mv secrets/plain.yaml secrets/other.yaml
 found 3 "secrets/other.yaml:" tokenctl guard

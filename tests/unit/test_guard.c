@@ -188,7 +188,8 @@ static void test_look(void **state)
 		  "a: " VALUE "\n" SOPS_WITH(PGP("AAAA") "  kms:\n  - {arn: b, enc: x}\n"), false, "" },
 		/* Variables. */
 		{ ".env", "# c\nA=1\n", NULL, false, "2 dotenv" },
-		{ "x/.env.local", "export A = b\n", NULL, false, "" }, /* no shell takes it */
+		{ "x/.env.local", "export A = b\n", NULL, false,
+		  "1 dotenv" }, /* no shell takes it, but other programs */
 		{ "x/.env.local", "export A=b\n", NULL, false, "1 dotenv" },
 		{ "prod.env", "A=\nB=''\nC=\"\" # c\n", NULL, false, "" },
 		{ ".env.sample", "A=1\n", NULL, false, "" },
@@ -228,13 +229,24 @@ static enum err take_change(void *context, const struct git_change *change)
 	char *out = context;
 	size_t len = strlen(out);
 
-	(void)snprintf(out + len, 512 - len, "%s%s=%s<%s%s%s;", change->path, change->repository ? "/" : "",
+	(void)snprintf(out + len, 512 - len, "%s%s=%s<%s%s%s%s;", change->path, change->repository ? "/" : "",
 	               change->object, change->old_object, *change->other_object ? "," : "",
-	               change->other_object);
+	               change->other_object, change->alike < GIT_RENAMED_SURELY ? "?" : "");
+	return OK;
+}
+
+static enum err begin_commit(void *context, const char *commit)
+{
+	char *out = context;
+	size_t len = strlen(out);
+
+	(void)snprintf(out + len, 512 - len, "%s:", commit);
 	return OK;
 }
 
 #define RAW(text) text, sizeof(text) - 1
+#define TEN(letter) letter letter letter letter letter letter letter letter letter letter
+#define HUNDRED(text) TEN(TEN(text))
 
 static void test_changes(void **state)
 {
@@ -249,9 +261,16 @@ static void test_changes(void **state)
 		{ RAW(":000000 100644 00 bb A\0x\0:100644 000000 aa 00 D\0y\0"), OK, "x=bb<;" },
 		{ RAW(":100644 100644 aa bb R090\0old\0new\0:000000 120000 00 cc A\0link\0"), OK,
 		  "new=bb<aa;" },
+		{ RAW(":100644 100644 aa bb R049\0old\0new\0:100644 100644 aa bb R050\0old\0new\0"), OK,
+		  "new=bb<aa?;new=bb<aa;" },
 		{ RAW("::100644 100644 100644 aa bb cc MM\0x\0"), OK, "x=cc<aa,bb;" },
 		{ RAW("::000000 100644 100644 00 bb cc AM\0x\0"), OK, "x=cc<bb;" },
 		{ RAW("::::000000 100644 100644 100644 100644 00 aa bb dd cc AMMM\0x\0"), OK, "x=cc<aa,bb;" },
+		{ RAW("aa\0:100644 100644 aa bb M\0x\0bb\0::100644 100644 100644 aa bb cc MM\0bb\0"), OK,
+		  "aa:x=bb<aa;bb:bb=cc<aa,bb;" },
+		/* Of a merge of a hundred parents. */
+		{ RAW(HUNDRED(":") HUNDRED("100644 ") "100644 " HUNDRED("aa ") "bb " HUNDRED("M") "\0x\0"),
+		  OK, "x=bb<aa,aa;" },
 		{ RAW(":000000 160000 00 cc A\0module\0:160000 000000 cc 00 D\0gone\0"), OK, "module/=cc<;" },
 		{ RAW("100644 100644 aa bb M\0x\0"), ERR_BAD_MESSAGE, "" },
 		{ RAW(":100644 100644 aa bb M\0x"), ERR_BAD_MESSAGE, "" },
@@ -263,8 +282,9 @@ static void test_changes(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		char out[512] = "";
 
-		assert_int_equal(git_changes_each(bytes_of(rows[i].raw, rows[i].len), take_change, out),
-		                 rows[i].err);
+		assert_int_equal(
+		        git_changes_each(bytes_of(rows[i].raw, rows[i].len), begin_commit, take_change, out),
+		        rows[i].err);
 		assert_string_equal(out, rows[i].expected);
 	}
 }
@@ -326,11 +346,76 @@ static void test_paths(void **state)
 	assert_string_equal(sops_config_relative("/.sops.yaml", "/ab/c"), "ab/c");
 }
 
+/* A name that says variables, and what a line gives away. */
+static void test_dotenv(void **state)
+{
+	static const struct {
+		const char *path, *text;
+		bool found;
+	} rows[] = {
+		{ ".env", "A=1\n", true },
+		{ "x/.ENV", "A=1\n", true },
+		{ ".env-prod", "A=1\n", true },
+		{ ".env_prod", "A=1\n", true },
+		{ "district.env", "A=1\n", true },
+		{ ".env.redistributed", "A=1\n", true },
+		{ ".env.local", "\n# A=1\n\texport \t A = 1\n", true },
+		{ ".env",
+		  "\xef\xbb\xbf"
+		  "A=1\n",
+		  true },
+		{ ".env",
+		  "\xff\xfe"
+		  "A\0=\0"
+		  "1",
+		  true },
+		{ ".env", "A=\nexport B = \"\"\nexport\n", false },
+		{ ".env", "exportA 1\n", false },
+		{ ".environment", "A=1\n", false },
+		{ ".envrc", "A=1\n", false },
+		{ ".env.Sample", "A=1\n", false },
+		{ ".env.prod-dist", "A=1\n", false },
+		{ "examples.env", "A=1\n", false },
+		{ ".env.defaults", "A=1\n", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		bool wide = rows[i].text[0] == '\xff';
+		struct guard_file file = { .path = rows[i].path,
+			                   .place = rows[i].path,
+			                   .text = wide ? bytes_of(rows[i].text, 8)
+			                                : bytes_of_string(rows[i].text) };
+		struct findings findings = { .count = 0 };
+
+		assert_int_equal(guard_look(&file, &findings), OK);
+		if ((findings.refused > 0) != rows[i].found)
+			fail_msg("row %zu: %zu", i, findings.refused);
+		findings_done(&findings);
+	}
+}
+
+static void test_versions(void **state)
+{
+	static const char other[] = "ENC[AES256_GCM,data:ZGF0YQ==,iv:aXI=,tag:dGFn,type:str]";
+	struct bytes old = bytes_of_string("a: " VALUE "\nb: " WHOLE "\n");
+
+	(void)state;
+	assert_true(guard_has_value_of(bytes_of_string("x: " WHOLE), old));
+	assert_true(guard_has_value_of(old, old));
+	assert_false(guard_has_value_of(bytes_of_string(other), old));
+	assert_false(guard_has_value_of(bytes_of_string("ENC[AES256_GCM,data:"), old));
+	assert_false(guard_has_value_of(old, bytes_of_string("ENC[AES256_GCM,data:")));
+	assert_false(guard_has_value_of(bytes_of(NULL, 0), old));
+	assert_false(guard_has_value_of(old, bytes_of(NULL, 0)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_keys),    cmocka_unit_test(test_look),     cmocka_unit_test(test_many),
 		cmocka_unit_test(test_changes), cmocka_unit_test(test_resolved), cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_dotenv),  cmocka_unit_test(test_versions),
 	};
 
 	if (secret_client_init())

@@ -1,0 +1,129 @@
+#!/bin/bash
+# What hides from tokenctl guard in a real repository, without anybody's meaning it or with: a new name, grafts, objects that are missing, many parents, links, other encodings, a partial clone.
+# shellcheck source=guard_common.sh
+. "$(dirname "$0")/guard_common.sh"
+git config --global advice.graftFileDeprecated false
+
+# commit MESSAGE: all that is there. range WORDS: a range of the last commit has them.
+commit() { git add -A && git commit -q --allow-empty -m "$1"; }
+range() { found 3 "$1" tokenctl guard --range HEAD~1..HEAD; }
+first=$(age-keygen -o one.txt 2>&1 | sed 's/.*: //')
+second=$(age-keygen -o two.txt 2>&1 | sed 's/.*: //')
+# rules RECIPIENTS: those of the rule for secrets/.
+rules() { printf 'creation_rules:\n  - path_regex: ^secrets/\n    age: %s\n' "$1" >.sops.yaml; }
+
+git init -q repository
+cd repository
+mkdir secrets
+rules "$first"
+for name in a b; do
+	echo "$name: hunter2" >secrets/$name.yaml
+	tokenctl encrypt --in-place secrets/$name.yaml
+done
+commit first
+
+# A recipient more under a new name: more than half of the file is another then, and a setting that looks for new names in less is nobody's here.
+git config diff.renames false
+git config diff.renameLimit 1
+for name in a b; do git mv secrets/$name.yaml secrets/new-$name.yaml; done
+rules "$first,$second"
+tokenctl updatekeys -i ../one.txt secrets/new-a.yaml secrets/new-b.yaml >/dev/null 2>&1
+git add -A
+git diff --cached --raw -M -l1000 HEAD | lab_grep R0 && lab_fail 'git takes it for the same file as well: the test shows nothing'
+found 3 "secrets/new-a.yaml:13: the age recipient $second was added" tokenctl guard
+commit renamed
+range "secrets/new-b.yaml:13: the age recipient $second was added"
+# The control: another file in the place of one that is gone has whom it likes.
+git rm -q secrets/new-a.yaml
+third=$(age-keygen -o ../three.txt 2>&1 | sed 's/.*: //')
+echo 'c: another' >secrets/c.yaml
+tokenctl encrypt --sops -r "$first" -r "$third" --in-place secrets/c.yaml
+git add -A
+found 0 '' tokenctl guard
+git reset -q --hard
+git config --unset diff.renames
+git config --unset diff.renameLimit
+
+# What is said to type after a refusal commits the rules with it: the hook of `git commit -a` has both in an index that is gone after it.
+found 0 'runs tokenctl guard' tokenctl guard --install
+rules "$first,$second,$third"
+tokenctl updatekeys -i ../one.txt secrets/new-a.yaml >/dev/null 2>&1
+(cd secrets && found 1 "next: git add ../secrets/new-a.yaml ../.sops.yaml && tokenctl guard --allow-recipient $third && git commit" git commit -qam more)
+git diff --cached --quiet || lab_fail 'git commit -a has staged something: the test shows nothing'
+(cd secrets && found 3 "next: git add new-a.yaml ../.sops.yaml && " tokenctl guard new-a.yaml)
+found 3 "next: git add secrets/new-a.yaml .sops.yaml && " tokenctl guard secrets/new-a.yaml
+bash -c "$(sed -n 's/.*next: \(git add .*--no-verify\)   if.*/\1 -qm meant/p' "$directory/stdout")"
+[ -z "$(git status --porcelain)" ] || lab_fail "the rules were left behind: $(git status --porcelain)"
+rm .git/hooks/pre-*
+
+# Where git says that a commit came from elsewhere, it did not. The control: git itself believes it.
+cp ../one.txt key.txt
+commit key
+git rm -q key.txt
+commit gone
+elsewhere=$(git commit-tree -m elsewhere "HEAD^{tree}")
+range_of_key="$(git rev-parse HEAD~2)..HEAD"
+echo "$(git rev-parse HEAD) $elsewhere" >.git/info/grafts
+[ "$(git rev-list --count "$range_of_key")" -eq 2 ] && ! git rev-list "$range_of_key" -- | lab_grep "$(git rev-parse "main@{1}")" || lab_fail 'git does not believe it: the test shows nothing'
+found 3 'key.txt:3: here is an age private key' tokenctl guard --range "$range_of_key"
+rm .git/info/grafts
+
+# What a file was before is missing: nobody can say who could read it, so nothing passes.
+rules "$first,$second,$third"
+tokenctl updatekeys -i ../one.txt secrets/new-b.yaml >/dev/null 2>&1
+commit third
+range "the age recipient $third was added"
+old=$(git rev-parse HEAD~1:secrets/new-b.yaml)
+mv ".git/objects/${old:0:2}/${old:2}" ../object
+found 1 'git does not give what it has of secrets/new-b.yaml' tokenctl guard --range HEAD~1..HEAD
+mv ../object ".git/objects/${old:0:2}/${old:2}"
+# A partial clone leaves out the same; what is said to type gets it.
+git config uploadpack.allowFilter true
+git clone -q --filter=blob:none "file://$PWD" ../partial 2>/dev/null
+cd ../partial
+found 1 'git fetch --refetch --no-filter   gets all' tokenctl guard --range HEAD~1..HEAD
+git fetch -q --refetch --no-filter 2>/dev/null
+range "the age recipient $third was added"
+cd ../repository
+
+# A merge of a hundred parents, and a key that none of them has.
+parents=()
+tree=$(git rev-parse "HEAD^{tree}")
+for ((i = 0; i < 100; i++)); do parents+=(-p "$(git commit-tree -m "$i" -p HEAD "$tree")"); done
+cp ../two.txt readme
+git add readme
+merge=$(git commit-tree -m merge "${parents[@]}" "$(git write-tree)")
+found 3 'readme:3: here is an age private key' tokenctl guard --range "HEAD..$merge"
+found 0 '' tokenctl guard --range "HEAD..$merge~1"
+git reset -q --hard
+
+# Rules behind a link hold, as they do for sops; a link that leads to nothing says so.
+mkdir common links
+git mv .sops.yaml common/rules.yaml
+ln -s common/rules.yaml .sops.yaml
+ln -s ./../.sops.yaml links/.sops.yaml
+mkdir links/secrets
+echo 'a: 1' | tee secrets/plain.yaml >links/secrets/plain.yaml
+git add -A
+found 3 'secrets/plain.yaml: the rule in line 2 of .sops.yaml' tokenctl guard
+found 3 'links/secrets/plain.yaml: the rule in line 2 of links/.sops.yaml' tokenctl guard
+for target in ../../outside "$PWD/common/rules.yaml" .sops.yaml nowhere; do
+	ln -sf "$target" links/.sops.yaml
+	git add links
+	found 7 'links/.sops.yaml: line 1: a document is no map; if it is a link, git has nothing where it leads' tokenctl guard
+done
+git reset -q --hard
+
+# As PowerShell writes what is redirected, with each order of bytes; and behind what some editors put first.
+for order in LE BE; do
+	(printf '\xef\xbb\xbf'; cat ../one.txt) | iconv -f UTF-8 -t "UTF-16$order" >key.txt
+	git add key.txt
+	found 3 'key.txt:3: here is an age private key' tokenctl guard
+	printf '\xef\xbb\xbfA=1\n' | iconv -f UTF-8 -t "UTF-16$order" >wide.env
+	git add wide.env
+	found 3 'wide.env:1: variables with their values' tokenctl guard
+done
+printf '\xef\xbb\xbfA=1\n' >marked.env
+git rm -qf --cached key.txt wide.env
+git add marked.env
+found 3 'marked.env:1: variables with their values' tokenctl guard
