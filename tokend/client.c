@@ -22,6 +22,7 @@
 #include "common/log.h"
 #include "common/secret.h"
 #include "tokend/daemon.h"
+#include "tokend/patience.h"
 #include "tokend/request.h"
 
 #define READ_FIRST 8192U /* a usual message fits, and a flood of small ones is cut into portions */
@@ -65,6 +66,7 @@ struct client {
 	struct peer peer;
 	struct peer_hold hold; /* until somebody asks who it is */
 	int fd;
+	bool may_pass; /* descriptors, which are dropped in our name */
 	bool readable; /* there may be something that was not read yet */
 	bool tells_writable; /* the epoll tells of it */
 	bool ready; /* in its user's queue */
@@ -310,6 +312,22 @@ static void count_buffered(struct client *client, size_t buffered)
 	client->buffered = buffered;
 }
 
+/* With what lies in it unread. */
+static void close_connection(int fd, bool may_pass)
+{
+	if (may_pass)
+		patience_begin();
+	close_fdp(&fd);
+	if (may_pass)
+		patience_end();
+}
+
+static void close_newp(int *fd)
+{
+	if (*fd >= 0)
+		close_connection(*fd, true);
+}
+
 /* The connection is over. The struct stays until the tidying, since handlers further up may still look at it; what it holds goes then too, which is soon. */
 static void end_client(struct client *client)
 {
@@ -318,7 +336,7 @@ static void end_client(struct client *client)
 	client->dead = true;
 	make_unready(client);
 	count_buffered(client, 0);
-	close_fdp(&client->fd);
+	close_connection(client->fd, client->may_pass);
 	client->fd = -1;
 	peer_release(&client->hold);
 	abandon_requests(client);
@@ -737,8 +755,13 @@ static ssize_t receive(struct client *client, uint8_t *space, size_t room)
 {
 	struct iovec part = { .iov_base = space, .iov_len = room };
 	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
-	ssize_t got = recvmsg(client->fd, &header, MSG_DONTWAIT);
+	ssize_t got;
 
+	if (client->may_pass)
+		patience_begin();
+	got = recvmsg(client->fd, &header, MSG_DONTWAIT);
+	if (client->may_pass)
+		patience_end();
 	if (got < 0)
 		client->readable = errno != EAGAIN;
 	else
@@ -1020,7 +1043,7 @@ static void discard_clientp(struct client **client)
 
 void clients_add(struct clients *clients, const struct frontend *frontend, int fd)
 {
-	CLEANUP(close_fdp) int owned = fd;
+	CLEANUP(close_newp) int owned = fd;
 	CLEANUP(discard_clientp) struct client *client = NULL;
 
 	/* Who comes and goes faster than we look must not cost us the look at who he was. */
@@ -1044,9 +1067,10 @@ void clients_add(struct clients *clients, const struct frontend *frontend, int f
 		drop_user(clients, client->user);
 		return;
 	}
+	client->may_pass = patience_is_needed(owned);
 	client->fd = TAKE_FD(owned);
 	if (start_client(client)) {
-		close_fdp(&client->fd);
+		close_connection(client->fd, client->may_pass);
 		drop_user(clients, client->user);
 		return;
 	}

@@ -15,6 +15,7 @@
 #include "common/secret.h"
 #include "formats/crypto_library.h"
 #include "formats/sha256.h"
+#include "tokend/patience.h"
 #include "tokend/sandbox.h"
 #include "tokend/startup.h"
 #include "tokend/supervisor_message.h"
@@ -600,6 +601,9 @@ static enum err confine(struct daemon *daemon, const struct daemon_start *start)
 	err = close_files(start);
 	if (err)
 		return startup_failed(err, NULL, "the file system cannot be closed: %s", strerror(errno));
+	err = patience_init();
+	if (err)
+		return startup_failed(err, NULL, "a signal cannot be arranged: %s", strerror(errno));
 	err = sandbox_filter(getenv("NOTIFY_SOCKET") != NULL);
 	return err ? startup_failed(err, NULL, "the filter of system calls cannot be installed") : OK;
 }

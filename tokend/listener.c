@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "common/log.h"
+#include "tokend/patience.h"
 #include "tokend/startup.h"
 
 #define ACCEPT_USEC \
@@ -58,6 +59,7 @@ static enum err take_passed(int sockets[static FRONTENDS_MAX], size_t *ret_count
 		}
 		if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
 			return ERR_SYSTEM;
+		patience_refuse(fd);
 		sockets[index] = fd;
 		(*ret_count)++;
 	}
@@ -98,6 +100,7 @@ static enum err open_own(const struct options *options, int runtime, const struc
 	    bind_socket(runtime, name, options->mode == MODE_SYSTEM ? 0666 : 0600, frontend->backlog, fd))
 		return startup_failed(ERR_SYSTEM, NULL, "%s/%s cannot be made: %s",
 		                      options->runtime_directory, name, strerror(errno));
+	patience_refuse(fd);
 	*ret_fd = TAKE_FD(fd);
 	return OK;
 }

@@ -72,6 +72,7 @@ static const int calls_broker[] = {
 	SCMP_SYS(linkat),        SCMP_SYS(unlinkat),       SCMP_SYS(renameat),        SCMP_SYS(renameat2),
 	SCMP_SYS(access),        SCMP_SYS(faccessat),      SCMP_SYS(faccessat2),      SCMP_SYS(getuid),
 	SCMP_SYS(geteuid),       SCMP_SYS(getgid),         SCMP_SYS(getegid),         SCMP_SYS(sched_yield),
+	SCMP_SYS(setitimer),
 };
 
 /* Our own limits may be read; neither set nor those of another process read. */

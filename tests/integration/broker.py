@@ -16,6 +16,7 @@ import resource
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -609,6 +610,9 @@ def test_half_message_has_a_deadline():
 
 def test_passed_descriptors():
     with Daemon() as daemon:
+        listening = restart_on_passed_socket(daemon)
+        if can_refuse():
+            listening.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 1)
         broker = daemon.broker()
         daemon.result("GetTokens")  # now there is a helper, whose socket is one
         count = len(os.listdir(f"/proc/{broker}/fd")) if os.access(f"/proc/{broker}/fd", os.R_OK) else None
@@ -631,6 +635,69 @@ def test_passed_descriptors():
             os.kill(broker, signal.SIGCONT)
         for number in range(5):
             check("parameters" in connection.answer(), f"call {number} of those that came together")
+        listening.close()
+
+
+SO_PASSRIGHTS = 83  # Linux 6.16
+
+
+def can_refuse():
+    with socket.socket(socket.AF_UNIX) as any_socket:
+        try:
+            return any_socket.getsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS) == 1
+        except OSError:
+            return False
+
+
+def lasting_descriptor(seconds):
+    """A TCP connection whose last close waits so long: what it has to send nobody takes. And what is to be kept until then."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    connection = socket.create_connection(listening.getsockname())
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, seconds))
+    other, _ = listening.accept()
+    connection.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            connection.send(bytes(65536))
+    return connection, [listening, other]
+
+
+def pass_lasting(daemon, broker, hang_up):
+    """Passes one to the broker that is the last to have it: it reads only when we have closed ours."""
+    lasting, kept = lasting_descriptor(30)
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        connection = daemon.connect()
+        connection.socket.sendmsg([b'{"method":"org.varlink.service.GetInfo"}\0'],
+                                  [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [lasting.fileno()]))])
+        lasting.close()
+        if hang_up:
+            connection.close()
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    return [connection, *kept]
+
+
+def test_lasting_descriptors():
+    """To drop what somebody has passed may last as long as he likes; nobody waits for that, be it read or thrown away. Where the kernel can it refuses such a message; here it is also let through."""
+    with Daemon() as daemon:
+        if can_refuse():
+            with daemon.connect().socket as connection, open("/dev/null", "rb") as null:
+                try:
+                    connection.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [null.fileno()]))])
+                    check(False, "a descriptor can be passed")
+                except PermissionError:
+                    pass
+        listening = restart_on_passed_socket(daemon)
+        if can_refuse():
+            listening.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 1)
+        broker = daemon.broker()
+        for hang_up in (False, True):
+            kept = pass_lasting(daemon, broker, hang_up)
+            check("parameters" in daemon.call("GetStatus", deadline=10), "an answer beside such a descriptor")
+            for one in kept:
+                one.close()
+        listening.close()
 
 
 def test_many_connections():
@@ -1000,27 +1067,31 @@ def test_device_absent():
         wait_for(lambda: error_of(daemon.call("Unwrap", {"stanzas": wanted})) == "", 10, "the token came")
 
 
+def restart_on_passed_socket(daemon):
+    """On a socket that somebody else made and bound, as a service manager does. Returns that."""
+    daemon.stop()
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(daemon.socket))
+    listening.listen(10)
+
+    def become():
+        os.dup2(listening.fileno(), 3)
+        os.set_inheritable(3, True)
+
+    environment = {**os.environ, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "control"}
+    script = 'LISTEN_PID=$$ exec "$@"'
+    daemon.log = open(daemon.directory / "log", "ab")
+    daemon.process = subprocess.Popen(["sh", "-c", script, "sh", *daemon.command()], env=environment, preexec_fn=become,
+                                      close_fds=False, stdin=subprocess.DEVNULL, stdout=daemon.log, stderr=daemon.log)
+    wait_for(daemon.ready, 20, "tokend on a passed socket")
+    return listening
+
+
 def test_socket_activation():
     """A socket that somebody else made and bound: found by its name, and left where it is."""
     with Daemon() as daemon:
-        daemon.stop()
-        path = daemon.run / "control.sock"
-        listening = socket.socket(socket.AF_UNIX)
-        listening.bind(str(path))
-        listening.listen(10)
-
-        def become():
-            os.dup2(listening.fileno(), 3)
-            os.set_inheritable(3, True)
-            os.environ["LISTEN_PID"] = str(os.getpid())
-
-        environment = {**os.environ, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "control"}
-        script = 'LISTEN_PID=$$ exec "$@"'
-        daemon.log = open(daemon.directory / "log", "ab")
-        daemon.process = subprocess.Popen(["sh", "-c", script, "sh", *daemon.command()], env=environment, preexec_fn=become,
-                                          close_fds=False, stdin=subprocess.DEVNULL, stdout=daemon.log, stderr=daemon.log)
-        wait_for(daemon.ready, 20, "tokend on a passed socket")
-        check(daemon.stop() == 0 and path.exists(), "the passed socket's name was removed")
+        listening = restart_on_passed_socket(daemon)
+        check(daemon.stop() == 0 and daemon.socket.exists(), "the passed socket's name was removed")
         listening.close()
 
 

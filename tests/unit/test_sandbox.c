@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -98,6 +99,13 @@ static int do_loop(void)
 	CLEANUP(close_fdp) int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
 
 	return failure(timer < 0 ? -1 : timerfd_settime(timer, 0, &never, NULL));
+}
+
+static int do_alarm(void)
+{
+	const struct itimerval never = { .it_interval.tv_usec = 0 };
+
+	return failure(setitimer(ITIMER_REAL, &never, NULL));
 }
 
 static int do_memory(void)
@@ -342,6 +350,7 @@ static const struct row {
 	{ "a peer's control group", do_cgroup, 0, ALWAYS },
 	{ "whether a device is there", do_device, 0, ALWAYS },
 	{ "a timer", do_loop, 0, ALWAYS },
+	{ "a timer that signals", do_alarm, 0, ALWAYS },
 	{ "a thread", do_thread, 0, ALWAYS },
 	{ "memory", do_memory, 0, ALWAYS },
 	{ "reading our limits", do_own_limits, 0, ALWAYS },

@@ -1,0 +1,63 @@
+#include "tokend/patience.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#define OPTION_PASSRIGHTS 83 /* SO_PASSRIGHTS; the headers of Debian 12 do not have it */
+#define PATIENCE_USEC 1000 /* and again, for the first signal may come before the wait begins */
+
+void patience_refuse(int listener)
+{
+	const int no = 0;
+
+	(void)setsockopt(listener, SOL_SOCKET, OPTION_PASSRIGHTS, &no, sizeof(no));
+}
+
+bool patience_is_needed(int connection)
+{
+	int passes = 1;
+	socklen_t len = sizeof(passes);
+
+	return getsockopt(connection, SOL_SOCKET, OPTION_PASSRIGHTS, &passes, &len) < 0 || passes;
+}
+
+/* That it came is all. */
+static void on_alarm(int number)
+{
+	(void)number;
+}
+
+enum err patience_init(void)
+{
+	const struct sigaction action = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
+	sigset_t alarm_only;
+
+	(void)sigemptyset(&alarm_only);
+	(void)sigaddset(&alarm_only, SIGALRM);
+	return sigaction(SIGALRM, &action, NULL) < 0 || sigprocmask(SIG_UNBLOCK, &alarm_only, NULL) < 0
+	               ? ERR_SYSTEM
+	               : OK;
+}
+
+static void set_timer(long usec)
+{
+	const struct itimerval timer = { .it_interval.tv_usec = usec, .it_value.tv_usec = usec };
+
+	(void)setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+void patience_begin(void)
+{
+	set_timer(PATIENCE_USEC);
+}
+
+/* What went wrong in between is still to be asked for. */
+void patience_end(void)
+{
+	const int error = errno;
+
+	set_timer(0);
+	errno = error;
+}
