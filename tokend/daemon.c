@@ -601,9 +601,6 @@ static enum err confine(struct daemon *daemon, const struct daemon_start *start)
 	err = close_files(start);
 	if (err)
 		return startup_failed(err, NULL, "the file system cannot be closed: %s", strerror(errno));
-	err = patience_init();
-	if (err)
-		return startup_failed(err, NULL, "a signal cannot be arranged: %s", strerror(errno));
 	err = sandbox_filter(getenv("NOTIFY_SOCKET") != NULL);
 	return err ? startup_failed(err, NULL, "the filter of system calls cannot be installed") : OK;
 }
@@ -617,7 +614,7 @@ static enum err daemon_init(struct daemon *daemon, struct daemon_start *start)
 	if (err)
 		return err;
 	take_over_watchdog(start->supervisor);
-	if (sd_event_new(&daemon->event) < 0 || add_sources(daemon))
+	if (patience_init() || sd_event_new(&daemon->event) < 0 || add_sources(daemon))
 		return startup_failed(ERR_SYSTEM, NULL, "the event loop cannot be made: %s", strerror(errno));
 	return make_parts(daemon, start);
 }

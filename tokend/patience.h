@@ -16,7 +16,7 @@ void patience_refuse(int listener);
 /* Can descriptors come with what is read from this connection? */
 bool patience_is_needed(int connection);
 
-/* In the process whose loop it is, and before its filter of system calls. ERR_SYSTEM. */
+/* In the process whose loop it is. ERR_SYSTEM. */
 MUST_CHECK enum err patience_init(void);
 
 /* Between these nothing takes long; in the main thread, and with nothing in between that a signal disturbs. */
