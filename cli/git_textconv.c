@@ -19,14 +19,17 @@
 #include "cli/git.h"
 #include "cli/input.h"
 #include "cli/output.h"
+#include "cli/shown.h"
 #include "cli/sops_file.h"
 #include "cli/sops_store.h"
 #include "cli/verb.h"
 #include "cli/verbs.h"
 #include "common/utf8.h"
 #include "formats/text.h"
+#include "tokend/text.h"
 
 #define PIECE_LEN 65536U
+#define DRIVER_MAX 256U /* of a driver's name in git's configuration */
 
 static enum err print(struct bytes text, struct problem *problem)
 {
@@ -153,11 +156,89 @@ static bool goes_into_patch(void)
 	return false;
 }
 
+/* The last place in the configuration counts. type: as git config has it. */
+static enum err setting_has(const char *driver, const char *setting, const char *type, const char *words,
+                            bool *ret_has)
+{
+	CLEANUP(buf_freep) struct buf *value = NULL;
+	struct problem ignored = { 0 };
+	char name[DRIVER_MAX + 32];
+	enum err err;
+
+	(void)snprintf(name, sizeof(name), "diff.%s.%s", driver, setting);
+	err = git_line((const char *const[]){ "config", type, "--get", name, NULL }, true, &ignored, &value);
+	*ret_has = !err && strstr(buf_string(value), words);
+	return err == ERR_NO_MATCH ? OK : err;
+}
+
+/* Is it we whom that driver calls, and does git keep what we say? */
+static enum err is_keeping(const char *driver, bool *ret_keeping)
+{
+	enum err err = setting_has(driver, "textconv", "--no-type", "git textconv", ret_keeping);
+
+	return err || !*ret_keeping
+	               ? err
+	               : setting_has(driver, "cachetextconv", "--type=bool", "true", ret_keeping);
+}
+
+/* "diff.DRIVER.cachetextconv" */
+static bool parse_driver(const char *name, char driver[static DRIVER_MAX])
+{
+	static const char before[] = "diff.", after[] = ".cachetextconv";
+	size_t len = strlen(name), around = strlen(before) + strlen(after);
+
+	return len > around &&
+	       text_copy(bytes_of((const uint8_t *)name + strlen(before), len - around), driver, DRIVER_MAX);
+}
+
+/* A driver with cachetextconv: git keeps what we say among its objects, below refs/notes/textconv. Those of other programs may. driver: "" when there is none of ours, or no git to ask. */
+static enum err find_keeping_driver(char driver[static DRIVER_MAX])
+{
+	static const char *const arguments[] = {
+		"config", "-z", "--name-only", "--get-regexp", "^diff\\..*\\.cachetextconv$", NULL
+	};
+	CLEANUP(buf_freep) struct buf *output = NULL;
+	struct problem ignored = { 0 };
+	enum err err = git_run(arguments, true, &ignored, &output);
+	struct bytes rest = { NULL, 0 };
+	bool keeping = false;
+	const char *name;
+
+	if (!err)
+		rest = buf_bytes(output);
+	while (!err && !keeping && rest.len && (name = text_next_string(&rest)))
+		if (parse_driver(name, driver))
+			err = is_keeping(driver, &keeping);
+	if (!keeping)
+		driver[0] = '\0';
+	return err == ERR_NO_MATCH || err == ERR_UNSUPPORTED ? OK : err;
+}
+
 static enum err refuse_file(const char *path, const char *what, struct problem *problem)
 {
 	(void)problem_set(problem, ERR_UNSUPPORTED,
 	                  "%s is not shown in the clear, for %s keeps what it shows on the disk", path, what);
 	problem_hint(problem, "git diff --cached   shows what is staged, git log -p what is committed");
+	return print_as_it_is(path, problem, ERR_UNSUPPORTED);
+}
+
+static enum err refuse_keeping(const char *path, const char *driver, struct problem *problem)
+{
+	char name[DRIVER_MAX + 32], notes[DRIVER_MAX + 32];
+	char quoted_name[SHOWN_QUOTED_MAX], quoted_notes[SHOWN_QUOTED_MAX];
+
+	(void)snprintf(name, sizeof(name), "diff.%s.cachetextconv", driver);
+	(void)snprintf(notes, sizeof(notes), "refs/notes/textconv/%s", driver);
+	shown_quote(name, quoted_name);
+	shown_quote(notes, quoted_notes);
+	(void)problem_set(problem, ERR_UNSUPPORTED,
+	                  "%s is not shown in the clear, for %s has git keep what is shown in the repository",
+	                  path, name);
+	problem_hint(problem,
+	             "git config %s false && git update-ref -d %s && git gc --prune=now   ends that, and "
+	             "takes away "
+	             "what was kept",
+	             quoted_name, quoted_notes);
 	return print_as_it_is(path, problem, ERR_UNSUPPORTED);
 }
 
@@ -320,9 +401,14 @@ static enum err print_plain(const struct sops_store *store, struct problem *prob
 static enum err run(struct invocation *invocation)
 {
 	const char *path = invocation->options.arguments[0];
+	char driver[DRIVER_MAX];
 	struct sops_store store;
-	enum err err;
+	enum err err = find_keeping_driver(driver);
 
+	if (err)
+		return err;
+	if (driver[0])
+		return refuse_keeping(path, driver, &invocation->problem);
 	if (goes_into_message())
 		return refuse_file(path, "git commit -v", &invocation->problem);
 	if (goes_into_patch())

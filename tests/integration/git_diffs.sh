@@ -66,6 +66,35 @@ edited v.env "printf 'A=2\\nB=x\\001[3Jy\\n'"
 difference v.env
 [ "$(grep -c '^[-+]#' "$said")" = 2 ] || lab_fail "a change is hidden: $(cat -v "$said")"
 
+# ---- what git keeps ----
+
+# With cachetextconv git puts what it is shown among its objects, from where a push may take it. Then it is shown the file as it is; another program's driver may have that, and one that is put off again counts no more.
+kept() { git cat-file --batch-all-objects --batch-check='%(objectname)' | git cat-file --batch | grep -aqx 'A=[12]'; }
+git commit -qam 'for the next'
+edited v.env "printf 'A=2\\nB=z\\n'"
+git config --global diff.tokend.cachetextconv true
+git config diff.other.cachetextconv true
+git config diff.other.textconv 'sed s/^B=/A=/'
+difference v.env 2>"$work/stderr"
+grep -q '^+B=ENC' "$said" || lab_fail "it is shown in the clear, and kept: $(cat -v "$said")"
+grep -qF 'hint: git config diff.tokend.cachetextconv false && git update-ref -d refs/notes/textconv/tokend && git gc' "$work/stderr" || lab_fail "how it ends is not said: $(cat "$work/stderr")"
+if kept; then lab_fail 'the plain text is among the objects'; fi
+# Control: another driver's words are kept, and these would be.
+printf '*.other diff=other\n' >>.gitattributes
+printf 'B=1\n' >x.other
+git add x.other
+git commit -qm other
+printf 'B=2\n' >x.other
+git add x.other
+git commit -qm again
+git log -p -1 >/dev/null
+kept || lab_fail 'control: git keeps nothing'
+git config diff.tokend.cachetextconv false
+git update-ref -d refs/notes/textconv/tokend
+difference v.env
+grep -qx -- '+B=z' "$said" || lab_fail "it is not shown again: $(cat -v "$said")"
+git config --global --unset diff.tokend.cachetextconv
+
 # ---- what is too large for a SOPS file ----
 
 # Somebody's .gitattributes names it so: it is shown as it is, for a diff that fails hides all that comes behind it.
