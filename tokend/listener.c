@@ -264,7 +264,10 @@ struct listener *listener_free(struct listener *listener)
 	for (size_t i = 0; i < FRONTENDS_MAX; i++) {
 		sd_event_source_unref(listener->sockets[i].source);
 		sd_event_source_unref(listener->sockets[i].pause);
+		/* With the connections that nobody took yet, and what lies in them. */
+		patience_begin();
 		close_fdp(&listener->sockets[i].fd);
+		patience_end();
 	}
 	free(listener);
 	return NULL;
