@@ -111,7 +111,7 @@ bool guard_has_value_of(struct bytes text, struct bytes old)
 
 		if (!end)
 			return false;
-		if (memmem(text.data, text.len, value, (size_t)(end - value)))
+		if (memmem(text.data, text.len, value, (size_t)(end - value) + 1))
 			return true;
 		old = bytes_of(end, (size_t)(old.data + old.len - end));
 	}
