@@ -69,7 +69,7 @@ difference v.env
 # ---- what git keeps ----
 
 # With cachetextconv git puts what it is shown among its objects, from where a push may take it. Then it is shown the file as it is; another program's driver may have that, and one that is put off again counts no more.
-kept() { git cat-file --batch-all-objects --batch-check='%(objectname)' | git cat-file --batch | grep -aqx 'A=[12]'; }
+kept() { git cat-file --batch-all-objects --batch-check='%(objectname)' | git cat-file --batch | lab_grep -ax 'A=[12]'; }
 git commit -qam 'for the next'
 edited v.env "printf 'A=2\\nB=z\\n'"
 git config --global diff.tokend.cachetextconv true
