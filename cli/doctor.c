@@ -353,6 +353,30 @@ static bool report_left_out(struct examination *examination)
 	return count > 0;
 }
 
+/* Of an exchanged or cleared TPM all of them are, so they are one finding. */
+static void report_foreign(struct examination *examination)
+{
+	size_t count = 0;
+	const char *first = NULL;
+
+	for (size_t i = 0; i < json_array_size(examination->keys); i++) {
+		const json_t *key = json_array_get(examination->keys, i);
+
+		if (!key_is_foreign(key))
+			continue;
+		first = first ? first : json_string_member(key, "name");
+		count++;
+	}
+	if (count > 0)
+		find(examination, SEVERITY_PROBLEM, "keys",
+		     "tokenctl keys; when the TPM that they were made on does not come back they are lost: "
+		     "tokenctl decrypt -i FILE opens what was encrypted to another recipient, too",
+		     "%zu key%s, %s%s, %s not of the TPM that is there: %s made on another one, or this one "
+		     "was cleared",
+		     count, PLURAL(count), first ? first : "?", count > 1 ? " the first" : "",
+		     count > 1 ? "are" : "is", count > 1 ? "they were" : "it was");
+}
+
 static void check_keys(struct examination *examination)
 {
 	size_t count = json_array_size(examination->keys);
@@ -371,10 +395,11 @@ static void check_keys(struct examination *examination)
 		const json_t *key = json_array_get(examination->keys, i);
 		const char *name = json_string_member(key, "name");
 
-		if (!json_boolean_member(key, "usable"))
+		if (!json_boolean_member(key, "usable") && !key_is_foreign(key))
 			find(examination, SEVERITY_WARNING, "keys", "tokenctl tokens",
 			     "the key %s cannot be used: no token that holds it is there", name ? name : "?");
 	}
+	report_foreign(examination);
 	find(examination, SEVERITY_OK, "keys", "", "you may see %zu", count);
 	find(examination, SEVERITY_NOTE, "recovery",
 	     "age-keygen -o recovery.txt, kept off this machine, and -r for it",

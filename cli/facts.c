@@ -1,6 +1,7 @@
 #include "cli/facts.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/key.h"
@@ -65,6 +66,25 @@ bool key_has_pin(const json_t *key)
 	return json_integer_member(key, "unlocked", -1) >= 0;
 }
 
+/* At the same place stands another key than the slot was made under, or none. */
+static bool slot_is_foreign(const json_t *slot, const json_t *token)
+{
+	const char *needed = json_string_member(slot, "parent"), *there = json_string_member(token, "parent");
+	size_t place = needed ? strcspn(needed, ":") : 0;
+
+	return place > 0 && there && strncmp(needed, there, place + 1) == 0 && strcmp(needed, there) != 0;
+}
+
+bool key_is_foreign(const json_t *key)
+{
+	const json_t *slots = json_object_get(key, "slots");
+	bool foreign = false;
+
+	for (size_t i = 0; i < json_array_size(slots); i++)
+		foreign = foreign || json_boolean_member(json_array_get(slots, i), "foreign");
+	return foreign && !json_boolean_member(key, "usable");
+}
+
 /* What the broker knows is that the token's helper runs. */
 static void mark_absent(json_t *key, const json_t *tokens)
 {
@@ -77,7 +97,10 @@ static void mark_absent(json_t *key, const json_t *tokens)
 
 		if (token && !json_boolean_member(token, "present"))
 			(void)json_object_set_new(slot, "present", json_false());
-		usable = usable || json_boolean_member(slot, "present");
+		if (slot_is_foreign(slot, token))
+			(void)json_object_set_new(slot, "foreign", json_true());
+		else
+			usable = usable || json_boolean_member(slot, "present");
 	}
 	if (!usable)
 		(void)json_object_set_new(key, "usable", json_false());
@@ -199,6 +222,13 @@ static enum err put_cells(struct table *table, const char *const *cells, size_t 
 
 #define KEY_COLUMNS 7U
 
+static const char *key_state_text(const json_t *key)
+{
+	if (json_boolean_member(key, "usable"))
+		return "usable";
+	return key_is_foreign(key) ? "of another TPM" : "token absent";
+}
+
 static enum err put_key(struct table *table, const json_t *key, const json_t *tokens, const struct uris *uris)
 {
 	const char *uri = key_token_uri(key);
@@ -208,7 +238,7 @@ static enum err put_key(struct table *table, const json_t *key, const json_t *to
 		                           json_string_member(key, "kind"),
 		                           json_string_member(key, "class"),
 		                           lock,
-		                           json_boolean_member(key, "usable") ? "usable" : "token absent",
+		                           key_state_text(key),
 		                           token,
 		                           json_string_member(key, "recipient") };
 

@@ -24,8 +24,10 @@ MUST_CHECK enum err key_argument_check(const char *name, struct problem *problem
 
 bool key_has_pin(const json_t *key);
 
-/* Calls keys absent whose tokens (GetTokens) are: GetKeys says whether a token's helper runs, which asks no device. */
+/* Calls keys absent whose tokens (GetTokens) are, and foreign (a member "foreign" of their slots) what was made on another device than the one that is there: GetKeys says whether a token's helper runs,
+ * which asks no device. */
 void keys_mark_absent(const json_t *keys, const json_t *tokens);
+bool key_is_foreign(const json_t *key);
 
 /* "no PIN", "locked", "open for 12m", "open for one use": what a key wants. tokens (GetTokens, or NULL) tells whether its PIN would be tried at all. */
 void key_lock_text(const json_t *key, const json_t *tokens, char *text, size_t len);

@@ -291,5 +291,7 @@ enum err control_call(struct control *control, const char *method, json_t *param
 		err = receive_reply(control, until, &len);
 	if (err)
 		return drop_connection(control, err);
-	return read_reply(control, len, ret_reply);
+	err = read_reply(control, len, ret_reply);
+	/* It is ending: the next call is for the one after it. */
+	return err == ERR_NO_DAEMON ? drop_connection(control, err) : err;
 }

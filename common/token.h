@@ -43,6 +43,9 @@ struct token_status {
 	uint32_t commands; /* sent to the device since the helper started */
 	char manufacturer[64]; /* for people: maker, model, firmware */
 	char serial[64];
+	uint32_t parent; /* where the device's own key stands that most keys are made under; 0: not known */
+	size_t parent_name_len; /* its Name; 0: nothing stands there */
+	uint8_t parent_name[TOKEN_PARENT_NAME_MAX];
 };
 
 /* The Name of a device's key that keys are made under. */

@@ -257,6 +257,19 @@ static enum err find_text(const struct token_message *message, enum token_field 
 	return find_copy(message, field, (uint8_t *)text, 63, &len);
 }
 
+static enum err status_parent(const struct token_message *message, struct token_status *status)
+{
+	struct bytes ignored;
+	enum err err;
+
+	if (!token_message_find(message, TOKEN_FIELD_BLOB_PARENT, &ignored))
+		return OK;
+	err = token_message_u32(message, TOKEN_FIELD_BLOB_PARENT, &status->parent);
+	return err ? err
+	           : find_copy(message, TOKEN_FIELD_BLOB_PARENT_NAME, status->parent_name,
+	                       sizeof(status->parent_name), &status->parent_name_len);
+}
+
 enum err token_message_status(const struct token_message *message, struct token_status *ret_status)
 {
 	struct token_status status = { 0 };
@@ -280,6 +293,8 @@ enum err token_message_status(const struct token_message *message, struct token_
 		err = find_text(message, TOKEN_FIELD_SERIAL, status.serial);
 	if (!err && token_message_find(message, TOKEN_FIELD_PIN_RECOVERY, &recovery))
 		err = token_message_u32(message, TOKEN_FIELD_PIN_RECOVERY, &status.pin_recovery);
+	if (!err)
+		err = status_parent(message, &status);
 	if (err)
 		return err;
 	/* Whatever a helper claims, tries are counted from -1 (unknown) upwards. */
@@ -386,6 +401,11 @@ enum err token_message_put_status(struct buf *packet, const struct token_status 
 		err = token_message_put(packet, TOKEN_FIELD_SERIAL, bytes_of_string(status->serial));
 	if (!err && status->pin_recovery)
 		err = token_message_put_u32(packet, TOKEN_FIELD_PIN_RECOVERY, status->pin_recovery);
+	if (!err && status->parent)
+		err = token_message_put_u32(packet, TOKEN_FIELD_BLOB_PARENT, status->parent);
+	if (!err && status->parent)
+		err = token_message_put(packet, TOKEN_FIELD_BLOB_PARENT_NAME,
+		                        bytes_of(status->parent_name, status->parent_name_len));
 	return err;
 }
 

@@ -13,7 +13,7 @@
  *
  * op       question                                                    answer
  * HELLO    -                                                           BOX_KEY
- * STATUS   -                                                           STATUS fields
+ * STATUS   -                                                           STATUS fields [BLOB_PARENT BLOB_PARENT_NAME], what stands there now
  * CREATE   KEY_ID KIND CLASS [SEALED_PIN] [SEALED_KEY]                 PUBLIC (65-byte point, 32-byte X25519 key; none for symmetric) BLOB_*
  *          [TRUSTED_PARENT...]
  * LOAD     KEY_ID KIND CLASS BLOB_* [PUBLIC]                           -            keeps the blob; touches the device at first use only

@@ -88,7 +88,7 @@ static enum err build_lock(struct worker_call *call, struct buf *packet)
 static void lock_done(struct worker_call *call, enum err err, const struct token_message *message)
 {
 	(void)message;
-	if (err && err != ERR_NO_TOKEN && err != ERR_NO_KEY)
+	if (err && err != ERR_NO_TOKEN && err != ERR_NO_DAEMON && err != ERR_NO_KEY)
 		log_warning("a key could not be closed in its helper: %s", err_info(err)->text);
 	free(call);
 }
@@ -385,6 +385,9 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 static void daemon_done(struct daemon *daemon)
 {
 	listener_free(daemon->listener);
+	/* Who is told by the one may ask the next: none goes before all have ended. */
+	for (size_t i = 0; i < daemon->worker_count; i++)
+		worker_end(daemon->workers[i]);
 	for (size_t i = 0; i < daemon->worker_count; i++)
 		daemon->workers[i] = worker_free(daemon->workers[i]);
 	daemon->worker_count = 0;

@@ -1,5 +1,6 @@
 /* tokend: options, configuration, and then the supervisor. */
 #include <getopt.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -166,6 +167,16 @@ static enum err check_policy(const struct options *options, const struct config 
 	return OK;
 }
 
+/* Before there is anything that could be read anew, SIGHUP would be the end; it waits, and is a reload then. Whoever wants the end by another one is to have it at once. */
+static void hold_reload(void)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGHUP);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	static struct options options;
@@ -173,6 +184,7 @@ int main(int argc, char **argv)
 	enum choice choice = CHOICE_RUN;
 	enum err err;
 
+	hold_reload();
 	/* The helpers get them, too. */
 	err = file_hold_standard(0);
 	log_init("tokend", LOG_LEVEL_INFO);

@@ -321,6 +321,14 @@ static void drop(struct request *request)
 	request_free(request);
 }
 
+/* Whoever hears it from us knows that we run. */
+static void explain_stop(struct request *request)
+{
+	(void)snprintf(request->message, sizeof(request->message),
+	               "tokend was stopped before the token answered");
+	(void)snprintf(request->hint, sizeof(request->hint), "the same command again");
+}
+
 static void answer(struct request *request)
 {
 	struct daemon *daemon = request->daemon;
@@ -328,6 +336,8 @@ static void answer(struct request *request)
 	request->finished = true;
 	if (request->foreseen)
 		audit_unforesee(daemon->audit);
+	if (request->err == ERR_NO_DAEMON)
+		explain_stop(request);
 	if (request->err && !request->hint[0])
 		(void)snprintf(request->hint, sizeof(request->hint), "%s", usual_hint(request->err));
 	if (request->client)

@@ -60,6 +60,9 @@ struct request_try {
 	unsigned rule_line;
 };
 
+/* The device's own key that others are made under, "81000001:" and the beginning of its Name in hexadecimal (nothing: none stands there), to be compared; "": not known. */
+#define PARENT_FACT_LEN 32U
+
 struct key_fact {
 	char id[2 * KEY_ID_LEN + 1];
 	char created[32];
@@ -70,6 +73,7 @@ struct key_fact {
 	struct {
 		const char *token; /* borrowed */
 		bool present;
+		char parent[PARENT_FACT_LEN];
 	} slots[8];
 	bool usable;
 	long unlocked; /* -1: has no PIN */
@@ -80,6 +84,7 @@ struct token_fact {
 	struct token_status status;
 	bool box_key_known;
 	uint8_t box_key[TOKEN_BOX_KEY_LEN];
+	char parent[PARENT_FACT_LEN];
 	enum err err;
 	const char *problem; /* static; NULL: none */
 	char hint[256]; /* "": none */

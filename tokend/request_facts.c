@@ -22,6 +22,21 @@ static void format_time(time_t time, char text[static 32])
 
 /* ---- keys ---- */
 
+#define NAME_ALGORITHM_LEN 2U
+#define NAME_SHOWN_LEN \
+	8U /* enough to tell devices apart, and what they are called by (tokenctl tokens, SERIAL) */
+
+static void format_parent(uint32_t handle, struct bytes name, char text[static PARENT_FACT_LEN])
+{
+	char shown[2 * NAME_SHOWN_LEN + 1] = "";
+
+	text[0] = '\0';
+	if (name.len >= NAME_ALGORITHM_LEN + NAME_SHOWN_LEN)
+		hex_encode(bytes_of(name.data + NAME_ALGORITHM_LEN, NAME_SHOWN_LEN), shown);
+	if (handle)
+		(void)snprintf(text, PARENT_FACT_LEN, "%08lx:%s", (unsigned long)handle, shown);
+}
+
 void request_key_fact(const struct request *request, const struct key *key, struct key_fact *ret_fact)
 {
 	const struct daemon *daemon = request->daemon;
@@ -36,9 +51,12 @@ void request_key_fact(const struct request *request, const struct key *key, stru
 	ret_fact->slot_count = key->slot_count;
 	for (size_t i = 0; i < key->slot_count; i++) {
 		const struct worker *worker = daemon_worker(daemon, key->slots[i]->token_uri);
+		const struct token_blob *blob = &key->slots[i]->blob;
 
 		ret_fact->slots[i].token = key->slots[i]->token_uri;
 		ret_fact->slots[i].present = worker && worker_running(worker);
+		format_parent(blob->parent, bytes_of(blob->parent_name, blob->parent_name_len),
+		              ret_fact->slots[i].parent);
 		ret_fact->usable = ret_fact->usable || ret_fact->slots[i].present;
 	}
 	ret_fact->unlocked = key->class == KEY_CLASS_BOOT
@@ -99,10 +117,19 @@ static enum err build_status(struct worker_call *call, struct buf *packet)
 	return OK;
 }
 
+/* That tokend was stopped meanwhile says nothing of a token. */
+static enum err tokens_result(const struct request *request)
+{
+	for (size_t i = 0; i < request->fact_count; i++)
+		if (request->token_facts[i].err == ERR_NO_DAEMON)
+			return ERR_NO_DAEMON;
+	return OK;
+}
+
 static void token_answered(struct request *request)
 {
 	if (--request->pending == 0)
-		request_finish(request, OK);
+		request_finish(request, tokens_result(request));
 }
 
 /* Nobody but who runs it sees what a tokend that is not the system's writes. */
@@ -168,6 +195,8 @@ static void status_done(struct worker_call *call, enum err err, const struct tok
 	if (err)
 		fact->status = (struct token_status){ .pin_tries_left = -1 };
 	fact->err = err;
+	format_parent(fact->status.parent, bytes_of(fact->status.parent_name, fact->status.parent_name_len),
+	              fact->parent);
 	fact->box_key_known = worker_box_key(worker) != NULL;
 	if (fact->box_key_known)
 		memcpy(fact->box_key, worker_box_key(worker), TOKEN_BOX_KEY_LEN);

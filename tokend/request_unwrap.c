@@ -395,7 +395,7 @@ static void done(struct worker_call *call, enum err err, const struct token_mess
 		request_forget(request);
 		return;
 	}
-	if (err == ERR_TIMEOUT || !request->client) {
+	if (err == ERR_TIMEOUT || err == ERR_NO_DAEMON || !request->client) {
 		end(request, err);
 		return;
 	}

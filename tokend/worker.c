@@ -24,7 +24,7 @@ enum worker_state {
 	WORKER_DOWN, /* none, and none asked for; what is asked meanwhile waits for the end of the back-off */
 	WORKER_STARTING, /* asked for */
 	WORKER_UP,
-	WORKER_ENDED, /* being freed: nothing is taken in any more */
+	WORKER_ENDED, /* nothing is taken in any more */
 };
 
 /* What needs the device waits for its turn at the device, and what does not for nothing but its own kind. */
@@ -683,7 +683,7 @@ void worker_submit(struct worker *worker, struct worker_call *call)
 {
 	call->asked_again = false;
 	if (worker->state == WORKER_ENDED) {
-		finish(call, ERR_NO_TOKEN);
+		finish(call, ERR_NO_DAEMON);
 		return;
 	}
 	if (worker->state == WORKER_DOWN)
@@ -838,12 +838,17 @@ enum err worker_new(sd_event *event, const struct worker_settings *settings, str
 	return OK;
 }
 
+void worker_end(struct worker *worker)
+{
+	worker->state = WORKER_ENDED;
+	fail_all(worker, ERR_NO_DAEMON);
+}
+
 struct worker *worker_free(struct worker *worker)
 {
 	if (!worker)
 		return NULL;
-	worker->state = WORKER_ENDED;
-	fail_all(worker, ERR_NO_TOKEN);
+	worker_end(worker);
 	sd_event_source_disable_unref(worker->io);
 	sd_event_source_disable_unref(worker->timer);
 	close_fdp(&worker->fd);

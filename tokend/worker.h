@@ -42,7 +42,10 @@ struct worker_settings {
 MUST_CHECK enum err worker_new(sd_event *event, const struct worker_settings *settings,
                                struct worker **ret_worker);
 
-/* Answers what waits with ERR_NO_TOKEN. */
+/* The end of tokend: what waits, and what is submitted from now on, is done with ERR_NO_DAEMON. */
+void worker_end(struct worker *worker);
+
+/* Ends it first. */
 struct worker *worker_free(struct worker *worker);
 DEFINE_CLEANUP(struct worker *, worker_free);
 

@@ -97,6 +97,15 @@ bool tpm_name_of(const TPMT_PUBLIC *area, TPM2B_NAME *ret_name)
 	return crypto_hash_sha256(ret_name->name + 2, marshalled, len) == 0;
 }
 
+/* What stands at the handle now, if anything. */
+static TSS2_RC read_name(struct token *token, void *context)
+{
+	TSS2_RC rc = Esys_ReadPublic(token->esys, token->persistent.object.tr, ESYS_TR_NONE, ESYS_TR_NONE,
+	                             ESYS_TR_NONE, NULL, context, NULL);
+
+	return tpm_error_is(rc, TPM2_RC_HANDLE) ? TSS2_RC_SUCCESS : rc;
+}
+
 static TSS2_RC read_again(struct token *token, void *context)
 {
 	return Esys_ReadPublic(token->esys, token->persistent.object.tr, ESYS_TR_NONE, ESYS_TR_NONE,
@@ -185,6 +194,24 @@ static void parent_forget(struct token *token, struct tpm_parent *parent)
 }
 
 /* ---- what the others ask for ---- */
+
+/* Only to be shown: what is believed of it is compared again before anything secret is sent. */
+enum err tpm_parent_look(struct token *token, TPM2B_NAME *ret_name)
+{
+	struct tpm_parent *parent = &token->persistent;
+	TPM2B_NAME *name = NULL;
+	enum err err = OK;
+
+	if (parent->known)
+		err = tpm_with_slot(token, read_name, &name);
+	if (!err && parent->known && !(name && name_is(parent, bytes_of(name->name, name->size))))
+		parent_forget(token, parent);
+	Esys_Free(name);
+	if (!err)
+		err = persistent_find(token);
+	*ret_name = err ? (TPM2B_NAME){ 0 } : parent->name;
+	return err == ERR_TOKEN_STATE ? OK : err;
+}
 
 enum err tpm_parent_of(struct token *token, uint32_t handle, struct bytes name,
                        struct tpm_parent **ret_parent)

@@ -152,6 +152,20 @@ static void status_serial(const struct token *token, struct token_status *status
 		hex_encode(bytes_of(parent->name.name + 2, 8), status->serial);
 }
 
+/* Whether the keys that are kept for it are this device's own is seen from it. Where no slot is free that stays unknown. */
+static enum err status_parent(struct token *token, struct token_status *status)
+{
+	TPM2B_NAME name;
+	enum err err = tpm_parent_look(token, &name);
+
+	if (err || name.size > sizeof(status->parent_name))
+		return token->broken ? err : OK;
+	status->parent = TPM_SRK_HANDLE;
+	status->parent_name_len = name.size;
+	memcpy(status->parent_name, name.name, name.size);
+	return OK;
+}
+
 static enum err token_status(struct token *token, struct token_status *ret_status)
 {
 	struct token_status status = { .present = true, .simulation = token->driver->simulation };
@@ -161,6 +175,8 @@ static enum err token_status(struct token *token, struct token_status *ret_statu
 		err = status_maker(token, &status);
 	if (!err)
 		err = status_lockout(token, &status);
+	if (!err)
+		err = status_parent(token, &status);
 	if (err)
 		return err;
 	status_serial(token, &status);

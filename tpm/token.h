@@ -173,6 +173,8 @@ void tpm_objects_forget(struct token *token);
 /* The parent at handle, ready for a command and kept loaded until it is released, if its Name is name: ERR_TOKEN_STATE when not. */
 MUST_CHECK enum err tpm_parent_of(struct token *token, uint32_t handle, struct bytes name,
                                   struct tpm_parent **ret_parent);
+/* The Name of what stands at TPM_SRK_HANDLE now, of size 0 when nothing does. One command. */
+MUST_CHECK enum err tpm_parent_look(struct token *token, TPM2B_NAME *ret_name);
 /* The parent for a new key: the persistent one if it is suitable, a new persistent one if there is none, else a transient one. ERR_TOKEN_STATE when
  * that is none of those that are trusted. */
 MUST_CHECK enum err tpm_parent_for_new(struct token *token, const struct token_create *create,

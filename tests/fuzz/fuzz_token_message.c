@@ -94,6 +94,7 @@ static void write_status_again(struct buf *packet, const struct token_status *st
 	check(token_message_parse(buf_bytes(packet), &message));
 	check(token_message_status(&message, &read));
 	if (read.pin_tries_left != status->pin_tries_left || read.pin_recovery != status->pin_recovery ||
+	    read.parent != status->parent || read.parent_name_len != status->parent_name_len ||
 	    strcmp(read.manufacturer, status->manufacturer) != 0)
 		abort();
 }

@@ -246,7 +246,10 @@ static void test_status(void **state)
 			                       .reset_count = 4,
 			                       .commands = 0x80000000,
 			                       .manufacturer = "SW TPM 1.2",
-			                       .serial = "" };
+			                       .serial = "",
+			                       .parent = i > 0 ? 0x81000001 : 0,
+			                       .parent_name_len = i > 1 ? 34 : 0,
+			                       .parent_name = { [33] = i > 1 ? 7 : 0 } };
 		struct token_message message;
 		struct token_status read;
 
@@ -262,6 +265,9 @@ static void test_status(void **state)
 		assert_int_equal(read.commands, 0x80000000);
 		assert_string_equal(read.manufacturer, "SW TPM 1.2");
 		assert_string_equal(read.serial, "");
+		assert_int_equal(read.parent, status.parent);
+		assert_int_equal(read.parent_name_len, status.parent_name_len);
+		assert_memory_equal(read.parent_name, status.parent_name, sizeof(read.parent_name));
 	}
 }
 

@@ -364,7 +364,7 @@ static void test_end_while_waiting(void **state)
 	helper_begin(&lab, false);
 	helper_dies(&lab);
 	submit(&lab, "ab", 5);
-	lab.expected = ERR_NO_TOKEN;
+	lab.expected = ERR_NO_DAEMON;
 	lab.worker = worker_free(lab.worker);
 	assert_true(lab.asked[0].done && lab.asked[1].done);
 	lab_end(&lab);

@@ -285,6 +285,7 @@ static void write_slots(struct json_writer *writer, const struct key_fact *fact)
 		json_begin_object(writer, NULL);
 		json_put_string(writer, "token", fact->slots[i].token);
 		json_put_boolean(writer, "present", fact->slots[i].present);
+		json_put_string(writer, "parent", fact->slots[i].parent);
 		json_end_object(writer);
 	}
 	json_end_array(writer);
@@ -326,6 +327,7 @@ static void write_token(struct json_writer *writer, const struct token_fact *fac
 	json_put_boolean(writer, "simulation", status->simulation);
 	json_put_string(writer, "manufacturer", status->manufacturer);
 	json_put_string(writer, "serial", status->serial);
+	json_put_string(writer, "parent", fact->parent[0] ? fact->parent : NULL);
 	json_put_boolean(writer, "inLockout", status->in_lockout);
 	if (status->pin_tries_left >= 0)
 		json_put_integer(writer, "pinTriesLeft", status->pin_tries_left);

@@ -1,0 +1,135 @@
+#!/bin/bash
+# What happens to a tokend that runs for years: it is told to read its rules anew in the moment that it starts, stopped while others wait for it, and finds another TPM than the one of before.
+#
+#	upkeep.sh early_reload | stopped | exchanged
+# shellcheck source=refusals.sh
+. "$(dirname "$0")/refusals.sh"
+begin
+
+# SIGHUP in the middle of the start, which strace sends at the first look at the configuration, does not end it and is a reload then.
+part_early_reload() {
+	lab_need strace
+	lab_config "$work" "tpm:swtpm:path=$work/none"
+	mkdir -m 700 state run
+	lab_spawn "$work/strace.pid" "$work/tokend.log" strace -o calls -e trace=openat -P "$work" -e inject=openat:signal=HUP:when=1 \
+		"$LAB_BIN/tokend" --state-dir "$work/state" --runtime-dir "$work/run" --config "$work/tokend.conf"
+	lab_wait_for 20 reloaded || lab_fail "it was not loaded anew: $(<tokend.log)"
+	read -r daemon _ <"/proc/$(<strace.pid)/task/$(<strace.pid)/children" || true # no end of line stands there
+	kill "$daemon"
+	lab_wait_for 20 lab_is_gone "$daemon" || lab_fail "it does not end"
+	# The control: the signal would have ended a process that does not hold it.
+	if strace -o calls -e trace=openat -e inject=openat:signal=HUP cat "$work/tokend.conf" >stdout 2>&1; then lab_fail "negative control: no signal comes"; fi
+}
+reloaded() {
+	lab_is_stopped "$work/strace.pid" && lab_fail "it was ended: $(<tokend.log)"
+	lab_grep 'loaded anew' <tokend.log
+}
+
+# Both of its devices hang, and requests wait at each: it ends in order, says "stop" in the log, and each of them learns what kept the answer.
+part_stopped() {
+	local one two pids=() i daemon status
+	mkdir -m 700 other
+	lab_tpm_start "$work"
+	lab_proxy_start "$work"
+	lab_tpm_start "$work/other"
+	lab_proxy_start "$work/other"
+	one=$(lab_proxy_uri "$work") two=$(lab_proxy_uri "$work/other")
+	lab_config "$work" "$one" "$two"
+	echo 'token-deadline 60s' >>tokend.conf
+	lab_tokend_start "$work"
+	lab_use "$work"
+	echo plain >plain
+	works tokenctl enroll --name one --token "$one"
+	works tokenctl enroll --name two --token "$two"
+	works tokenctl encrypt -k one -o one.age plain
+	works tokenctl encrypt -k two -o two.age plain
+	works tokenctl encrypt -k one -k two -o both.age plain
+	lab_proxy_mode "$work" hang
+	lab_proxy_mode "$work/other" hang
+	looks=0
+	came
+	before=$number i=0
+	for command in 'decrypt one.age' 'decrypt two.age' 'decrypt both.age' 'enroll --name three' "enroll --name four --token $two" tokens; do
+		i=$((i + 1))
+		# shellcheck disable=SC2086 # words
+		plainly tokenctl $command >"said.$i" 2>&1 &
+		pids+=($!)
+	done
+	daemon=$(<tokend.pid)
+	lab_wait_for 10 all_wait || lab_fail "not all are waiting"
+	kill "$daemon"
+	lab_wait_for 15 lab_is_gone "$daemon" || lab_fail "it does not end"
+	for i in "${!pids[@]}"; do
+		status=0
+		wait "${pids[i]}" || status=$?
+		[ "$status" -eq 6 ] || lab_fail "request $((i + 1)) ended with $status: $(<"said.$((i + 1))")"
+		lab_grep 'tokend ended before it answered' <"said.$((i + 1))" || lab_fail "request $((i + 1)) is told something else: $(<"said.$((i + 1))")"
+	done
+	if lab_grep 'ended by signal' <tokend.log; then lab_fail "the broker did not end in order: $(<tokend.log)"; fi
+	works tokenctl audit show --file state/audit.log --last 1
+	lab_grep -w stop <stdout || lab_fail "the log does not end with a stop: $(<stdout)"
+	lab_proxy_mode "$work" pass
+	lab_proxy_mode "$work/other" pass
+	lab_tokend_start "$work"
+	for i in one two both; do opens "$i.age" plain; done
+	[ "$(tokenctl keys --json | grep -c '"name"')" -eq 2 ] || lab_fail "a key came of what was not answered"
+	lab_proxy_stop "$work/other"
+	lab_tpm_stop "$work/other"
+}
+# Requests that came, but those that ask for this number.
+came() {
+	looks=$((looks + 1))
+	"$LAB_TOOLS/call" "$work/run/control.sock" io.tokend.GetStatus >status
+	grep -oE '"requests": *[0-9]+' status | tr -dc 0-9 >number
+	number=$(($(<number) - looks))
+}
+all_wait() { came && [ "$number" -ge $((before + 6)) ]; }
+
+# A TPM that was cleared by another program, or exchanged while tokend was away: keys and doctor say so before one of them is opened.
+part_exchanged() {
+	lab_need tpm2_clear
+	lab_start "$work"
+	echo plain >plain
+	works tokenctl enroll --name host
+	works tokenctl enroll --name sealed --kind x25519
+	works tokenctl encrypt -k host -o host.age plain
+	says '^host .* usable' tokenctl keys
+	plainly tokenctl doctor >stdout 2>&1 || true
+	if lab_grep 'made on another' <stdout; then lab_fail "negative control: doctor says so of this TPM"; fi
+
+	lab_tokend_stop "$work"
+	lab_tpm_stop "$work"
+	mv tpm tpm.ours
+	lab_tpm_start "$work"
+	lab_tokend_start "$work"
+	are_foreign 'after it was exchanged'
+	lab_tokend_stop "$work"
+	lab_tpm_stop "$work"
+	rm -r tpm
+	mv tpm.ours tpm
+	lab_tpm_start "$work"
+	lab_tokend_start "$work"
+	says '^host .* usable' tokenctl keys
+	opens host.age plain
+
+	lab_tpm "$work" tpm2_clear -c p
+	are_foreign 'after it was cleared'
+}
+are_foreign() { # WHEN
+	local name status=0
+	for name in host sealed; do
+		says "^$name .* of another TPM" tokenctl keys
+		works tokenctl keys --json "$name"
+		lab_grep '"usable": false' <stdout || lab_fail "$1 keys --json calls $name usable: $(<stdout)"
+	done
+	plainly tokenctl doctor >stdout 2>&1 || status=$?
+	[ "$status" -eq 1 ] || lab_fail "$1 doctor ends with $status"
+	lab_grep '^problem *keys *2 keys, host the first, are not of the TPM that is there' <stdout || lab_fail "$1 doctor does not say so: $(<stdout)"
+}
+
+part=${1:-}
+case $part in
+early_reload | stopped | exchanged) "part_$part" ;;
+*) lab_fail "there is no part '$part'" ;;
+esac
+echo "$part: as it should be"
