@@ -197,12 +197,28 @@ static void name_key(struct problem *problem, enum err err, const char *key)
 		(void)snprintf(problem->message, sizeof(problem->message), "there is no key %s", key);
 }
 
+/* A member or a method that the daemon does not take, although we ask as we should: it is of another version, as after an update without a restart. False when it said something else. */
+static bool explain_version(struct problem *problem, enum err err, const json_t *reply)
+{
+	const char *unknown = json_string_member(reply, err == ERR_USAGE ? "parameter" : "method");
+
+	if (!unknown || (err != ERR_USAGE && err != ERR_UNSUPPORTED))
+		return false;
+	(void)problem_set(problem, err, "the tokend that runs does not take \"%s\" as this tokenctl says it",
+	                  unknown);
+	problem_hint(problem,
+	             "sudo systemctl restart tokend   when it was updated and runs as it was before");
+	return true;
+}
+
 /* What the daemon said for itself, or what the error's row says. key: of the question, or "". */
 static void explain_reply(struct problem *problem, enum err err, const char *key, const json_t *reply)
 {
 	const char *message = json_string_member(reply, "message");
 	const char *hint = json_string_member(reply, "hint");
 
+	if (explain_version(problem, err, reply))
+		return;
 	(void)problem_set(problem, err, "%s", message ? message : err_info(err)->text);
 	problem_hint(problem, "%s", hint ? hint : usual_hint(err));
 	if (key[0])

@@ -41,6 +41,8 @@ struct examination {
 	struct daemon *daemon;
 	struct policy_files files; /* files.where.status is NULL when there is no daemon */
 	json_t *tokens, *keys; /* NULL when there is no daemon, or it may not be asked */
+	enum err keys_err;
+	struct problem keys_problem;
 	struct finding *findings;
 	size_t count;
 	enum err worst; /* of those that say that tokend or a token is not there */
@@ -382,6 +384,10 @@ static void check_keys(struct examination *examination)
 	size_t count = json_array_size(examination->keys);
 	bool left_out = report_left_out(examination);
 
+	if (examination->keys_err && examination->keys_err != ERR_DENIED)
+		find(examination, SEVERITY_PROBLEM, "keys", examination->keys_problem.hint,
+		     "the keys cannot be listed: %s",
+		     problem_text(&examination->keys_problem, examination->keys_err));
 	if (!examination->keys)
 		return;
 	if (count == 0 && left_out)
@@ -537,7 +543,9 @@ static void examine(struct examination *examination)
 	if (examination->files.where.status) {
 		if (tokens_get(examination->daemon, &ignored, &examination->tokens))
 			examination->tokens = NULL;
-		if (keys_get(examination->daemon, NULL, &ignored, &examination->keys))
+		examination->keys_err =
+		        keys_get(examination->daemon, NULL, &examination->keys_problem, &examination->keys);
+		if (examination->keys_err)
 			examination->keys = NULL;
 		keys_mark_absent(examination->keys, examination->tokens);
 	}

@@ -325,7 +325,8 @@ const char *audit_fault_text(enum audit_fault fault)
 	case AUDIT_WHOLE:
 		return "whole";
 	case AUDIT_FAULT_SYNTAX:
-		return "this line is not an audit record: it was changed or only half written";
+		return "this line is not an audit record as they are written here: it was changed, only half "
+		       "written, or a newer tokend wrote it";
 	case AUDIT_FAULT_CHECK:
 		return "this record was changed: its check is that of another";
 	case AUDIT_FAULT_CHAIN:

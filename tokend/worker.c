@@ -784,7 +784,9 @@ static int on_helper(sd_event_source *source, int fd, uint32_t events, void *con
 	if (err == ERR_NO_TOKEN) {
 		helper_died(worker);
 	} else if (err && err != ERR_AGAIN) {
-		log_warning("%s: the helper's answer makes no sense; it is started anew",
+		log_warning("%s: the helper's answer makes no sense; it is started anew (after an update of "
+		            "tokend: "
+		            "systemctl restart tokend)",
 		            worker->settings.uri);
 		worker_restart(worker);
 	}

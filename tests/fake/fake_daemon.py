@@ -162,6 +162,10 @@ class Daemon:
     def answer(self, message):
         method = message["method"].removeprefix("io.tokend.")
         self.requests += 1
+        for older in self.options.older:
+            name, _, parameter = older.partition("=")
+            if name == method:
+                return {"error": "org.varlink.service.InvalidParameter", "parameters": {"parameter": parameter}}
         try:
             for failure in self.options.fail:
                 name, _, error = failure.partition("=")
@@ -194,6 +198,7 @@ def main():
     parser.add_argument("--records", type=int, default=0)
     parser.add_argument("--longest", type=int, default=86400)
     parser.add_argument("--fail", action="append", default=[])
+    parser.add_argument("--older", action="append", default=[], metavar="METHOD=PARAMETER", help="as a daemon that does not know the parameter yet")
     daemon = Daemon(parser.parse_args())
     path = pathlib.Path(daemon.options.runtime, "control.sock")
     path.unlink(missing_ok=True)

@@ -256,4 +256,11 @@ for verb in status doctor; do
 	lab_grep -F '1?]0;title???' <said || lab_fail "control: $verb does not say the version: $(cat -v said)"
 	if LC_ALL=C grep -q $'[\e\a]\|\xc2\x9b' said; then lab_fail "$verb has a terminal obey the daemon: $(cat -v said)"; fi
 done
+
+# An older one, as after an update without a restart: that is said, and not that the request is of a wrong form; doctor does not pass over it.
+start_fake --older GetKeys=from
+fails 2 'the tokend that runs does not take "from"' tokenctl keys
+lab_grep 'restart tokend' <stderr || lab_fail "no hint: $(<stderr)"
+tokenctl doctor >said 2>&1 || true
+lab_grep '^problem *keys *the keys cannot be listed: the tokend that runs does not take' <said || lab_fail "doctor says nothing of it: $(<said)"
 echo "the verbs that ask the daemon say what they should"
