@@ -14,6 +14,13 @@ static const int calls_threads[] = {
 	SCMP_SYS(pipe2),   SCMP_SYS(rseq),   SCMP_SYS(set_robust_list),
 };
 
+/* The manager hands over the descriptor that commands go through, and the library of D-Bus makes a second one of it. */
+static bool allow_driver_threads(scmp_filter_ctx filter)
+{
+	return CONFINE_ALLOW(filter, calls_threads) &&
+	       confine_allow_masked(filter, SCMP_SYS(fcntl), 1, UINT32_MAX, F_DUPFD_CLOEXEC);
+}
+
 /* Several answers at once; how the thread that waits for the device says that it need not any more; and how the second thread ends a conversation. */
 static const int calls_own[] = { SCMP_SYS(sendmmsg), SCMP_SYS(eventfd2), SCMP_SYS(shutdown) };
 
@@ -53,7 +60,7 @@ static enum err filter_load(const struct token_sandbox *sandbox)
 		return ERR_NOMEM;
 	if (!allow_sockets(filter, sandbox) || !allow_files(filter, sandbox) ||
 	    !CONFINE_ALLOW(filter, calls_own) ||
-	    !(sandbox->threads ? CONFINE_ALLOW(filter, calls_threads) : confine_allow_threads(filter)))
+	    !(sandbox->threads ? allow_driver_threads(filter) : confine_allow_threads(filter)))
 		return ERR_SYSTEM;
 	return confine_filter_load(filter);
 }

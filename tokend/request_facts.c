@@ -159,7 +159,7 @@ static void hint_device(struct token_fact *fact)
 		               "ls -l %s; id tokend-tpm   (no such file: switch the TPM on in the machine's "
 		               "firmware; nothing needs to be restarted)",
 		               device);
-	else if (after(fact->uri, "tpm:tabrmd:"))
+	else if (after(fact->uri, "tpm:tabrmd"))
 		(void)snprintf(fact->hint, sizeof(fact->hint), "systemctl status tpm2-abrmd");
 	else if (socket)
 		(void)snprintf(fact->hint, sizeof(fact->hint),

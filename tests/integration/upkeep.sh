@@ -1,13 +1,21 @@
 #!/bin/bash
-# What happens to a tokend that runs for years: it is told to read its rules anew in the moment that it starts, stopped while others wait for it, and finds another TPM than the one of before.
+# What happens to a tokend that runs for years: it is told to read its rules anew in the moment that it starts, stopped while others wait for it, finds another TPM than the one of before, or has its TPM from a resource manager.
 #
-#	upkeep.sh early_reload | stopped | exchanged
+#	upkeep.sh reload | stopped | exchanged | tabrmd
 # shellcheck source=refusals.sh
 . "$(dirname "$0")/refusals.sh"
+# A system bus of its own, for which it takes the place of the machine's, seen by nobody else.
+if [ "${1:-}" = tabrmd ] && [ -z "${UPKEEP_MOUNTS:-}" ]; then
+	lab_need tpm2-abrmd dbus-daemon unshare
+	[ "$(id -u)" -eq 0 ] || lab_skip "root alone can have a bus in the place of the system's"
+	[ -e "/usr/lib/$(uname -m)-linux-gnu/libtss2-tcti-tabrmd.so.0" ] || lab_skip "the package libtss2-tcti-tabrmd0 is not installed"
+	mkdir -p /run/dbus
+	UPKEEP_MOUNTS=own exec unshare --mount bash "$0" "$@"
+fi
 begin
 
 # SIGHUP in the middle of the start, which strace sends at the first look at the configuration, does not end it and is a reload then.
-part_early_reload() {
+part_reload() {
 	lab_need strace
 	lab_config "$work" "tpm:swtpm:path=$work/none"
 	mkdir -m 700 state run
@@ -127,9 +135,52 @@ are_foreign() { # WHEN
 	lab_grep '^problem *keys *2 keys, host the first, are not of the TPM that is there' <stdout || lab_fail "$1 doctor does not say so: $(<stdout)"
 }
 
+# The resource manager of tpm2-tss, a service of D-Bus: all that a key is for, and again when the manager was started anew.
+part_tabrmd() {
+	mount -t tmpfs none /run/dbus
+	cat >bus.conf <<-BUS
+		<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+		<busconfig>
+			<type>system</type>
+			<listen>unix:path=/run/dbus/system_bus_socket</listen>
+			<auth>EXTERNAL</auth>
+			<policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/></policy>
+		</busconfig>
+	BUS
+	lab_tpm_start "$work"
+	lab_spawn "$work/bus.pid" "$work/bus.log" dbus-daemon --config-file="$work/bus.conf" --nofork --nopidfile
+	lab_wait_for 10 test -S /run/dbus/system_bus_socket || lab_fail "no bus: $(<bus.log)"
+	start_manager
+	lab_config "$work" tpm:tabrmd
+	lab_tokend_start "$work"
+	lab_use "$work"
+	echo plain >plain
+	echo 246-810 >pin
+	works tokenctl enroll --name host
+	works tokenctl enroll --name sealed --kind x25519
+	works tokenctl enroll --name safe --class session --pin-file pin
+	for key in host sealed safe; do works tokenctl encrypt -k "$key" -o "$key.age" plain; done
+	works tokenctl unlock safe --pin-file pin
+	for key in host sealed safe; do opens "$key.age" plain; done
+	lab_end "$work/manager.pid"
+	start_manager
+	opens host.age plain
+	opens sealed.age plain
+	lab_end "$work/manager.pid"
+	refused 6 'token' 'tokenctl tokens' tokenctl decrypt host.age
+	refused 6 'tpm:tabrmd' 'tpm2-abrmd' tokenctl enroll --name other
+	lab_tokend_stop "$work"
+	lab_end "$work/bus.pid"
+}
+start_manager() {
+	lab_spawn "$work/manager.pid" "$work/manager.log" tpm2-abrmd --allow-root --tcti="$(lab_tpm_tcti "$work")"
+	lab_wait_for 10 manager_answers || lab_fail "the manager does not answer: $(<manager.log)"
+}
+manager_answers() { TPM2TOOLS_TCTI=tabrmd:bus_type=system plainly tpm2_getrandom --hex 4 >stdout 2>&1; }
+
 part=${1:-}
 case $part in
-early_reload | stopped | exchanged) "part_$part" ;;
+reload | stopped | exchanged | tabrmd) "part_$part" ;;
 *) lab_fail "there is no part '$part'" ;;
 esac
 echo "$part: as it should be"
