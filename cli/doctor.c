@@ -379,6 +379,39 @@ static void report_foreign(struct examination *examination)
 		     count > 1 ? "are" : "is", count > 1 ? "they were" : "it was");
 }
 
+/* The token of a key all of whose tokens the configuration does not name any more; NULL: one of them it does, or that is not known. */
+static const char *unnamed_token(const struct examination *examination, const json_t *key)
+{
+	const json_t *slots = json_object_get(key, "slots");
+
+	for (size_t i = 0; i < json_array_size(slots); i++)
+		if (token_of_uri(examination->tokens, json_string_member(json_array_get(slots, i), "token")))
+			return NULL;
+	return examination->tokens ? json_string_member(json_array_get(slots, 0), "token") : NULL;
+}
+
+/* A key stays with the URI that its token had when it was made. */
+static void report_unusable(struct examination *examination, const json_t *key)
+{
+	const char *name = json_string_member(key, "name"), *id = json_string_member(key, "id");
+	const char *uri = unnamed_token(examination, key);
+	char next[PROBLEM_TEXT_MAX];
+
+	if (!uri) {
+		find(examination, SEVERITY_WARNING, "keys", "tokenctl tokens",
+		     "the key %s cannot be used: no token that holds it is there", name ? name : "?");
+		return;
+	}
+	(void)snprintf(next, sizeof(next),
+	               "\"token %s\" in %s; where that TPM has another URI now: write it behind \"slot:\" in "
+	               "%s/keys/%s.key; then restart tokend",
+	               uri, status_text(examination, "configuration"),
+	               status_text(examination, "stateDirectory"), id ? id : "?");
+	find(examination, SEVERITY_WARNING, "keys", next,
+	     "the key %s cannot be used: it is on %s, which is not in the configuration", name ? name : "?",
+	     uri);
+}
+
 static void check_keys(struct examination *examination)
 {
 	size_t count = json_array_size(examination->keys);
@@ -399,11 +432,9 @@ static void check_keys(struct examination *examination)
 	}
 	for (size_t i = 0; i < count; i++) {
 		const json_t *key = json_array_get(examination->keys, i);
-		const char *name = json_string_member(key, "name");
 
 		if (!json_boolean_member(key, "usable") && !key_is_foreign(key))
-			find(examination, SEVERITY_WARNING, "keys", "tokenctl tokens",
-			     "the key %s cannot be used: no token that holds it is there", name ? name : "?");
+			report_unusable(examination, key);
 	}
 	report_foreign(examination);
 	find(examination, SEVERITY_OK, "keys", "", "you may see %zu", count);

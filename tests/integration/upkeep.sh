@@ -1,7 +1,7 @@
 #!/bin/bash
 # What happens to a tokend that runs for years: it is told to read its rules anew in the moment that it starts, stopped while others wait for it, finds another TPM than the one of before, or has its TPM from a resource manager.
 #
-#	upkeep.sh reload | stopped | exchanged | tabrmd
+#	upkeep.sh reload | stopped | exchanged | moved | tabrmd
 # shellcheck source=refusals.sh
 . "$(dirname "$0")/refusals.sh"
 # A system bus of its own, for which it takes the place of the machine's, seen by nobody else.
@@ -135,6 +135,31 @@ are_foreign() { # WHEN
 	lab_grep '^problem *keys *2 keys, host the first, are not of the TPM that is there' <stdout || lab_fail "$1 doctor does not say so: $(<stdout)"
 }
 
+# The same TPM by another name: doctor says why its keys are of no use, and what to write where.
+part_moved() {
+	local id
+	lab_tpm_start "$work"
+	lab_proxy_start "$work"
+	lab_config "$work" "$(lab_proxy_uri "$work")"
+	lab_tokend_start "$work"
+	lab_use "$work"
+	echo plain >plain
+	works tokenctl enroll --name host
+	works tokenctl encrypt -k host -o host.age plain
+	lab_tokend_stop "$work"
+	lab_config "$work" "$(lab_tpm_uri "$work")"
+	lab_tokend_start "$work"
+	says "the key host cannot be used: it is on $(lab_proxy_uri "$work"), which is not in the configuration" tokenctl doctor
+	id=$(tokenctl keys --json | jq -r '.[0].id')
+	lab_grep -F "state/keys/$id.key" <stdout || lab_fail "doctor does not say what to change: $(<stdout)"
+	lab_tokend_stop "$work"
+	sed -i "s|^\\(slot: 0 \\)[^ ]*|\\1$(lab_tpm_uri "$work")|" "state/keys/$id.key"
+	lab_tokend_start "$work"
+	opens host.age plain
+	works tokenctl doctor
+	if lab_grep 'cannot be used' <stdout; then lab_fail "negative control: it says so of a key that can be used"; fi
+}
+
 # The resource manager of tpm2-tss, a service of D-Bus: all that a key is for, and again when the manager was started anew.
 part_tabrmd() {
 	mount -t tmpfs none /run/dbus
@@ -180,7 +205,7 @@ manager_answers() { TPM2TOOLS_TCTI=tabrmd:bus_type=system plainly tpm2_getrandom
 
 part=${1:-}
 case $part in
-reload | stopped | exchanged | tabrmd) "part_$part" ;;
+reload | stopped | exchanged | moved | tabrmd) "part_$part" ;;
 *) lab_fail "there is no part '$part'" ;;
 esac
 echo "$part: as it should be"
