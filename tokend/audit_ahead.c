@@ -16,6 +16,7 @@
 #include "tokend/audit_internal.h"
 #include "tokend/text.h"
 
+/* With lines of a form that those before it cannot follow the number has to be another one: after a crash and a way back to an older version, they would cut them off. */
 #define HEADER "tokend ahead 1 %020llu\n"
 #define HEADER_LEN 36U
 #define END_MARK "tokend end 1 %020llu %s\n"
@@ -99,6 +100,20 @@ static bool is_ours(const struct stat *st)
 	return S_ISREG(st->st_mode) && st->st_nlink == 1 && file_is_ours(st, 0027);
 }
 
+/* Another number than ours: a newer version's. What is there is text, and not for us to put back, or to write over. */
+static bool is_of_newer(const struct audit_ahead *ahead)
+{
+	char text[HEADER_LEN + 1] = "";
+	unsigned number = 0;
+	size_t len = 0;
+
+	if (read_from(ahead->fd, 0, (uint8_t *)text, HEADER_LEN, &len))
+		return false;
+	return (sscanf(text, "tokend ahead %9u ", &number) == 1 ||
+	        sscanf(text, "tokend end %9u ", &number) == 1) &&
+	       number > 1;
+}
+
 static enum err open_file(struct audit_ahead *ahead, int directory)
 {
 	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
@@ -117,6 +132,14 @@ static enum err open_file(struct audit_ahead *ahead, int directory)
 		return ERR_SYSTEM;
 	if (!is_ours(&st))
 		return ERR_STATE_DIR;
+	if (is_of_newer(ahead)) {
+		if (renameat(directory, AUDIT_AHEAD_NAME, directory, AUDIT_AHEAD_NEWER_NAME) < 0)
+			return err_from_errno(errno);
+		log_warning("a newer tokend wrote %s: what stands in it and not in the log is kept in %s",
+		            AUDIT_AHEAD_NAME, AUDIT_AHEAD_NEWER_NAME);
+		close_fdp(&ahead->fd);
+		return open_file(ahead, directory);
+	}
 	if (st.st_size == (off_t)ahead->disk->ahead_len || fill(ahead))
 		return OK;
 	return ERR_DISK_FULL;

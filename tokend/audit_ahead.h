@@ -29,6 +29,7 @@ struct audit_chain;
 struct audit_disk;
 
 #define AUDIT_AHEAD_NAME "audit.ahead"
+#define AUDIT_AHEAD_NEWER_NAME AUDIT_AHEAD_NAME ".newer"
 #define AUDIT_AHEAD_LEN (1U << 20)
 
 struct audit_ahead {

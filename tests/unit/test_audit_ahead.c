@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -466,6 +467,27 @@ static void test_ways(void **state)
 		assert_true(lab.direct_writes > 100);
 }
 
+/* What a newer version left, after a crash or an orderly end, is kept as it is, whatever its length. */
+static void test_newer(void **state)
+{
+	static const char *const heads[] = { "tokend ahead 2 and more", "tokend end 10 and more" };
+	char kept[64] = "";
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+		int fd = openat(lab.directory, AUDIT_AHEAD_NAME, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+		assert_int_equal(write(fd, heads[i], strlen(heads[i])), (ssize_t)strlen(heads[i]));
+		(void)close(fd);
+		assert_int_equal(restore(), 0);
+		fd = openat(lab.directory, AUDIT_AHEAD_NEWER_NAME, O_RDONLY | O_CLOEXEC);
+		assert_int_equal(read(fd, kept, sizeof(kept)), (ssize_t)strlen(heads[i]));
+		(void)close(fd);
+		assert_memory_equal(kept, heads[i], strlen(heads[i]));
+		assert_int_equal(unlinkat(lab.directory, AUDIT_AHEAD_NEWER_NAME, 0), 0);
+	}
+}
+
 int main(void)
 {
 #define ROW(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -486,6 +508,7 @@ int main(void)
 		ROW(test_no_room),
 		ROW(test_sync_fails),
 		ROW(test_refused_files),
+		ROW(test_newer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

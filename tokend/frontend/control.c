@@ -285,7 +285,7 @@ static void write_slots(struct json_writer *writer, const struct key_fact *fact)
 		json_begin_object(writer, NULL);
 		json_put_string(writer, "token", fact->slots[i].token);
 		json_put_boolean(writer, "present", fact->slots[i].present);
-		json_put_string(writer, "parent", fact->slots[i].parent);
+		json_put_string(writer, "parent", fact->slots[i].parent[0] ? fact->slots[i].parent : NULL);
 		json_end_object(writer);
 	}
 	json_end_array(writer);
