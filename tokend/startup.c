@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 
 #include "common/encoding.h"
 #include "common/file.h"
@@ -18,6 +20,8 @@
 #include "tokend/audit.h"
 
 #define LOCK_NAME "lock"
+#define LOCK_WAIT_MS 5000 /* more than a broker takes for what is on its way */
+#define LOCK_STEP_MS 20
 #define WHERE_NAME "where"
 #define NOTES_NAME_MAX 64
 
@@ -130,6 +134,37 @@ static bool is_lock(int fd, uid_t owner)
 	       (st.st_uid == geteuid() || st.st_uid == 0 || st.st_uid == owner);
 }
 
+static bool is_alive(long pid)
+{
+	return pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH;
+}
+
+/* A supervisor that was killed leaves a broker and helpers that end by themselves, a moment later. */
+static bool lock_taken(int fd)
+{
+	const struct timespec pause = { .tv_nsec = LOCK_STEP_MS * 1000000L };
+
+	for (int waited = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; waited += LOCK_STEP_MS) {
+		if (waited >= LOCK_WAIT_MS || is_alive(lock_owner(fd)))
+			return false;
+		(void)nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
+static enum err refuse_locked(int fd, const char *path, bool is_state)
+{
+	long pid = lock_owner(fd);
+	char hint[OPTIONS_PATH_MAX + 64];
+
+	(void)snprintf(hint, sizeof(hint), "fuser -v %s/" LOCK_NAME, path);
+	if (pid > 0 && is_alive(pid))
+		(void)snprintf(hint, sizeof(hint), "kill %ld", pid);
+	return startup_failed(ERR_BUSY, hint, "another tokend (pid %ld%s) is running on the %s directory %s",
+	                      pid, is_alive(pid) ? "" : ", which is gone, or in another container",
+	                      is_state ? "state" : "runtime", path);
+}
+
 /* The lock lives as long as this process and the broker do; it goes when the last of them ends, however it ends. */
 static enum err lock_directory(int directory, const char *path, bool is_state, uid_t owner, int *ret_lock)
 {
@@ -137,7 +172,6 @@ static enum err lock_directory(int directory, const char *path, bool is_state, u
 	int fd = openat(directory, LOCK_NAME,
 	                O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
 	char text[32], hint[OPTIONS_PATH_MAX + 64];
-	long pid;
 
 	(void)snprintf(hint, sizeof(hint), "df -h; ls -la %s", path);
 	if (fd < 0)
@@ -149,14 +183,8 @@ static enum err lock_directory(int directory, const char *path, bool is_state, u
 		                      "%s/%s is not the lock of tokend, but a link or somebody's file", path,
 		                      LOCK_NAME);
 	}
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		pid = lock_owner(fd);
-		if (pid > 0)
-			(void)snprintf(hint, sizeof(hint), "kill %ld", pid);
-		return startup_failed(ERR_BUSY, hint,
-		                      "another tokend (pid %ld) is running on the %s directory %s", pid,
-		                      is_state ? "state" : "runtime", path);
-	}
+	if (!lock_taken(fd))
+		return refuse_locked(fd, path, is_state);
 	(void)snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, strlen(text), 0) < 0)
 		return startup_failed(err_from_errno(errno), hint, "%s cannot be written to: %s", path,

@@ -1,7 +1,7 @@
 #!/bin/bash
 # What happens to a tokend that runs for years: it is told to read its rules anew in the moment that it starts, stopped while others wait for it, finds another TPM than the one of before, or has its TPM from a resource manager.
 #
-#	upkeep.sh reload | stopped | exchanged | moved | tabrmd
+#	upkeep.sh reload | killed | stopped | exchanged | moved | tabrmd
 # shellcheck source=refusals.sh
 . "$(dirname "$0")/refusals.sh"
 # A system bus of its own, for which it takes the place of the machine's, seen by nobody else.
@@ -31,6 +31,21 @@ part_reload() {
 reloaded() {
 	lab_is_stopped "$work/strace.pid" && lab_fail "it was ended: $(<tokend.log)"
 	lab_grep 'loaded anew' <tokend.log
+}
+
+# Its supervisor killed, and what is left of it slow to end: the next one waits for that, and does not say that one is running whom nobody can end.
+part_killed() {
+	local broker
+	lab_start "$work"
+	read -r broker _ <"/proc/$(<tokend.pid)/task/$(<tokend.pid)/children" || true
+	kill -STOP "$broker"
+	kill -KILL "$(<tokend.pid)"
+	(sleep 0.5 && kill -CONT "$broker") &
+	lab_tokend_start "$work" || lab_fail "it does not start: $(<tokend.log)"
+	lab_is_gone "$broker" || lab_fail "both run"
+	# The control: it does not wait for one that lives.
+	mkdir -m 700 more
+	refused 8 'another tokend .pid [0-9]+. is running on the state directory' "kill $(<tokend.pid)" "$LAB_BIN/tokend" --state-dir "$work/state" --runtime-dir "$work/more" --config "$work/tokend.conf"
 }
 
 # Both of its devices hang, and requests wait at each: it ends in order, says "stop" in the log, and each of them learns what kept the answer.
@@ -205,7 +220,7 @@ manager_answers() { TPM2TOOLS_TCTI=tabrmd:bus_type=system plainly tpm2_getrandom
 
 part=${1:-}
 case $part in
-reload | stopped | exchanged | moved | tabrmd) "part_$part" ;;
+reload | killed | stopped | exchanged | moved | tabrmd) "part_$part" ;;
 *) lab_fail "there is no part '$part'" ;;
 esac
 echo "$part: as it should be"
