@@ -195,22 +195,38 @@ static void parent_forget(struct token *token, struct tpm_parent *parent)
 
 /* ---- what the others ask for ---- */
 
+/* Nothing of it is kept: what is known of a device, and so what of ours may be lost on it when its answers are, begins with the first use of a key. */
+static enum err look_once(struct token *token, TPM2B_NAME *ret_name)
+{
+	ESYS_TR tr = ESYS_TR_NONE;
+	enum err err = tpm_with_slot(token, read_persistent, &tr);
+
+	if (!err && tr != ESYS_TR_NONE)
+		err = parent_name(token, tr, ret_name);
+	if (tr != ESYS_TR_NONE && !token->broken)
+		(void)Esys_TR_Close(token->esys, &tr);
+	return err;
+}
+
 /* Only to be shown: what is believed of it is compared again before anything secret is sent. */
 enum err tpm_parent_look(struct token *token, TPM2B_NAME *ret_name)
 {
 	struct tpm_parent *parent = &token->persistent;
 	TPM2B_NAME *name = NULL;
-	enum err err = OK;
+	enum err err;
 
-	if (parent->known)
-		err = tpm_with_slot(token, read_name, &name);
-	if (!err && parent->known && !(name && name_is(parent, bytes_of(name->name, name->size))))
-		parent_forget(token, parent);
+	*ret_name = (TPM2B_NAME){ 0 };
+	if (!parent->known)
+		return look_once(token, ret_name);
+	err = tpm_with_slot(token, read_name, &name);
+	if (err)
+		return err;
+	if (name)
+		*ret_name = *name;
 	Esys_Free(name);
-	if (!err)
-		err = persistent_find(token);
-	*ret_name = err ? (TPM2B_NAME){ 0 } : parent->name;
-	return err == ERR_TOKEN_STATE ? OK : err;
+	if (!name_is(parent, bytes_of(ret_name->name, ret_name->size)))
+		parent_forget(token, parent);
+	return OK;
 }
 
 enum err tpm_parent_of(struct token *token, uint32_t handle, struct bytes name,
