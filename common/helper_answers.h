@@ -11,7 +11,7 @@
 struct helper;
 struct token_message;
 
-#define HELPER_READY_MAX 8U /* answers that leave together */
+#define HELPER_READY_MAX 4U /* answers that leave together */
 #define HELPER_READY_LEN 256U /* a longer one leaves alone */
 
 struct helper_answers {
