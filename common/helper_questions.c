@@ -145,14 +145,22 @@ static enum err keep(struct helper_questions *questions, struct bytes packet)
 	return OK;
 }
 
+void helper_questions_fail(struct helper *helper, enum err err)
+{
+	if (!helper->questions->failed)
+		helper->questions->failed = err;
+}
+
 void helper_questions_put_back(struct helper *helper, const struct buf *question)
 {
 	struct helper_questions *questions = helper->questions;
 	struct kept *kept;
+	enum err err = kept_new(buf_bytes(question), &kept);
 
-	questions->failed = kept_new(buf_bytes(question), &kept);
-	if (questions->failed)
+	if (err) {
+		helper_questions_fail(helper, err);
 		return;
+	}
 	kept->next = questions->first;
 	questions->first = kept;
 	if (!kept->next)

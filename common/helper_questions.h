@@ -31,5 +31,8 @@ bool helper_questions_ahead(struct helper *helper);
 /* One that was taken and is somebody else's: it is the next one again. */
 void helper_questions_put_back(struct helper *helper, const struct buf *question);
 
+/* No more come: the first err is told when none are kept any more. */
+void helper_questions_fail(struct helper *helper, enum err err);
+
 /* A token_meanwhile's act; context is the struct helper. False when nothing more can be done before the device has answered. */
 bool helper_questions_meanwhile(void *context);

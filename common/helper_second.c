@@ -45,9 +45,16 @@ static bool is_shared(const struct helper *helper, const struct buf *question,
 
 static bool take(struct helper_second *second, struct token_message *ret_message)
 {
-	/* An error is found by the first thread as well: it stays one. */
-	if (!second->may_take || helper_questions_next(second->helper, false, second->question))
+	enum err err = second->failed || !second->may_take
+	                       ? ERR_AGAIN
+	                       : helper_questions_next(second->helper, false, second->question);
+
+	if (err) {
+		/* It is for the first thread to find, which does not receive this packet again. */
+		if (err != ERR_AGAIN)
+			helper_questions_fail(second->helper, err);
 		return false;
+	}
 	if (is_shared(second->helper, second->question, ret_message))
 		return true;
 	second->may_take = false;

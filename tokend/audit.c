@@ -357,11 +357,13 @@ static enum err group_add_entry(struct audit *audit, struct audit_chain *chain, 
 	return err;
 }
 
-/* All that stands in the log is durable when this returns true, by itself. */
+/* All that stands in the log is durable when this returns true, by itself. After one that failed the system takes for written what it could not write: whoever asked, nothing follows before
+ * repair(). */
 static bool sync_log(struct audit *audit)
 {
 	if (audit->disk->fdatasync(audit->fd) < 0) {
 		audit->unsure = audit->ahead.used > 0;
+		audit->remains = true;
 		return false;
 	}
 	audit_ahead_begin_anew(&audit->ahead);
@@ -674,6 +676,9 @@ static void rotate_once(struct audit *audit)
 	entry->err = rotate(audit);
 	(void)pthread_mutex_lock(&audit->lock);
 	audit->rotation = NULL;
+	/* Nothing is foreseen, either, before the next group has repaired it. */
+	if (audit->remains)
+		audit->works = false;
 	if (!entry->err)
 		audit->goes_on_from = last;
 	audit->count = audit->chain.sequence;
@@ -986,7 +991,8 @@ static enum err enqueue(struct audit *audit, struct entry *entry)
 	bool full, wake;
 
 	(void)pthread_mutex_lock(&audit->lock);
-	full = audit->queued.count + audit->writing.count + audit->finished.count >= AUDIT_QUEUE_MAX;
+	full = audit->ended ||
+	       audit->queued.count + audit->writing.count + audit->finished.count >= AUDIT_QUEUE_MAX;
 	wake = !full && queue_entry(audit, entry);
 	unlock_and_wake(audit, wake);
 	return full ? ERR_BUSY : OK;

@@ -72,7 +72,7 @@ void audit_foresee(struct audit *audit, const struct audit_record *record);
 /* No record comes of what was foreseen. */
 void audit_unforesee(struct audit *audit);
 
-/* Closes the log after what is queued by now or a little more, and begins another that goes on from it (tokend/audit_rotation.h): what comes later is in that one. done as of audit_write: OK; ERR_EXISTS, ERR_DISK_FULL, ERR_FILE_ACCESS,
+/* Closes the log after the group that is being written, and begins another that goes on from it (tokend/audit_rotation.h): what is still queued, and comes later, is in that one. done as of audit_write: OK; ERR_EXISTS, ERR_DISK_FULL, ERR_FILE_ACCESS,
  * ERR_SYSTEM, ERR_AUDIT, after which the log is the one that it was; or ERR_TIMEOUT, after AUDIT_ROTATION_MS, when that is not known. Requests wait for it as for any write. ERR_BUSY when one is under way already. */
 MUST_CHECK enum err audit_rotate(struct audit *audit, audit_done done, void *context);
 

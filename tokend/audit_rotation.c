@@ -97,9 +97,12 @@ enum err audit_rotate_files(int directory, struct bytes first, unsigned long lon
 static bool is_second_name(int directory, const char *name, const struct stat *log)
 {
 	static const char begin[] = AUDIT_FILE_NAME ".";
+	const char *number = name + sizeof(begin) - 1;
 	struct stat st;
 
-	return strncmp(name, begin, sizeof(begin) - 1) == 0 &&
+	/* Another's second name for it is for who opens the log to refuse. */
+	return strncmp(name, begin, sizeof(begin) - 1) == 0 && *number != '\0' &&
+	       number[strspn(number, "0123456789")] == '\0' &&
 	       fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == log->st_dev &&
 	       st.st_ino == log->st_ino;
 }

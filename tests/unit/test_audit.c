@@ -1291,7 +1291,10 @@ static void test_rotation_fails(void **state)
 	disk.sync_errno = EIO;
 	assert_int_equal(rotate(audit), ERR_AUDIT);
 	disk.sync_errno = 0;
+	/* The system thinks that it wrote what the failed sync was for: it is written once more from what is ahead. */
+	disk.cuts = 0;
 	assert_int_equal(ask_and_wait(audit), OK);
+	assert_true(disk.cuts > 0);
 	fd = openat(directory_fd, "audit.log.000000000002", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	(void)close(fd);
 	assert_int_equal(rotate(audit), ERR_EXISTS);
