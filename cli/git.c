@@ -284,29 +284,39 @@ struct raw_line {
 	size_t parents;
 };
 
-static void take_old(struct raw_line *line, const char object[GIT_NAME_MAX])
+static bool is_repository(const char *mode)
+{
+	return strcmp(mode, "160000") == 0;
+}
+
+/* A commit of another repository is nothing that a file was before. */
+static void take_old(struct raw_line *line, const char *mode, const char object[GIT_NAME_MAX])
 {
 	char *old = !line->old_object[0] ? line->old_object : line->other_object;
 
-	if (!is_nothing(object) && !old[0])
+	if (!is_repository(mode) && !is_nothing(object) && !old[0])
 		memcpy(old, object, GIT_NAME_MAX);
 }
 
 /* ":" for each parent; a mode for each and the new one; an object for each and the new one; a status for each, which is a letter, and with one parent maybe a number. */
 static bool parse_line(const char *line, struct raw_line *ret_line)
 {
+	char mode[GIT_NAME_MAX];
+	const char *modes;
+
 	*ret_line = (struct raw_line){ .parents = strspn(line, ":") };
 	line += ret_line->parents;
+	modes = line;
 	if (ret_line->parents == 0)
 		return false;
 	for (size_t i = 0; i <= ret_line->parents; i++)
 		if (!take_word(&line, ret_line->mode))
 			return false;
 	for (size_t i = 0; i <= ret_line->parents; i++) {
-		if (!take_word(&line, ret_line->object))
+		if (!take_word(&line, ret_line->object) || !take_word(&modes, mode))
 			return false;
 		if (i < ret_line->parents)
-			take_old(ret_line, ret_line->object);
+			take_old(ret_line, mode, ret_line->object);
 	}
 	ret_line->status = *line;
 	/* "R090"; of a merge there is no number. */
@@ -330,7 +340,7 @@ static enum err take_change(const char *text, struct bytes *raw, git_change_take
 	if (!change.path)
 		return ERR_BAD_MESSAGE;
 	change.alike = line.alike;
-	change.repository = strcmp(line.mode, "160000") == 0;
+	change.repository = is_repository(line.mode);
 	if ((strncmp(line.mode, "100", 3) != 0 && !change.repository) || is_nothing(line.object))
 		return OK; /* gone, or a link */
 	memcpy(change.object, line.object, sizeof(change.object));

@@ -47,7 +47,7 @@ struct git_change {
 	const char *path; /* from the top of the repository */
 	char object[GIT_NAME_MAX]; /* what it holds now */
 	char old_object
-	        [GIT_NAME_MAX]; /* before, under its old name if it was renamed; "": it was not there */
+	        [GIT_NAME_MAX]; /* before, under its old name if it was renamed; "": it was not there, or a submodule was */
 	char other_object[GIT_NAME_MAX]; /* of a merge: what the next parent that has it has; "": none */
 	unsigned alike; /* of 100, under a new name; else all of them */
 	bool repository; /* a submodule: the object is a commit of another repository */

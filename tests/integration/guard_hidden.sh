@@ -86,6 +86,23 @@ git fetch -q --refetch --no-filter 2>/dev/null
 range "the age recipient $third was added"
 cd ../repository
 
+# A file in the place of a submodule: what was there is a commit of another repository, which this one does not have, and hides nothing.
+mkdir module
+git update-index --add --cacheinfo "160000,$(git rev-parse HEAD | tr 0-9a-f 1-9a-f0),module"
+git commit -qm submodule
+rmdir module
+echo text >module
+git add module
+git diff --cached --raw | lab_grep ^:160000 || lab_fail 'there was no submodule: the test shows nothing'
+found 0 '' tokenctl guard
+git commit -qm file
+found 0 '' tokenctl guard --range HEAD~1..HEAD
+git reset -q --soft HEAD~1
+cp ../two.txt module
+git add module
+found 3 'module:3: here is an age private key' tokenctl guard
+git reset -q --hard HEAD~1
+
 # A merge of a hundred parents, and a key that none of them has.
 parents=()
 tree=$(git rev-parse "HEAD^{tree}")

@@ -272,6 +272,10 @@ static void test_changes(void **state)
 		{ RAW(HUNDRED(":") HUNDRED("100644 ") "100644 " HUNDRED("aa ") "bb " HUNDRED("M") "\0x\0"),
 		  OK, "x=bb<aa,aa;" },
 		{ RAW(":000000 160000 00 cc A\0module\0:160000 000000 cc 00 D\0gone\0"), OK, "module/=cc<;" },
+		/* What a submodule was is a commit of another repository, and no file's beginning. */
+		{ RAW(":160000 100644 cc bb T\0x\0:100644 160000 aa cc T\0y\0"), OK, "x=bb<;y/=cc<aa;" },
+		{ RAW("::160000 100644 100644 cc aa bb TM\0x\0::100644 160000 100644 aa cc bb MT\0y\0"), OK,
+		  "x=bb<aa;y=bb<aa;" },
 		{ RAW("100644 100644 aa bb M\0x\0"), ERR_BAD_MESSAGE, "" },
 		{ RAW(":100644 100644 aa bb M\0x"), ERR_BAD_MESSAGE, "" },
 		{ RAW(":100644 100644 aa M\0x\0"), ERR_BAD_MESSAGE, "" },
