@@ -14,6 +14,7 @@
 
 #define ARGUMENTS_MAX 16U
 #define ANSWER_MAX 4096U /* the first line of an object */
+#define NAME_MIN 40U /* of an object: SHA-1 in hex */
 #define PIECE_LEN (64U << 10)
 #define COMMITS_AT_ONCE 1024U /* of one git: to start one takes longer than most commits */
 /* How a repository says where a commit comes from that it never had; a place where nothing can be. */
@@ -353,7 +354,7 @@ static bool is_object_name(const char *text)
 {
 	size_t len = strspn(text, "0123456789abcdef");
 
-	return len > 0 && len < GIT_NAME_MAX && text[len] == '\0';
+	return len >= NAME_MIN && len < GIT_NAME_MAX && text[len] == '\0';
 }
 
 enum err git_changes_each(struct bytes raw, git_commit_begun begun, git_change_taken take, void *context)
@@ -406,18 +407,64 @@ static struct bytes first_lines(struct bytes text, size_t count)
 	return bytes_of(text.data, text.len - rest.len);
 }
 
+/* The commits whose changes git is to give, and that it has not begun yet. */
+struct asked {
+	struct bytes left;
+	struct problem *problem; /* borrowed */
+	git_commit_begun begun;
+	git_change_taken take;
+	void *context;
+};
+
+/* What git cannot read it passes over, and ends well: nobody would have looked at that commit. */
+static enum err check_given(struct asked *asked, const char *commit)
+{
+	struct bytes expected;
+
+	if (!text_next_line(&asked->left, &expected) || text_equals(expected, commit))
+		return OK;
+	return problem_set(asked->problem, ERR_SYSTEM, "git does not give the commit %.*s", (int)expected.len,
+	                   (const char *)expected.data);
+}
+
+static enum err begin_asked(void *context, const char *commit)
+{
+	struct asked *asked = context;
+	enum err err = asked->left.len ? check_given(asked, commit) : ERR_BAD_MESSAGE;
+
+	return err ? err : asked->begun(asked->context, commit);
+}
+
+static enum err take_asked(void *context, const struct git_change *change)
+{
+	const struct asked *asked = context;
+
+	return asked->take(asked->context, change);
+}
+
+static enum err take_all(struct bytes raw, struct asked *asked)
+{
+	enum err err = git_changes_each(raw, begin_asked, take_asked, asked);
+
+	return err ? err : check_given(asked, "");
+}
+
 enum err git_changes_in(struct bytes commits, struct problem *problem, git_commit_begun begun,
                         git_change_taken take, void *context)
 {
-	static const char *const arguments[] = { "diff-tree",       "--stdin",         "-r", "-c",
-		                                 "--root",          "--raw",           "-z", "--no-abbrev",
-		                                 GIT_RENAMES_ALIKE, GIT_RENAMES_LIMIT, NULL };
+	/* The name also of a commit that changes nothing, for those that are missing to be known. */
+	static const char *const arguments[] = {
+		"diff-tree",       "--stdin", "-r", "-c",          "--root",
+		"--always",        "--raw",   "-z", "--no-abbrev", GIT_RENAMES_ALIKE,
+		GIT_RENAMES_LIMIT, NULL
+	};
 	size_t at_once = COMMITS_AT_ONCE;
 	enum err err = OK;
 
 	while (!err && commits.len) {
 		CLEANUP(buf_freep) struct buf *raw = NULL;
 		struct bytes some = first_lines(commits, at_once);
+		struct asked asked = { some, problem, begun, take, context };
 
 		err = git_run_with(arguments, some, problem, &raw);
 		if (err == ERR_BUSY && at_once > 1) { /* the list of so many is too long */
@@ -426,7 +473,7 @@ enum err git_changes_in(struct bytes commits, struct problem *problem, git_commi
 			continue;
 		}
 		if (!err)
-			err = git_changes_each(buf_bytes(raw), begun, take, context);
+			err = take_all(buf_bytes(raw), &asked);
 		commits = bytes_of(commits.data + some.len, commits.len - some.len);
 	}
 	return explain_list(err, problem);

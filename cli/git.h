@@ -60,7 +60,7 @@ typedef enum err (*git_commit_begun)(void *context, const char *commit);
 MUST_CHECK enum err git_changes_each(struct bytes raw, git_commit_begun begun, git_change_taken take,
                                      void *context);
 
-/* The same of many commits, a name in each line; of a merge what neither side had. One that changes nothing is not begun. The name lasts until the next. Errors of git_changes_of. */
+/* The same of many commits, a name in each line; of a merge what neither side had. Each is begun, in their order, also one that changes nothing; ERR_SYSTEM with a sentence when git leaves one out. The name lasts until the next. Errors of git_changes_of. */
 MUST_CHECK enum err git_changes_in(struct bytes commits, struct problem *problem, git_commit_begun begun,
                                    git_change_taken take, void *context);
 

@@ -86,6 +86,25 @@ git fetch -q --refetch --no-filter 2>/dev/null
 range "the age recipient $third was added"
 cd ../repository
 
+# A commit in whose place another stands: git goes on from there, but does not show it, and ends well; nobody has looked at that commit then. First, in the middle, and as the last of those that are asked for.
+cp ../two.txt key.txt
+commit key
+damaged=$(git rev-parse HEAD)
+git rm -q key.txt
+commit gone
+commit empty
+other=$(git commit-tree -m other -p "$damaged~1" "HEAD^{tree}")
+mv ".git/objects/${damaged:0:2}/${damaged:2}" ../object
+cp ".git/objects/${other:0:2}/${other:2}" ".git/objects/${damaged:0:2}/${damaged:2}"
+for range_of_damaged in HEAD~3..HEAD HEAD~4..HEAD "HEAD~3..$damaged"; do
+	git rev-list "$range_of_damaged" -- | git diff-tree --stdin >/dev/null 2>&1 || lab_fail 'git does not end well: the test shows nothing'
+	found 1 "git does not give the commit $damaged" tokenctl guard --range "$range_of_damaged"
+done
+mv -f ../object ".git/objects/${damaged:0:2}/${damaged:2}"
+found 3 "${damaged:0:10}:key.txt:3: here is an age private key" tokenctl guard --range HEAD~3..HEAD
+found 0 '' tokenctl guard --range HEAD~2..HEAD
+git reset -q --hard HEAD~3
+
 # A file in the place of a submodule: what was there is a commit of another repository, which this one does not have, and hides nothing.
 mkdir module
 git update-index --add --cacheinfo "160000,$(git rev-parse HEAD | tr 0-9a-f 1-9a-f0),module"

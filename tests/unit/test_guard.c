@@ -246,6 +246,7 @@ static enum err begin_commit(void *context, const char *commit)
 
 #define RAW(text) text, sizeof(text) - 1
 #define TEN(letter) letter letter letter letter letter letter letter letter letter letter
+#define FORTY(letter) TEN(letter letter letter letter)
 #define HUNDRED(text) TEN(TEN(text))
 
 static void test_changes(void **state)
@@ -266,8 +267,10 @@ static void test_changes(void **state)
 		{ RAW("::100644 100644 100644 aa bb cc MM\0x\0"), OK, "x=cc<aa,bb;" },
 		{ RAW("::000000 100644 100644 00 bb cc AM\0x\0"), OK, "x=cc<bb;" },
 		{ RAW("::::000000 100644 100644 100644 100644 00 aa bb dd cc AMMM\0x\0"), OK, "x=cc<aa,bb;" },
-		{ RAW("aa\0:100644 100644 aa bb M\0x\0bb\0::100644 100644 100644 aa bb cc MM\0bb\0"), OK,
-		  "aa:x=bb<aa;bb:bb=cc<aa,bb;" },
+		{ RAW(FORTY("a") "\0:100644 100644 aa bb M\0x\0" FORTY("c") "\0" FORTY(
+		          "b") "\0::100644 100644 100644 aa bb cc MM\0bb\0"),
+		  OK, FORTY("a") ":x=bb<aa;" FORTY("c") ":" FORTY("b") ":bb=cc<aa,bb;" },
+		{ RAW("aa\0:100644 100644 aa bb M\0x\0"), ERR_BAD_MESSAGE, "" },
 		/* Of a merge of a hundred parents. */
 		{ RAW(HUNDRED(":") HUNDRED("100644 ") "100644 " HUNDRED("aa ") "bb " HUNDRED("M") "\0x\0"),
 		  OK, "x=bb<aa,aa;" },
