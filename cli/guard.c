@@ -208,14 +208,21 @@ static enum err read_object(struct guard *guard, const char *object, struct buf 
 	return err == ERR_BUSY ? OK : err;
 }
 
-static enum err explain_lack(struct guard *guard, const char *path)
+/* What git cannot do where nobody knows more: it looks for new names in what the files hold, and ends by itself when it does not have that. */
+static enum err hint_lack(struct guard *guard, enum err err)
 {
 	struct problem *problem = &guard->invocation->problem;
 
-	(void)problem_set(problem, ERR_SYSTEM, "git does not give what it has of %s", path);
-	problem_hint(problem, "git fsck   says what is missing; git fetch --refetch --no-filter   "
-	                      "gets all that a partial clone has left out");
-	return ERR_SYSTEM;
+	if (err == ERR_SYSTEM && !problem->hint[0])
+		problem_hint(problem, "git fsck   says what is missing; git fetch --refetch --no-filter   "
+		                      "gets all that a partial clone has left out");
+	return err;
+}
+
+static enum err explain_lack(struct guard *guard, const char *path)
+{
+	return hint_lack(guard, problem_set(&guard->invocation->problem, ERR_SYSTEM,
+	                                    "git does not give what it has of %s", path));
 }
 
 static enum err take_change(void *context, const struct git_change *change)
@@ -427,9 +434,10 @@ static enum err guard_staged(struct guard *guard)
 	                   (const char *const[]){ "diff-index", "--cached", "--raw", "-z", "--no-abbrev",
 	                                          GIT_RENAMES_ALIKE, GIT_RENAMES_LIMIT,
 	                                          "--ignore-submodules=none", buf_string(head), "--", NULL });
-	return err ? err
-	           : guard_sides_each(buf_string(guard->top), guard->objects, &guard->invocation->problem,
-	                              take_side, guard);
+	if (!err)
+		err = guard_sides_each(buf_string(guard->top), guard->objects, &guard->invocation->problem,
+		                       take_side, guard);
+	return hint_lack(guard, err);
 }
 
 static enum err begin_commit(void *context, const char *commit)
@@ -499,7 +507,9 @@ static enum err guard_commits(struct guard *guard, struct bytes commits)
 	enum err err = git_changes_in(commits, problem, begin_commit, take_change, guard);
 
 	guard->commit = NULL;
-	return err ? err : guard_sides_in(commits, guard->objects, problem, take_side, guard);
+	if (!err)
+		err = guard_sides_in(commits, guard->objects, problem, take_side, guard);
+	return hint_lack(guard, err);
 }
 
 static enum err guard_range(struct guard *guard, const char *range)

@@ -85,6 +85,21 @@ found 1 'git fetch --refetch --no-filter   gets all' tokenctl guard --range HEAD
 git fetch -q --refetch --no-filter 2>/dev/null
 range "the age recipient $third was added"
 cd ../repository
+# With a new name git itself looks into what it does not have, and ends; the same is said to type then, and of what is staged.
+git mv secrets/new-b.yaml secrets/moved.yaml
+echo '# more' >>secrets/moved.yaml
+commit moved
+git clone -q --no-checkout --filter=blob:none "file://$PWD" ../moved
+cd ../moved
+git read-tree HEAD
+found 1 'git diff-tree failed' tokenctl guard --range HEAD~1..HEAD
+found 1 'git fetch --refetch --no-filter   gets all' tokenctl guard --range HEAD~1..HEAD
+git rm -q --cached secrets/moved.yaml
+echo text >other
+git add other
+found 1 'git fetch --refetch --no-filter   gets all' tokenctl guard
+cd ../repository
+git reset -q --hard HEAD~1
 
 # A commit in whose place another stands: git goes on from there, but does not show it, and ends well; nobody has looked at that commit then. First, in the middle, and as the last of those that are asked for.
 cp ../two.txt key.txt
