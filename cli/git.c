@@ -277,11 +277,17 @@ static bool is_nothing(const char *object)
 	return object[strspn(object, "0")] == '\0';
 }
 
+/* What one of the parents has. */
+struct raw_old {
+	char object[GIT_NAME_MAX]; /* "": no parent has it */
+	size_t parent;
+	unsigned alike; /* of 100 */
+};
+
 struct raw_line {
 	char mode[GIT_NAME_MAX], object[GIT_NAME_MAX];
 	char status; /* for the first parent */
-	unsigned alike; /* of 100 */
-	char old_object[GIT_NAME_MAX], other_object[GIT_NAME_MAX]; /* of the first parents that have it */
+	struct raw_old old, other; /* of the first parents that have it */
 	size_t parents;
 };
 
@@ -291,12 +297,24 @@ static bool is_repository(const char *mode)
 }
 
 /* A commit of another repository is nothing that a file was before. */
-static void take_old(struct raw_line *line, const char *mode, const char object[GIT_NAME_MAX])
+static void take_old(struct raw_line *line, size_t parent, const char *mode)
 {
-	char *old = !line->old_object[0] ? line->old_object : line->other_object;
+	struct raw_old *old = !line->old.object[0] ? &line->old : &line->other;
 
-	if (!is_repository(mode) && !is_nothing(object) && !old[0])
-		memcpy(old, object, GIT_NAME_MAX);
+	if (is_repository(mode) || is_nothing(line->object) || old->object[0])
+		return;
+	memcpy(old->object, line->object, sizeof(old->object));
+	old->parent = parent;
+}
+
+/* "R090": a new name, or a copy, and how much is alike; of a merge there is a letter for each parent and no number, so that nothing is known of it. */
+static unsigned read_alike(const char *statuses, const struct raw_line *line, size_t parent)
+{
+	char status = strlen(statuses) > parent ? statuses[parent] : '\0';
+
+	if (status != 'R' && status != 'C')
+		return 100;
+	return line->parents > 1 ? 0 : (unsigned)strtoul(statuses + 1, NULL, 10);
 }
 
 /* ":" for each parent; a mode for each and the new one; an object for each and the new one; a status for each, which is a letter, and with one parent maybe a number. */
@@ -317,12 +335,11 @@ static bool parse_line(const char *line, struct raw_line *ret_line)
 		if (!take_word(&line, ret_line->object) || !take_word(&modes, mode))
 			return false;
 		if (i < ret_line->parents)
-			take_old(ret_line, mode, ret_line->object);
+			take_old(ret_line, i, mode);
 	}
 	ret_line->status = *line;
-	/* "R090"; of a merge there is no number. */
-	ret_line->alike =
-	        line[0] && line[1] >= '0' && line[1] <= '9' ? (unsigned)strtoul(line + 1, NULL, 10) : 100;
+	ret_line->old.alike = read_alike(line, ret_line, ret_line->old.parent);
+	ret_line->other.alike = read_alike(line, ret_line, ret_line->other.parent);
 	return *line != '\0';
 }
 
@@ -340,13 +357,14 @@ static enum err take_change(const char *text, struct bytes *raw, git_change_take
 		change.path = text_next_string(raw);
 	if (!change.path)
 		return ERR_BAD_MESSAGE;
-	change.alike = line.alike;
 	change.repository = is_repository(line.mode);
 	if ((strncmp(line.mode, "100", 3) != 0 && !change.repository) || is_nothing(line.object))
 		return OK; /* gone, or a link */
 	memcpy(change.object, line.object, sizeof(change.object));
-	memcpy(change.old_object, line.old_object, sizeof(change.old_object));
-	memcpy(change.other_object, line.other_object, sizeof(change.other_object));
+	memcpy(change.old_object, line.old.object, sizeof(change.old_object));
+	memcpy(change.other_object, line.other.object, sizeof(change.other_object));
+	change.old_alike = line.old.alike;
+	change.other_alike = line.other.alike;
 	return take(context, &change);
 }
 
@@ -398,12 +416,15 @@ enum err git_changes_of(const char *const *arguments, struct problem *problem, g
 	return explain_list(err, problem);
 }
 
-static struct bytes first_lines(struct bytes text, size_t count)
+/* At most *count lines; and how many there are. */
+static struct bytes first_lines(struct bytes text, size_t *count)
 {
 	struct bytes rest = text, line;
+	size_t taken = 0;
 
-	while (count-- > 0 && text_next_line(&rest, &line))
-		;
+	while (taken < *count && text_next_line(&rest, &line))
+		taken++;
+	*count = taken;
 	return bytes_of(text.data, text.len - rest.len);
 }
 
@@ -463,7 +484,7 @@ enum err git_changes_in(struct bytes commits, struct problem *problem, git_commi
 
 	while (!err && commits.len) {
 		CLEANUP(buf_freep) struct buf *raw = NULL;
-		struct bytes some = first_lines(commits, at_once);
+		struct bytes some = first_lines(commits, &at_once);
 		struct asked asked = { some, problem, begun, take, context };
 
 		err = git_run_with(arguments, some, problem, &raw);

@@ -15,7 +15,7 @@
 #define GIT_NAME_MAX 72U /* of an object: SHA-256 in hex, and an end */
 
 /* A change of name is told from a new file by how much is alike (git's own measure is a half). A SOPS file of few values is another by more than half when it has a recipient more, so less is asked for,
- * and who reads the list decides. */
+ * and who reads the list decides. What is less alike than that, or is one of more new names at once than git compares, is a new file to it. */
 #define GIT_RENAMES_ALIKE "-M10%"
 #define GIT_RENAMES_LIMIT "-l1000" /* git's own measure, whatever a configuration says */
 #define GIT_RENAMED_SURELY 50U
@@ -46,10 +46,11 @@ MUST_CHECK enum err git_is_shallow(struct problem *problem, bool *ret_shallow);
 struct git_change {
 	const char *path; /* from the top of the repository */
 	char object[GIT_NAME_MAX]; /* what it holds now */
-	char old_object
-	        [GIT_NAME_MAX]; /* before, under its old name if it was renamed; "": it was not there, or a submodule was */
+	/* Before, under its old name if it was renamed; "": it was not there, or a submodule was. */
+	char old_object[GIT_NAME_MAX];
 	char other_object[GIT_NAME_MAX]; /* of a merge: what the next parent that has it has; "": none */
-	unsigned alike; /* of 100, under a new name; else all of them */
+	/* Of 100: all of them, but for what has a new name; 0: git does not say, as of a merge. */
+	unsigned old_alike, other_alike;
 	bool repository; /* a submodule: the object is a commit of another repository */
 };
 

@@ -236,8 +236,7 @@ static enum err refuse_keeping(const char *path, const char *driver, struct prob
 	                  path, name);
 	problem_hint(problem,
 	             "git config %s false && git update-ref -d %s && git gc --prune=now   ends that, and "
-	             "takes away "
-	             "what was kept",
+	             "takes away what was kept",
 	             quoted_name, quoted_notes);
 	return print_as_it_is(path, problem, ERR_UNSUPPORTED);
 }

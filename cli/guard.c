@@ -171,8 +171,11 @@ static enum err look(struct guard *guard, const char *path, struct bytes text, s
 
 static enum err note_size(struct guard *guard, const char *path)
 {
+	char here[PATH_MAX], place[PATH_MAX];
+
+	show(guard, path, here, place);
 	findings_begin_file(&guard->findings);
-	return findings_add(&guard->findings, path, 0, "too-large", true,
+	return findings_add(&guard->findings, place, 0, "too-large", true,
 	                    "this file is too large to be looked at", "");
 }
 
@@ -225,6 +228,17 @@ static enum err explain_lack(struct guard *guard, const char *path)
 	                                    "git does not give what it has of %s", path));
 }
 
+/* The text of old, if it is what the file was before; no data when that is another file that is gone. */
+static struct bytes if_same(struct bytes text, const struct buf *old, unsigned alike)
+{
+	struct bytes none = { NULL, 0 };
+
+	if (!old)
+		return none;
+	return alike >= GIT_RENAMED_SURELY || guard_has_value_of(text, buf_bytes(old)) ? buf_bytes(old)
+	                                                                               : none;
+}
+
 static enum err take_change(void *context, const struct git_change *change)
 {
 	struct guard *guard = context;
@@ -243,14 +257,12 @@ static enum err take_change(void *context, const struct git_change *change)
 		err = read_object(guard, change->old_object, &old_text);
 	if (!err)
 		err = read_object(guard, change->other_object, &other_text);
-	if (err)
+	if (err == ERR_NO_FILE || err == ERR_SYSTEM)
 		return explain_lack(guard, change->path);
-	/* Else it is another file in the place of one that is gone. */
-	if (old_text &&
-	    (change->alike >= GIT_RENAMED_SURELY || guard_has_value_of(buf_bytes(text), buf_bytes(old_text))))
-		before.text = buf_bytes(old_text);
-	if (other_text)
-		before.merged = buf_bytes(other_text);
+	if (err)
+		return err;
+	before.text = if_same(buf_bytes(text), old_text, change->old_alike);
+	before.merged = if_same(buf_bytes(text), other_text, change->other_alike);
 	return look(guard, change->path, buf_bytes(text), before);
 }
 
@@ -716,11 +728,9 @@ static enum err check_usage(struct invocation *invocation)
 static const char *way_on(const struct options *options)
 {
 	if (options_given(options, "pushed"))
-		return "git rebase -i   takes it out of the commits, then push again; nothing of this push "
-		       "was "
-		       "taken. A recipient that is meant is let in by whoever runs this repository: git "
-		       "config "
-		       "--add tokend.allowRecipient RECIPIENT";
+		return "git rebase -i   takes it out of the commits, then push again; nothing of this "
+		       "push was taken. A recipient that is meant is let in by whoever runs this repository: "
+		       "git config --add tokend.allowRecipient RECIPIENT";
 	if (options_given(options, "range"))
 		return "git rebase -i   takes it out of the commits; what was pushed has to be changed";
 	if (options->argument_count)
@@ -778,14 +788,13 @@ static const struct option_row rows[] = {
 	{ 0, "range", "A..B", "looks at each of these commits, as in CI", false },
 	{ 0, "allow-recipient", "RECIPIENT", "who may be added to a SOPS file", true },
 	{ 0, "allow-one-side", "FILE",
-	  "a SOPS file that was in conflict, or in a merge of the range, and is meant to be as one side has "
-	  "it",
+	  "a SOPS file that was in conflict, or in a merge of the range, and is meant to be as one side "
+	  "has it",
 	  true },
 	{ 0, "pushed", NULL, "looks at what a push brings; for a pre-receive hook", false },
 	{ 0, "install", NULL,
-	  "writes the hooks pre-commit and pre-merge-commit for this repository, in a bare one a pre-receive "
-	  "hook, unless there is "
-	  "one",
+	  "writes the hooks pre-commit and pre-merge-commit for this repository, in a bare one a "
+	  "pre-receive hook, unless there is one",
 	  false },
 	{ 0, "json", NULL, "print JSON", false },
 	OPTIONS_END,

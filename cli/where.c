@@ -117,6 +117,5 @@ const char *where_no_keys_hint(const struct where *where)
 	if (!where->system_mode || geteuid() == 0)
 		return "tokenctl enroll --name host";
 	return "tokenctl policy explain --op list --key host   says whether you may see one called host; "
-	       "root "
-	       "makes it: sudo tokenctl enroll --name host";
+	       "root makes it: sudo tokenctl enroll --name host";
 }

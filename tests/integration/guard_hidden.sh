@@ -40,6 +40,16 @@ echo 'c: another' >secrets/c.yaml
 tokenctl encrypt --sops -r "$first" -r "$third" --in-place secrets/c.yaml
 git add -A
 found 0 '' tokenctl guard
+# In a merge, too, of which git says no number: another file than either parent has, and the same one with a recipient more.
+merge() { git commit-tree -m merge -p HEAD -p "$(git commit-tree -m other -p HEAD "HEAD^{tree}")" "$(git write-tree)"; }
+git diff-tree -r -c -M10% "$(merge)" | lab_grep " RR" || lab_fail 'git takes it for a new file: the test shows nothing'
+found 0 '' tokenctl guard --range "HEAD..$(merge)"
+git reset -q --hard
+git mv secrets/new-a.yaml secrets/moved.yaml
+rules "$first,$second,$third"
+tokenctl updatekeys -i ../one.txt secrets/moved.yaml >/dev/null 2>&1
+git add -A
+found 3 "secrets/moved.yaml:22: the age recipient $third was added" tokenctl guard --range "HEAD..$(merge)"
 git reset -q --hard
 git config --unset diff.renames
 git config --unset diff.renameLimit

@@ -229,9 +229,11 @@ static enum err take_change(void *context, const struct git_change *change)
 	char *out = context;
 	size_t len = strlen(out);
 
-	(void)snprintf(out + len, 512 - len, "%s%s=%s<%s%s%s%s;", change->path, change->repository ? "/" : "",
-	               change->object, change->old_object, *change->other_object ? "," : "",
-	               change->other_object, change->alike < GIT_RENAMED_SURELY ? "?" : "");
+	(void)snprintf(out + len, 512 - len, "%s%s=%s<%s%s%s%s%s;", change->path,
+	               change->repository ? "/" : "", change->object, change->old_object,
+	               *change->other_object ? "," : "", change->other_object,
+	               change->old_alike < GIT_RENAMED_SURELY ? "?" : "",
+	               *change->other_object && change->other_alike < GIT_RENAMED_SURELY ? "!" : "");
 	return OK;
 }
 
@@ -265,6 +267,11 @@ static void test_changes(void **state)
 		{ RAW(":100644 100644 aa bb R049\0old\0new\0:100644 100644 aa bb R050\0old\0new\0"), OK,
 		  "new=bb<aa?;new=bb<aa;" },
 		{ RAW("::100644 100644 100644 aa bb cc MM\0x\0"), OK, "x=cc<aa,bb;" },
+		/* Under another name in a parent, which of a merge has no number. */
+		{ RAW("::100644 100644 100644 aa bb cc RM\0x\0::100644 100644 100644 aa bb cc MR\0x\0"), OK,
+		  "x=cc<aa,bb?;x=cc<aa,bb!;" },
+		{ RAW("::100644 100644 100644 aa bb cc RR\0x\0::000000 100644 100644 00 bb cc AR\0x\0"), OK,
+		  "x=cc<aa,bb?!;x=cc<bb?;" },
 		{ RAW("::000000 100644 100644 00 bb cc AM\0x\0"), OK, "x=cc<bb;" },
 		{ RAW("::::000000 100644 100644 100644 100644 00 aa bb dd cc AMMM\0x\0"), OK, "x=cc<aa,bb;" },
 		{ RAW(FORTY("a") "\0:100644 100644 aa bb M\0x\0" FORTY("c") "\0" FORTY(
