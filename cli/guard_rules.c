@@ -97,19 +97,25 @@ static enum err add_cached(struct guard_rules *rules, const char *path, struct c
 
 static enum err complain(const struct cached *cached, enum err err, struct problem *problem)
 {
+	const char *reason = cached->rules.document.reason;
+	bool read = *reason != '\0', large = err == ERR_BUSY && !read;
+
 	if (err == ERR_NOMEM)
 		return err;
-	if (err == ERR_UNSUPPORTED && !cached->rules.document.reason[0])
+	if (err == ERR_UNSUPPORTED && !read)
 		return problem_set(problem, err, "%s needs libfyaml and libpcre2 to be read", cached->path);
+	if (!read && !large)
+		return problem_set(problem, ERR_SYSTEM, "git does not give what it has of %s", cached->path);
 	if (err == ERR_BUSY)
 		err = ERR_BAD_FILE;
-	if (!cached->text)
-		(void)problem_set(problem, err, "%s is too large for creation rules", cached->path);
+	if (large)
+		(void)problem_set(problem, err, "%s%s is too large for creation rules", cached->path,
+		                  cached->text ? " leads to what" : "");
 	else if (err == ERR_BAD_FILE && !memchr(buf_bytes(cached->text).data, '\n', buf_len(cached->text)))
 		(void)problem_set(problem, err, "%s: %s; if it is a link, git has nothing where it leads",
-		                  cached->path, cached->rules.document.reason);
+		                  cached->path, reason);
 	else
-		(void)problem_set(problem, err, "%s: %s", cached->path, cached->rules.document.reason);
+		(void)problem_set(problem, err, "%s: %s", cached->path, reason);
 	if (err == ERR_BAD_FILE)
 		problem_hint(problem, "mend %s, then git add it", cached->path);
 	return err;

@@ -173,6 +173,18 @@ for target in ../../outside "$PWD/common/rules.yaml" .sops.yaml nowhere; do
 	git add links
 	found 7 'links/.sops.yaml: line 1: a document is no map; if it is a link, git has nothing where it leads' tokenctl guard
 done
+ln -sf ../long links/.sops.yaml
+head -c 1100000 /dev/zero >long
+git add links long
+found 7 'links/.sops.yaml leads to what is too large for creation rules' tokenctl guard
+git reset -q --hard
+
+# What is too large to be looked at is named with its commit, as all else, and as one types it.
+truncate -s 65M large
+commit large
+found 0 "$(git rev-parse --short=10 HEAD):large: note: this file is too large" tokenctl guard --range HEAD~1..HEAD
+git reset -q --soft HEAD~1
+(cd secrets && found 0 '../large: note: this file is too large' tokenctl guard)
 git reset -q --hard
 
 # As PowerShell writes what is redirected, with each order of bytes; and behind what some editors put first.
