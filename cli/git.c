@@ -259,6 +259,18 @@ enum err git_is_shallow(struct problem *problem, bool *ret_shallow)
 
 /* ---- what changed ---- */
 
+bool git_is_object_name(const char *text)
+{
+	size_t len = strspn(text, "0123456789abcdef");
+
+	return len >= NAME_MIN && len < GIT_NAME_MAX && text[len] == '\0';
+}
+
+bool git_is_nothing(const char *object)
+{
+	return object[strspn(object, "0")] == '\0';
+}
+
 /* The next word of a line; false when it is missing or longer than there is room. */
 static bool take_word(const char **line, char word[GIT_NAME_MAX])
 {
@@ -270,11 +282,6 @@ static bool take_word(const char **line, char word[GIT_NAME_MAX])
 	word[len] = '\0';
 	*line += len + ((*line)[len] == ' ');
 	return true;
-}
-
-static bool is_nothing(const char *object)
-{
-	return object[strspn(object, "0")] == '\0';
 }
 
 /* What one of the parents has. */
@@ -301,7 +308,7 @@ static void take_old(struct raw_line *line, size_t parent, const char *mode)
 {
 	struct raw_old *old = !line->old.object[0] ? &line->old : &line->other;
 
-	if (is_repository(mode) || is_nothing(line->object) || old->object[0])
+	if (is_repository(mode) || git_is_nothing(line->object) || old->object[0])
 		return;
 	memcpy(old->object, line->object, sizeof(old->object));
 	old->parent = parent;
@@ -358,7 +365,7 @@ static enum err take_change(const char *text, struct bytes *raw, git_change_take
 	if (!change.path)
 		return ERR_BAD_MESSAGE;
 	change.repository = is_repository(line.mode);
-	if ((strncmp(line.mode, "100", 3) != 0 && !change.repository) || is_nothing(line.object))
+	if ((strncmp(line.mode, "100", 3) != 0 && !change.repository) || git_is_nothing(line.object))
 		return OK; /* gone, or a link */
 	memcpy(change.object, line.object, sizeof(change.object));
 	memcpy(change.old_object, line.old.object, sizeof(change.old_object));
@@ -366,13 +373,6 @@ static enum err take_change(const char *text, struct bytes *raw, git_change_take
 	change.old_alike = line.old.alike;
 	change.other_alike = line.other.alike;
 	return take(context, &change);
-}
-
-static bool is_object_name(const char *text)
-{
-	size_t len = strspn(text, "0123456789abcdef");
-
-	return len >= NAME_MIN && len < GIT_NAME_MAX && text[len] == '\0';
 }
 
 enum err git_changes_each(struct bytes raw, git_commit_begun begun, git_change_taken take, void *context)
@@ -384,7 +384,7 @@ enum err git_changes_each(struct bytes raw, git_commit_begun begun, git_change_t
 
 		if (!text)
 			return ERR_BAD_MESSAGE;
-		if (begun && is_object_name(text))
+		if (begun && git_is_object_name(text))
 			err = begun(context, text);
 		else
 			err = take_change(text, &raw, take, context);

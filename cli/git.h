@@ -42,6 +42,12 @@ MUST_CHECK enum err git_is_bare(struct problem *problem, bool *ret_bare);
 /* Is this a clone that does not have all of the history? Errors of git_run. */
 MUST_CHECK enum err git_is_shallow(struct problem *problem, bool *ret_shallow);
 
+/* Is text what git calls an object, whole, in hex? */
+bool git_is_object_name(const char *text);
+
+/* The name of no object, which stands where there is none. */
+bool git_is_nothing(const char *object);
+
 /* One changed file, borrowed for the call. */
 struct git_change {
 	const char *path; /* from the top of the repository */

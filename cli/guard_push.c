@@ -18,12 +18,7 @@ static bool parse_line(struct bytes line, char name[GIT_NAME_MAX], struct bytes 
 	if (!second || !text_copy(bytes_of(first + 1, (size_t)(second - first - 1)), name, GIT_NAME_MAX))
 		return false;
 	*ret_ref = bytes_of(second + 1, line.len - (size_t)(second + 1 - line.data));
-	return ret_ref->len && strlen(name) >= 40 && strspn(name, "0123456789abcdef") == strlen(name);
-}
-
-static bool is_nothing(const char *name)
-{
-	return name[strspn(name, "0")] == '\0';
+	return ret_ref->len && git_is_object_name(name);
 }
 
 static enum err bad_list(struct problem *problem)
@@ -47,7 +42,7 @@ static enum err list_names(struct bytes rest, const char *end, struct problem *p
 	while (!err && text_next_line(&rest, &line)) {
 		if (!parse_line(line, name, &ref))
 			err = bad_list(problem);
-		else if (!is_nothing(name))
+		else if (!git_is_nothing(name))
 			err = buf_printf(names, "%s%s\n", name, end);
 	}
 	if (!err)
@@ -71,7 +66,7 @@ static bool next_pushed(struct bytes *list, struct bytes *ret_ref)
 	struct bytes line;
 
 	while (text_next_line(list, &line))
-		if (parse_line(line, name, ret_ref) && !is_nothing(name))
+		if (parse_line(line, name, ret_ref) && !git_is_nothing(name))
 			return true;
 	return false;
 }

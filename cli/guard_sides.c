@@ -306,16 +306,15 @@ enum err guard_sides_in(struct bytes commits, struct git_objects *objects, struc
 static bool find_in_environment(char commit[static GIT_NAME_MAX])
 {
 	for (char **variable = environ; *variable; variable++) {
-		const char *name = *variable + strlen(HEAD_VARIABLE);
-		size_t len;
+		bool named = strncmp(*variable, HEAD_VARIABLE, strlen(HEAD_VARIABLE)) == 0;
+		const char *name = *variable + (named ? strlen(HEAD_VARIABLE) : 0);
+		char found[GIT_NAME_MAX];
 
-		if (strncmp(*variable, HEAD_VARIABLE, strlen(HEAD_VARIABLE)) != 0)
+		if (!named || !text_copy(bytes_of(name, strcspn(name, "=")), found, sizeof(found)) ||
+		    !git_is_object_name(found))
 			continue;
-		len = strspn(name, "0123456789abcdef");
-		if (len > 0 && len < GIT_NAME_MAX && name[len] == '=') {
-			(void)snprintf(commit, GIT_NAME_MAX, "%.*s", (int)len, name);
-			return true;
-		}
+		(void)snprintf(commit, GIT_NAME_MAX, "%s", found);
+		return true;
 	}
 	return false;
 }

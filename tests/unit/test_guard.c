@@ -303,6 +303,20 @@ static void test_changes(void **state)
 	}
 }
 
+static void test_names(void **state)
+{
+	(void)state;
+	assert_true(git_is_object_name(FORTY("a")));
+	assert_true(git_is_object_name(FORTY("0") TEN("ff") "0123"));
+	assert_false(git_is_object_name(""));
+	assert_false(git_is_object_name(TEN("abc") TEN("9") "^"));
+	assert_false(git_is_object_name(TEN("abc") "123456789"));
+	assert_false(git_is_object_name(TEN("abc") TEN("A")));
+	assert_false(git_is_object_name(FORTY("ab")));
+	assert_true(git_is_nothing(FORTY("0")));
+	assert_false(git_is_nothing(TEN("000") "0000000001"));
+}
+
 static enum err take_resolved(void *context, const struct git_resolved *resolved)
 {
 	char *out = context;
@@ -427,9 +441,11 @@ static void test_versions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_keys),    cmocka_unit_test(test_look),     cmocka_unit_test(test_many),
-		cmocka_unit_test(test_changes), cmocka_unit_test(test_resolved), cmocka_unit_test(test_paths),
-		cmocka_unit_test(test_dotenv),  cmocka_unit_test(test_versions),
+		cmocka_unit_test(test_keys),     cmocka_unit_test(test_look),
+		cmocka_unit_test(test_many),     cmocka_unit_test(test_changes),
+		cmocka_unit_test(test_names),    cmocka_unit_test(test_resolved),
+		cmocka_unit_test(test_paths),    cmocka_unit_test(test_dotenv),
+		cmocka_unit_test(test_versions),
 	};
 
 	if (secret_client_init())
