@@ -70,6 +70,19 @@ static enum err read_merged(struct guard *guard, const char *path, struct buf **
 	return git_objects_find(guard->objects, name, GUARD_FILE_MAX, ret_text);
 }
 
+/* "../" for each slash of what is below the top. */
+static enum err put_way_up(const char *below, struct buf **ret_way_up)
+{
+	CLEANUP(buf_freep) struct buf *way_up = NULL;
+	enum err err = buf_new(2 * PATH_MAX, &way_up);
+
+	for (; !err && (below = strchr(below, '/')); below++)
+		err = buf_put_string(way_up, "../");
+	if (!err)
+		*ret_way_up = TAKE(way_up);
+	return err;
+}
+
 /* From here to the top, as guard->way_up, which is for names that git gives. NULL: here is no place below it. */
 static enum err find_way_up(const char *top, struct buf **ret_way_up)
 {
@@ -79,10 +92,7 @@ static enum err find_way_up(const char *top, struct buf **ret_way_up)
 
 	if (err || strncmp(here, top, len) != 0 || (here[len] && here[len] != '/'))
 		return err;
-	err = buf_new(2 * PATH_MAX, ret_way_up);
-	for (const char *rest = here + len; !err && (rest = strchr(rest, '/')); rest++)
-		err = buf_put_string(*ret_way_up, "../");
-	return err;
+	return put_way_up(here + len, ret_way_up);
 }
 
 /* Below the top, when git has them; rules: from there, or absolute where they were found on the disk. NULL: they are somebody's else. */
@@ -274,16 +284,12 @@ static enum err take_changes(struct guard *guard, const char *const *arguments)
 /* git starts a hook at the top, and leaves in the environment where below it whoever reads this has typed. */
 static enum err go_down(struct guard *guard)
 {
-	const char *rest = getenv("GIT_PREFIX");
-	enum err err = OK;
+	const char *below = getenv("GIT_PREFIX");
 
-	if (!rest || buf_len(guard->way_up))
+	if (!below || buf_len(guard->way_up))
 		return OK;
 	guard->way_up = buf_free(guard->way_up);
-	err = buf_new(2 * PATH_MAX, &guard->way_up);
-	for (; !err && (rest = strchr(rest, '/')); rest++)
-		err = buf_put_string(guard->way_up, "../");
-	return err;
+	return put_way_up(below, &guard->way_up);
 }
 
 static enum err find_repository(struct guard *guard)
