@@ -29,7 +29,8 @@ for name in a b; do git mv secrets/$name.yaml secrets/new-$name.yaml; done
 rules "$first,$second"
 tokenctl updatekeys -i ../one.txt secrets/new-a.yaml secrets/new-b.yaml >/dev/null 2>&1
 git add -A
-git diff --cached --raw -M -l1000 HEAD | lab_grep R0 && lab_fail 'git takes it for the same file as well: the test shows nothing'
+# One of the two may be more alike by chance: git compares what stands for pieces of a file.
+[ "$(git diff --cached --raw -M -l1000 HEAD | grep -c R0)" -lt 2 ] || lab_fail 'git takes them for the same files as well: the test shows nothing'
 found 3 "secrets/new-a.yaml:13: the age recipient $second was added" tokenctl guard
 commit renamed
 range "secrets/new-b.yaml:13: the age recipient $second was added"
