@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "cli/audit_log.h"
 #include "cli/facts.h"
@@ -188,12 +189,22 @@ static enum err read_logs(struct invocation *invocation, const struct where *whe
 	return err;
 }
 
+/* By what the two are, not by what they are called: one is named from where one stands, or through a link. Of what is not there only the names can tell. */
+static bool is_same_file(const char *one, const char *other)
+{
+	struct stat first, second;
+
+	if (stat(one, &first) < 0 || stat(other, &second) < 0)
+		return strcmp(one, other) == 0;
+	return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
 /* What the daemon knows of its own log is worth something only where that is read, and last. Asked before it is. */
 static void ask_known(struct invocation *invocation, const struct logs *logs, struct where *where,
                       struct audit_known *known)
 {
 	where_find(&invocation->daemon, where);
-	if (logs->count && strcmp(logs->paths[logs->count - 1], where->audit_file) != 0)
+	if (logs->count && !is_same_file(logs->paths[logs->count - 1], where->audit_file))
 		return;
 	known->records = (long long)json_integer_member(where->status, "auditRecords", 0);
 	where_audit_memo(where, &known->memo);
@@ -210,8 +221,7 @@ static enum err verify_logs(struct invocation *invocation, struct audit_known *k
 
 	if (named)
 		logs = (struct logs){ one, 1, NULL };
-	else
-		ask_known(invocation, &logs, &where, known);
+	ask_known(invocation, &logs, &where, known);
 	if (logs.count == 0) {
 		one[0] = where.audit_file;
 		logs = (struct logs){ one, 1, NULL };
@@ -467,7 +477,7 @@ static const struct option_row verify_rows[] = {
 
 const struct verb audit_verify_verb = {
 	.name = "audit verify",
-	.arguments = "[FILE ...]",
+	.arguments = "[FILE]...",
 	.arguments_max = SIZE_MAX,
 	.summary = "Checks that no record of the audit log was changed, removed, inserted or moved",
 	.details =

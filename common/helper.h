@@ -1,7 +1,7 @@
 /*
  * Helper
  *
- * The process that alone talks to one token and alone holds its unsealed keys: tokend-tpm, tokend-pkcs11. This is all of it except the backend:
+ * The process that alone talks to one token and alone holds its unsealed keys: tokend-tpm. This is all of it except the backend:
  * it shuts its sandbox, then answers token messages (token_message.h) on one socket until the broker closes it: one at a time, or two at a
  * time that change nothing. It parses nothing else, opens no file but its device, has no network, and knows no peer, no policy, no key's name.
  *

@@ -562,7 +562,7 @@ bool helper_needs_no_device(const struct helper *helper, const struct token_mess
 	return helper_only_reads(helper, question);
 }
 
-/* ---- HELLO, and the table ---- */
+/* ---- HELLO, and the list ---- */
 
 static enum err operate_hello(const struct helper *helper, struct buf *answer)
 {

@@ -1,4 +1,4 @@
-/* What a helper does for each message; the table of them is at the end of helper_operations.c. */
+/* What a helper does for each message; the list of them is at the end of helper_operations.c. */
 #pragma once
 
 #include "common/helper_device.h"

@@ -24,6 +24,7 @@
 #define CHUNK_LEN 65536U
 #define WINDOW_LEN (1U << 20) /* of the log; more than any line */
 #define FILE_MODE 0640
+#define NEWER_MAX 8U
 #define BLOCK_LEN 4096U /* no disk wants larger ones, nor memory that is aligned to more */
 
 /* ---- bytes and files ---- */
@@ -114,10 +115,35 @@ static bool is_of_newer(const struct audit_ahead *ahead)
 	       number > 1;
 }
 
+/* The first name that is free: what an earlier way back left is as good as this. Nobody else makes files here while we hold the lock. When it cannot be kept there is no going on without the file, which would remove it. */
+static enum err keep_newer(int directory)
+{
+	char name[sizeof(AUDIT_AHEAD_NEWER_NAME) + 12] = AUDIT_AHEAD_NEWER_NAME;
+	struct stat st;
+
+	for (unsigned i = 2; fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) == 0; i++) {
+		if (i > NEWER_MAX) {
+			log_error("%u files %s* are kept already: move them elsewhere", NEWER_MAX,
+			          AUDIT_AHEAD_NEWER_NAME);
+			return ERR_STATE_DIR;
+		}
+		(void)snprintf(name, sizeof(name), "%s.%u", AUDIT_AHEAD_NEWER_NAME, i);
+	}
+	if (errno != ENOENT || renameat(directory, AUDIT_AHEAD_NAME, directory, name) < 0) {
+		log_error("%s, which a newer tokend wrote, cannot be kept as %s: %s", AUDIT_AHEAD_NAME, name,
+		          strerror(errno));
+		return ERR_STATE_DIR;
+	}
+	log_warning("a newer tokend wrote %s: what stands in it and not in the log is kept in %s",
+	            AUDIT_AHEAD_NAME, name);
+	return OK;
+}
+
 static enum err open_file(struct audit_ahead *ahead, int directory)
 {
 	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
 	struct stat st;
+	enum err err;
 
 	ahead->fd = openat(directory, AUDIT_AHEAD_NAME, flags);
 	if (ahead->fd < 0 && errno == ENOENT) {
@@ -133,12 +159,9 @@ static enum err open_file(struct audit_ahead *ahead, int directory)
 	if (!is_ours(&st))
 		return ERR_STATE_DIR;
 	if (is_of_newer(ahead)) {
-		if (renameat(directory, AUDIT_AHEAD_NAME, directory, AUDIT_AHEAD_NEWER_NAME) < 0)
-			return err_from_errno(errno);
-		log_warning("a newer tokend wrote %s: what stands in it and not in the log is kept in %s",
-		            AUDIT_AHEAD_NAME, AUDIT_AHEAD_NEWER_NAME);
 		close_fdp(&ahead->fd);
-		return open_file(ahead, directory);
+		err = keep_newer(directory);
+		return err ? err : open_file(ahead, directory);
 	}
 	if (st.st_size == (off_t)ahead->disk->ahead_len || fill(ahead))
 		return OK;

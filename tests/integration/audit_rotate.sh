@@ -44,7 +44,14 @@ says 'whole' tokenctl audit verify "$old" cut # whose end nobody knows,
 cp state/audit.log kept
 cat cut >state/audit.log
 refused 7 'tokend wrote more records' 'keep a copy' tokenctl audit verify "$old" "$work/state/audit.log" # but of its own log tokend does
+# However that one is named: as tokend(8) says it to root, with --file, through a link. The control is a copy of it, above.
+ln -s "$work/state" link
+(cd state && refused 7 'tokend wrote more records' 'keep a copy' tokenctl audit verify audit.log.* audit.log)
+refused 7 'tokend wrote more records' 'keep a copy' tokenctl audit verify --file state/audit.log
+refused 7 'tokend wrote more records' 'keep a copy' tokenctl audit verify --file link/audit.log
+says 'whole' tokenctl audit verify --file cut
 cat kept >state/audit.log
+says '^2 logs: .* whole' bash -c 'cd link && tokenctl audit verify audit.log.* audit.log'
 refused 2 'not both' 'OLD' tokenctl audit verify --file "$old" "$old"
 
 # It is no log that was replaced: not now, after an orderly start, nor after a crash right behind it.

@@ -169,11 +169,18 @@ static int setup_refuses_direct(void **state)
 
 static int teardown(void **state)
 {
+	char name[64];
+
 	(void)state;
 	audit_ahead_close(&lab.ahead, NULL);
 	(void)unlinkat(lab.directory, AUDIT_AHEAD_NAME, AT_REMOVEDIR);
 	(void)unlinkat(lab.directory, AUDIT_AHEAD_NAME, 0);
 	(void)unlinkat(lab.directory, "log", 0);
+	(void)unlinkat(lab.directory, AUDIT_AHEAD_NEWER_NAME, 0);
+	for (unsigned i = 2; i <= 8; i++) {
+		(void)snprintf(name, sizeof(name), AUDIT_AHEAD_NEWER_NAME ".%u", i);
+		(void)unlinkat(lab.directory, name, 0);
+	}
 	(void)close(lab.log);
 	(void)close(lab.directory);
 	(void)rmdir(lab.directory_path);
@@ -467,25 +474,54 @@ static void test_ways(void **state)
 		assert_true(lab.direct_writes > 100);
 }
 
-/* What a newer version left, after a crash or an orderly end, is kept as it is, whatever its length. */
+static void put_newer(const char *head)
+{
+	int fd = openat(lab.directory, AUDIT_AHEAD_NAME, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+	assert_int_equal(write(fd, head, strlen(head)), (ssize_t)strlen(head));
+	(void)close(fd);
+}
+
+static void assert_newer(const char *name, const char *head)
+{
+	char kept[64] = "";
+	int fd = openat(lab.directory, name, O_RDONLY | O_CLOEXEC);
+
+	assert_int_equal(read(fd, kept, sizeof(kept)), (ssize_t)strlen(head));
+	(void)close(fd);
+	assert_memory_equal(kept, head, strlen(head));
+}
+
+/* What a newer version left, after a crash or an orderly end, is kept as it is, whatever its length, and whatever an earlier way back left. */
 static void test_newer(void **state)
 {
-	static const char *const heads[] = { "tokend ahead 2 and more", "tokend end 10 and more" };
-	char kept[64] = "";
+	(void)state;
+	put_newer("tokend ahead 2 and more");
+	assert_int_equal(restore(), 0);
+	put_newer("tokend end 10 and more");
+	assert_int_equal(restore(), 0);
+	assert_newer(AUDIT_AHEAD_NEWER_NAME, "tokend ahead 2 and more");
+	assert_newer(AUDIT_AHEAD_NEWER_NAME ".2", "tokend end 10 and more");
+}
+
+/* More of them than anybody went back: it does not start, and nothing is written over. */
+static void test_newer_limit(void **state)
+{
+	struct audit_ahead again;
+	char head[32];
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
-		int fd = openat(lab.directory, AUDIT_AHEAD_NAME, O_WRONLY | O_TRUNC | O_CLOEXEC);
-
-		assert_int_equal(write(fd, heads[i], strlen(heads[i])), (ssize_t)strlen(heads[i]));
-		(void)close(fd);
+	for (unsigned i = 2; i < 10; i++) {
+		(void)snprintf(head, sizeof(head), "tokend ahead %u and more", i);
+		put_newer(head);
 		assert_int_equal(restore(), 0);
-		fd = openat(lab.directory, AUDIT_AHEAD_NEWER_NAME, O_RDONLY | O_CLOEXEC);
-		assert_int_equal(read(fd, kept, sizeof(kept)), (ssize_t)strlen(heads[i]));
-		(void)close(fd);
-		assert_memory_equal(kept, heads[i], strlen(heads[i]));
-		assert_int_equal(unlinkat(lab.directory, AUDIT_AHEAD_NEWER_NAME, 0), 0);
 	}
+	put_newer("tokend ahead 10 and more");
+	assert_int_equal(audit_ahead_open(&again, lab.directory, &disk), ERR_STATE_DIR);
+	audit_ahead_close(&again, NULL);
+	assert_newer(AUDIT_AHEAD_NAME, "tokend ahead 10 and more");
+	assert_newer(AUDIT_AHEAD_NEWER_NAME, "tokend ahead 2 and more");
+	assert_newer(AUDIT_AHEAD_NEWER_NAME ".8", "tokend ahead 9 and more");
 }
 
 int main(void)
@@ -509,6 +545,7 @@ int main(void)
 		ROW(test_sync_fails),
 		ROW(test_refused_files),
 		ROW(test_newer),
+		ROW(test_newer_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
