@@ -292,6 +292,17 @@ static enum err group_add(struct audit *audit, struct audit_chain *chain)
 	return err ? err : buf_put(audit->group, buf_bytes(audit->line));
 }
 
+/* Begins, in audit->line, a record of the log about itself. */
+static enum err begin_note(struct audit *audit, const char *operation)
+{
+	enum err err;
+
+	buf_clear(audit->line);
+	err = put_time(audit->line);
+	err = err ? err : put_text(audit->line, "frontend", "audit");
+	return err ? err : put_text(audit->line, "operation", operation);
+}
+
 static enum err group_add_note(struct audit *audit, struct audit_chain *chain, const char *operation,
                                const char *first_name, unsigned long long first, const char *last_name,
                                unsigned long long last)
@@ -300,10 +311,7 @@ static enum err group_add_note(struct audit *audit, struct audit_chain *chain, c
 
 	if (first == 0)
 		return OK;
-	buf_clear(audit->line);
-	err = put_time(audit->line);
-	err = err ? err : put_text(audit->line, "frontend", "audit");
-	err = err ? err : put_text(audit->line, "operation", operation);
+	err = begin_note(audit, operation);
 	err = err ? err : buf_printf(audit->line, ",\"%s\":%llu", first_name, first);
 	if (!err && last_name)
 		err = buf_printf(audit->line, ",\"%s\":%llu", last_name, last);
@@ -320,10 +328,7 @@ static enum err group_add_missing(struct audit *audit, struct audit_chain *chain
 	enum err err;
 
 	hex_encode(bytes_of(missing->last_hash, AUDIT_HASH_LEN), hash);
-	buf_clear(audit->line);
-	err = put_time(audit->line);
-	err = err ? err : put_text(audit->line, "frontend", "audit");
-	err = err ? err : put_text(audit->line, "operation", "replaced");
+	err = begin_note(audit, "replaced");
 	err = err ? err : buf_printf(audit->line, ",\"known\":%llu", missing->sequence);
 	err = err ? err : put_text(audit->line, "hash", hash);
 	err = err ? err : put_text(audit->line, "result", err_info(ERR_AUDIT)->name);
@@ -623,10 +628,7 @@ static enum err put_continued(struct audit *audit, struct audit_chain *chain)
 	enum err err;
 
 	audit_rotation_name(chain->sequence, name);
-	buf_clear(audit->line);
-	err = put_time(audit->line);
-	err = err ? err : put_text(audit->line, "frontend", "audit");
-	err = err ? err : put_text(audit->line, "operation", "continued");
+	err = begin_note(audit, "continued");
 	err = err ? err : put_text(audit->line, "from", name);
 	err = err ? err : put_text(audit->line, "result", err_info(OK)->name);
 	err = err ? err : buf_put_u8(audit->line, ',');
