@@ -385,12 +385,6 @@ static enum err make_parameters(struct enrolment *enrolment, json_t **ret_parame
 	return err;
 }
 
-/* Of a refusal that tokend knows more about it says what helps. */
-static bool is_usual(const char *hint)
-{
-	return !hint || strcmp(hint, "tokenctl keys") == 0;
-}
-
 static enum err call_enroll(struct enrolment *enrolment)
 {
 	CLEANUP(json_decrefp) json_t *reply = NULL;
@@ -406,7 +400,8 @@ static enum err call_enroll(struct enrolment *enrolment)
 		problem_hint(problem_of(enrolment),
 		             "tokenctl enroll --name ANOTHER ...; tokenctl keys lists them");
 	}
-	if (err == ERR_DENIED && is_usual(json_string_member(reply, "hint")))
+	/* Of a refusal that tokend knows more about it says what helps. */
+	if (err == ERR_DENIED && !json_string_member(reply, "hint"))
 		problem_hint(
 		        problem_of(enrolment),
 		        "tokenctl policy explain --op admin --key %s   says why; tokenctl keys   lists the "

@@ -314,6 +314,12 @@ static const char *usual_hint(enum err err)
 	return "";
 }
 
+/* Whoever asked knows by which name, and what to type with it. */
+static bool is_plain_refusal_of_enrolment(const struct request *request)
+{
+	return request->kind == REQUEST_ENROLL && request->err == ERR_DENIED;
+}
+
 /* Its client hung up. */
 static void drop(struct request *request)
 {
@@ -338,7 +344,7 @@ static void answer(struct request *request)
 		audit_unforesee(daemon->audit);
 	if (request->err == ERR_NO_DAEMON)
 		explain_stop(request);
-	if (request->err && !request->hint[0])
+	if (request->err && !request->hint[0] && !is_plain_refusal_of_enrolment(request))
 		(void)snprintf(request->hint, sizeof(request->hint), "%s", usual_hint(request->err));
 	if (request->client)
 		client_request_finished(request->client, request);
