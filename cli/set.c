@@ -180,15 +180,12 @@ static enum err refuse_merge(struct sops_store *store)
 {
 	struct invocation *invocation = store->opener.invocation;
 	const char *const *words = invocation->options.arguments;
-	char file[SHOWN_QUOTED_MAX];
 
 	(void)problem_set(&invocation->problem, ERR_USAGE,
 	                  "%s was left as it is: %s would leave a key << with another value, and << takes a "
 	                  "map or a list of maps",
 	                  store->path, words[1]);
-	shown_quote(words[0], file);
-	problem_hint(&invocation->problem, "tokenctl edit %s   and write the key as \"<<\" if it is no merge",
-	             file);
+	sops_store_hint_edit(store, "   and write the key as \"<<\" if it is no merge");
 	return ERR_USAGE;
 }
 
@@ -198,7 +195,7 @@ static enum err check(struct sops_store *store, struct bytes plain, const struct
 {
 	struct sops_document document = { .count = 0 };
 	uint32_t index = 0;
-	enum err err = sops_store_read(store, plain, &document), merges;
+	enum err err = sops_store_read(store, plain, &document), merges_err;
 
 	if (!err)
 		err = sops_path_find(&document, path, path->count, &index);
@@ -206,10 +203,10 @@ static enum err check(struct sops_store *store, struct bytes plain, const struct
 	    !bytes_equal(document.nodes[index].text,
 	                 bytes_of(json_string_value(value), json_string_length(value))))
 		err = ERR_NO_MATCH;
-	merges = err ? OK : sops_plain_check_merges(&document);
+	merges_err = err ? OK : sops_plain_check_merges(&document);
 	sops_document_done(&document);
 	if (!err)
-		return merges ? refuse_merge(store) : OK;
+		return merges_err ? refuse_merge(store) : OK;
 	return is_metadata(store, path) ? refuse_metadata(store) : refuse_value(store);
 }
 

@@ -247,13 +247,12 @@ enum err sops_store_read(struct sops_store *store, struct bytes plain, struct so
 	                          read_plain(store->document.format, plain, ret_document));
 }
 
-/* What set and unset cannot do is done by hand. */
-static void hint_edit(struct sops_store *store)
+void sops_store_hint_edit(struct sops_store *store, const char *more)
 {
 	char quoted[SHOWN_QUOTED_MAX];
 
 	shown_quote(store->path, quoted);
-	problem_hint(problem_of(store), "tokenctl edit %s", quoted);
+	problem_hint(problem_of(store), "tokenctl edit %s%s", quoted, more);
 }
 
 enum err sops_store_refuse_place(struct sops_store *store, const char *path)
@@ -263,7 +262,7 @@ enum err sops_store_refuse_place(struct sops_store *store, const char *path)
 	        "%s was left as it is: %s or what is beside it is written in a way that can only be "
 	        "changed by hand",
 	        store->path, path);
-	hint_edit(store);
+	sops_store_hint_edit(store, "");
 	return ERR_UNSUPPORTED;
 }
 
@@ -278,7 +277,7 @@ enum err sops_store_edit(struct sops_store *store, sops_text_edit edit, void *co
 	if (!err)
 		err = sops_store_explain(store, &document, edit(context, &document, plain));
 	if (err == ERR_UNSUPPORTED && strstr(document.reason, SOPS_EDIT_NO_COLON))
-		hint_edit(store);
+		sops_store_hint_edit(store, "");
 	sops_document_done(&document);
 	if (!err)
 		*ret_plain = TAKE(plain);
@@ -328,11 +327,11 @@ static void hint_comments(struct sops_store *store, const struct sops_document *
 {
 	char quoted[SHOWN_QUOTED_MAX], pathspec[SHOWN_QUOTED_MAX];
 
-	shown_quote(store->path, quoted);
 	if (strstr(plain->reason, "would stay in the clear"))
-		problem_hint(problem_of(store), "tokenctl edit %s", quoted);
+		sops_store_hint_edit(store, "");
 	if (!strstr(plain->reason, "by the comments here"))
 		return;
+	shown_quote(store->path, quoted);
 	shown_quote_pathspec(store->path, pathspec);
 	problem_hint(
 	        problem_of(store),
@@ -488,13 +487,10 @@ enum err sops_path_argument(struct invocation *invocation, const char *word, str
 
 enum err sops_store_has_paths(struct sops_store *store)
 {
-	char quoted[SHOWN_QUOTED_MAX];
-
 	if (store->document.format != SOPS_BINARY)
 		return OK;
 	(void)problem_set(problem_of(store), ERR_UNSUPPORTED, "%s is a binary file, which is one value",
 	                  store->path);
-	shown_quote(store->path, quoted);
-	problem_hint(problem_of(store), "tokenctl edit %s", quoted);
+	sops_store_hint_edit(store, "");
 	return ERR_UNSUPPORTED;
 }

@@ -67,6 +67,9 @@ typedef enum err (*sops_text_edit)(void *context, struct sops_document *document
 MUST_CHECK enum err sops_store_edit(struct sops_store *store, sops_text_edit edit, void *context,
                                     struct buf **ret_plain);
 
+/* What set and unset cannot do is done by hand: the hint that says how. more: behind the command, "" for nothing. */
+void sops_store_hint_edit(struct sops_store *store, const char *more);
+
 /* What an edit made would say something else than was meant: the way the text is written around path is not known to it. ERR_UNSUPPORTED with a sentence. */
 enum err sops_store_refuse_place(struct sops_store *store, const char *path);
 
