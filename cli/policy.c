@@ -81,7 +81,10 @@ static enum err run_check(struct invocation *invocation)
 		print_checked(&files);
 	if (!err)
 		warn_outdated(&files);
-	else if (files.problem_count > 1 && !options_given(options, "json"))
+	else if (err == ERR_STATE_DIR)
+		invocation->exit_code =
+		        err_info(ERR_BAD_CONFIG)->exit_code; /* as for any other error in it */
+	if (err && files.problem_count > 1 && !options_given(options, "json"))
 		print_problems(&files, &invocation->problem);
 	policy_files_done(&files);
 	return err;

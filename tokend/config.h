@@ -46,9 +46,10 @@ void config_defaults(struct config *config, const char *path);
 /* The machine's own tokend was told of no token and saw no TPM: it may still come up, so it is asked for as if it were there. */
 void config_expect_device(struct config *config);
 
-/* Reads path; a missing file gives the defaults. Not a regular file of root's or ours, or writable by others (so may its directory not be): ERR_STATE_DIR.
+/* Reads path; a missing file gives the defaults, or ERR_NO_FILE where it is needed. Not a regular file of root's or ours, or writable by others (so may its directory not be): ERR_STATE_DIR.
  * ERR_BAD_CONFIG: problem gets "file:line: what is wrong". */
-MUST_CHECK enum err config_load(const char *path, struct buf *problem, struct config *ret_config);
+MUST_CHECK enum err config_load(const char *path, bool needed, struct buf *problem,
+                                struct config *ret_config);
 
 /* Parses text alone; for the tests and the fuzzer. */
 MUST_CHECK enum err config_parse(struct bytes text, const char *path, struct buf *problem,

@@ -30,12 +30,12 @@ static enum err file_problem(const char *path, struct buf *problem, enum err err
 	return err == ERR_BUSY ? ERR_BAD_CONFIG : err;
 }
 
-enum err config_load(const char *path, struct buf *problem, struct config *ret_config)
+enum err config_load(const char *path, bool needed, struct buf *problem, struct config *ret_config)
 {
 	CLEANUP(buf_freep) struct buf *text = NULL;
 	enum err err = read_file(path, &text);
 
-	if (err == ERR_NO_FILE) {
+	if (err == ERR_NO_FILE && !needed) {
 		config_defaults(ret_config, path);
 		return OK;
 	}

@@ -289,7 +289,9 @@ static enum err load_again(struct daemon *daemon, struct buf *problem)
 {
 	CLEANUP(policy_freep) struct policy *policy = NULL;
 	CLEANUP(freep) struct config *config = malloc(sizeof(*config));
-	enum err err = config ? config_load(daemon->options->configuration, problem, config) : ERR_NOMEM;
+	enum err err = config ? config_load(daemon->options->configuration,
+	                                    daemon->options->configuration_named, problem, config)
+	                      : ERR_NOMEM;
 
 	if (!err)
 		err = policy_load(config->policy_directory, daemon->options->mode == MODE_SYSTEM, problem,

@@ -85,6 +85,7 @@ static enum err take_option(int option, struct options *options, bool *mode_name
 	case OPTION_RUNTIME:
 		return take_path(options->runtime_directory, optarg);
 	case OPTION_CONFIG:
+		options->configuration_named = true;
 		return take_path(options->configuration, optarg);
 	case OPTION_CHECK:
 		options->check = true;
@@ -133,10 +134,15 @@ static enum err read_options(int argc, char **argv, struct options *options, enu
 static enum err read_configuration(const struct options *options, struct config *config)
 {
 	CLEANUP(buf_freep) struct buf *problem = NULL;
+	char hint[OPTIONS_PATH_MAX + 64];
 	enum err err = buf_new(4096, &problem);
 
 	if (!err)
-		err = config_load(options->configuration, problem, config);
+		err = config_load(options->configuration, options->configuration_named, problem, config);
+	(void)snprintf(hint, sizeof(hint), "echo 'token tpm:device:/dev/tpmrm0' >%s", options->configuration);
+	if (err == ERR_NO_FILE)
+		return startup_failed(err, hint, "there is no file %s, which --config names",
+		                      options->configuration);
 	if (err)
 		return startup_failed(err, "man 5 tokend.conf", "the configuration cannot be used: %s",
 		                      problem && buf_len(problem) ? buf_string(problem)

@@ -19,6 +19,7 @@ enum mode {
 
 struct options {
 	enum mode mode;
+	bool configuration_named; /* on the command line: then it has to be there */
 	bool check; /* read configuration and policy, say what is wrong, do not serve */
 	char state_directory[OPTIONS_PATH_MAX];
 	char runtime_directory[OPTIONS_PATH_MAX];

@@ -55,6 +55,11 @@ part_policy() {
 	lab_wait_for 5 grep -q 'not reloaded.*60.conf:1: .* (and 2 more)' tokend.log || lab_fail "the log does not say what is wrong: $(tail -n 3 tokend.log)"
 	rm policy.d/[67]0.conf
 
+	# One that others may write to is an error, too.
+	chmod g+w policy.d
+	refused 2 'policy.d: ' 'chmod go-w ' tokenctl policy check
+	chmod g-w policy.d
+
 	# Nobody is left who could go on; a file that is not read is named.
 	in_force <<<"permit unwrap key * user $me"
 	says 'no rule permits admin or list, so nobody can enroll a key' tokenctl policy check
@@ -236,6 +241,8 @@ part_words() {
 part_where() {
 	refused 2 'there is no option --nosuch' 'tokend --help' "$LAB_BIN/tokend" --nosuch
 	refused 2 '--config stands without its value' 'tokend --help' "$LAB_BIN/tokend" --config
+	refused 2 "there is no file $work/missing.conf, which --config names" "token tpm:device:/dev/tpmrm0' >$work/missing.conf" "$LAB_BIN/tokend" --state-dir "$work/state" --runtime-dir "$work/run" --config missing.conf --check
+	works "$LAB_BIN/tokend" --state-dir "$work/unused" --runtime-dir "$work/run" --check # whose own is not there, which is as if it were empty
 	local top=$work/top name pin
 	mkdir -p "$top/build/release/bin" "$top/build/trial" nowhere
 	for name in tokenctl age-plugin-tokend; do cp "$LAB_BIN/$name" "$top/build/release/bin/"; done

@@ -251,13 +251,15 @@ static int remove_directory(void **state)
 	return system(command);
 }
 
+static bool is_needed;
+
 static enum err load(struct config *config)
 {
 	CLEANUP(buf_freep) struct buf *problem = NULL;
 	enum err err;
 
 	assert_int_equal(buf_new(1024, &problem), OK);
-	err = config_load(path, problem, config);
+	err = config_load(path, is_needed, problem, config);
 	assert_int_equal(buf_len(problem) > 0, err != OK);
 	if (err)
 		assert_memory_equal(buf_string(problem), path, strlen(path));
@@ -271,6 +273,11 @@ static void test_load(void **state)
 	(void)state;
 	assert_int_equal(load(&config), OK); /* there is none */
 	assert_int_equal(config.session_seconds, 900);
+	is_needed = true;
+	assert_int_equal(load(&config), ERR_NO_FILE);
+	write_file("session-time 5\n", 0644);
+	assert_int_equal(load(&config), OK);
+	is_needed = false;
 	write_file("session-time 5\n", 0644);
 	assert_int_equal(load(&config), OK);
 	assert_int_equal(config.session_seconds, 5);
