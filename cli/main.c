@@ -67,18 +67,24 @@ static int print_prefixed(const char *word, FILE *file)
 /* What other programs call it, or what there is not. */
 static void explain_word(const char *word, struct problem *problem)
 {
+	static const char unused[] =
+	        "tokenctl enroll --name ANOTHER   makes another one; one that is not used any more stays in "
+	        "the state directory";
+	static const char copied[] = "sudo cp -a /var/lib/tokend/keys DIRECTORY   or with the host: the copy "
+	                             "is of use to the same "
+	                             "TPM alone";
 	static const struct {
-		const char *word, *instead;
+		const char *word, *instead, *hint;
 	} words[] = {
-		{ "add", "enroll" },      { "import", "enroll --import FILE" },
-		{ "keygen", "enroll" },   { "list", "keys" },
-		{ "ls", "keys" },         { "log", "audit show" },
-		{ "exec-env", "run -f" }, { "version", "--version" },
-		{ "info", "status" },     { "delete", NULL },
-		{ "remove", NULL },       { "rm", NULL },
-		{ "rename", NULL },       { "passwd", NULL },
-		{ "change-pin", NULL },   { "export", NULL },
-		{ "backup", NULL },       { "move", NULL },
+		{ "add", "enroll", NULL },      { "import", "enroll --import FILE", NULL },
+		{ "keygen", "enroll", NULL },   { "list", "keys", NULL },
+		{ "ls", "keys", NULL },         { "log", "audit show", NULL },
+		{ "exec-env", "run -f", NULL }, { "version", "--version", NULL },
+		{ "info", "status", NULL },     { "delete", NULL, unused },
+		{ "remove", NULL, unused },     { "rm", NULL, unused },
+		{ "rename", NULL, unused },     { "passwd", NULL, unused },
+		{ "change-pin", NULL, unused }, { "export", NULL, copied },
+		{ "backup", NULL, copied },     { "move", NULL, copied },
 	};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -92,6 +98,7 @@ static void explain_word(const char *word, struct problem *problem)
 		        problem, ERR_USAGE,
 		        "there is no verb %s: a key that is there cannot be changed, removed or taken out",
 		        word);
+		problem_hint(problem, "%s", words[i].hint);
 	}
 }
 

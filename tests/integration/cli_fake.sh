@@ -123,9 +123,21 @@ fails 2 'has no PIN' tokenctl lock legacy
 fails 2 'longer than the limit, 24h' tokenctl unlock session --for 48h --pin-file pin
 fails 2 "'a b' is not a name" tokenctl keys 'a b'
 fails 2 "'a b' is not a name" tokenctl lock 'a b'
+# What no key and no token can be called is that, and not a tokend of another version.
+long=$(printf 'a%.0s' {1..256})
+for verb in keys lock recipient identity 'unlock --pin-file pin' 'encrypt -o out plain -k'; do
+	# shellcheck disable=SC2086 # the words of the verb
+	fails 2 'is not a name' tokenctl $verb "$long"
+done
+fails 2 'is not a name' tokenctl enroll --name "$long"
+fails 6 'tokend knows no token tpm:aaa' tokenctl enroll --name long --token "tpm:$long"
 fails 2 'is not a duration' tokenctl unlock session --for soon --pin-file pin
 printf '12\n' >short
 fails 2 'a PIN is 4 to 128 bytes long' tokenctl enroll --name short --class admin --pin-file short
+lab_expect 2 typed --log said --answer 'New PIN' 123 -- "$LAB_BIN/tokenctl" enroll --name short --class admin # which is not asked for again,
+lab_grep 'a PIN is 4 to 128 bytes long' <said || lab_fail "a PIN that is too short: $(cat said)"
+lab_expect 2 typed --log said --answer 'New PIN' 1234 --answer again 123 -- "$LAB_BIN/tokenctl" enroll --name short --class admin
+lab_grep 'the two PINs differ' <said || lab_fail "control: $(cat said)"
 fails 2 'class boot has no PIN' tokenctl enroll --name boot --pin-file pin
 typed --answer 'New PIN' 123456 --answer again 123456 -- "$LAB_BIN/tokenctl" enroll --name typed --class admin
 lab_expect 2 typed --answer 'New PIN' 123456 --answer again 123457 -- "$LAB_BIN/tokenctl" enroll --name differ --class admin

@@ -196,6 +196,8 @@ grep -q 'did you mean tokenctl decrypt?' stderr || lab_fail "no nearest verb"
 fails 2 'hint: did you mean tokenctl keys?' tokenctl list
 fails 2 'hint: did you mean tokenctl audit show?' tokenctl log
 fails 2 'there is no verb remove: a key that is there cannot be changed, removed or taken out' tokenctl remove host
+grep -q 'makes another one; one that is not used any more stays in the state directory' stderr || lab_fail "no next command: $(cat stderr)"
+fails 2 'hint: sudo cp -a /var/lib/tokend/keys' tokenctl backup
 fails 2 'there is no option --outptu' tokenctl decrypt --outptu out
 grep -q '^usage: tokenctl decrypt' stderr || lab_fail "no usage line"
 fails 2 'one argument too many' tokenctl decrypt a b
