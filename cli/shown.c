@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/quote.h"
 #include "common/utf8.h"
 
 /* How many bytes may be shown; 0: the first may not. */
@@ -113,28 +114,7 @@ void shown_list_end(struct shown_list *list)
 /* A quote within quotes is '\''; names of ordinary characters need none. */
 void shown_quote(const char *word, char out[static SHOWN_QUOTED_MAX])
 {
-	size_t len = 0;
-
-	if (*word && *word != '-' &&
-	    !word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/+-@,=")]) {
-		(void)snprintf(out, SHOWN_QUOTED_MAX, "%s", word);
-		return;
-	}
-	out[len++] = '\'';
-	if (*word == '-') { /* no option */
-		memcpy(out + len, "./", 2);
-		len += 2;
-	}
-	for (; *word && len + 8 < SHOWN_QUOTED_MAX; word++) {
-		if (*word == '\'') {
-			memcpy(out + len, "'\\''", 4);
-			len += 4;
-		} else {
-			out[len++] = *word;
-		}
-	}
-	out[len++] = '\'';
-	out[len] = '\0';
+	quote_word(word, out, SHOWN_QUOTED_MAX);
 }
 
 void shown_quote_pathspec(const char *path, char out[static SHOWN_QUOTED_MAX])

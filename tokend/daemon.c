@@ -12,6 +12,7 @@
 #include "common/control.h"
 #include "common/give_back.h"
 #include "common/log.h"
+#include "common/quote.h"
 #include "common/secret.h"
 #include "formats/crypto_library.h"
 #include "formats/sha256.h"
@@ -433,13 +434,15 @@ static void hint_state(const struct options *options, enum err err, const char *
                        char ret_hint[static STARTUP_HINT_MAX])
 {
 	const char *path = options->state_directory;
+	char quoted[STARTUP_QUOTED_MAX];
 
+	quote_word(path, quoted, sizeof(quoted));
 	if (options->mode == MODE_SYSTEM && (err == ERR_FILE_ACCESS || err == ERR_STATE_DIR))
 		startup_hint_owner(path, geteuid(), getegid(), ret_hint);
 	else if (err == ERR_STATE_DIR && already)
-		(void)snprintf(ret_hint, STARTUP_HINT_MAX, "%s %s/keys", already, path);
+		(void)snprintf(ret_hint, STARTUP_HINT_MAX, "%s %s/keys", already, quoted);
 	else
-		(void)snprintf(ret_hint, STARTUP_HINT_MAX, "df -h; ls -la %s", path);
+		(void)snprintf(ret_hint, STARTUP_HINT_MAX, "df -h; ls -la %s", quoted);
 }
 
 static enum err explain_no_keyring(const struct options *options, enum err err)

@@ -6,6 +6,7 @@
 
 #include "common/file.h"
 #include "common/log.h"
+#include "common/quote.h"
 #include "tokend/config.h"
 #include "tokend/options.h"
 #include "tokend/policy.h"
@@ -134,12 +135,13 @@ static enum err read_options(int argc, char **argv, struct options *options, enu
 static enum err read_configuration(const struct options *options, struct config *config)
 {
 	CLEANUP(buf_freep) struct buf *problem = NULL;
-	char hint[OPTIONS_PATH_MAX + 64];
+	char hint[STARTUP_HINT_MAX], quoted[STARTUP_QUOTED_MAX];
 	enum err err = buf_new(4096, &problem);
 
 	if (!err)
 		err = config_load(options->configuration, options->configuration_named, problem, config);
-	(void)snprintf(hint, sizeof(hint), "echo 'token tpm:device:/dev/tpmrm0' >%s", options->configuration);
+	quote_word(options->configuration, quoted, sizeof(quoted));
+	(void)snprintf(hint, sizeof(hint), "echo 'token tpm:device:/dev/tpmrm0' >%s", quoted);
 	if (err == ERR_NO_FILE)
 		return startup_failed(err, hint, "there is no file %s, which --config names",
 		                      options->configuration);

@@ -15,6 +15,7 @@
 #include "common/encoding.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "common/quote.h"
 #include "common/token.h"
 #include "formats/audit_head.h"
 #include "tokend/audit.h"
@@ -61,15 +62,19 @@ static enum err make_directory(const char *path, mode_t mode)
 /* Owners and modes of a restore are wrong in all files alike, so one command mends them all. */
 void startup_hint_owner(const char *path, uid_t owner, gid_t group, char ret_hint[static STARTUP_HINT_MAX])
 {
+	char quoted[STARTUP_QUOTED_MAX];
+
+	quote_word(path, quoted, sizeof(quoted));
 	(void)snprintf(ret_hint, STARTUP_HINT_MAX, "sudo chown -R %lu:%lu %s && sudo chmod -R go= %s",
-	               (unsigned long)owner, (unsigned long)group, path, path);
+	               (unsigned long)owner, (unsigned long)group, quoted, quoted);
 }
 
 static enum err check_private(const char *path, const struct stat *st, uid_t owner, gid_t group,
                               mode_t forbidden_mode)
 {
-	char hint[STARTUP_HINT_MAX];
+	char hint[STARTUP_HINT_MAX], quoted[STARTUP_QUOTED_MAX];
 
+	quote_word(path, quoted, sizeof(quoted));
 	if (st->st_uid != owner && st->st_uid != 0) {
 		startup_hint_owner(path, owner, group, hint);
 		return startup_failed(ERR_STATE_DIR, hint, "%s belongs to uid %lu, not to tokend", path,
@@ -79,7 +84,7 @@ static enum err check_private(const char *path, const struct stat *st, uid_t own
 		/* What is another user's and open came from elsewhere, with what is in it. */
 		if (owner == geteuid() || !(forbidden_mode & 0055))
 			(void)snprintf(hint, sizeof(hint), "chmod %s %s",
-			               forbidden_mode & 0055 ? "700" : "755", path);
+			               forbidden_mode & 0055 ? "700" : "755", quoted);
 		else
 			startup_hint_owner(path, owner, group, hint);
 		return startup_failed(ERR_STATE_DIR, hint, "%s is %s others (mode %03o)", path,
@@ -92,15 +97,17 @@ static enum err check_private(const char *path, const struct stat *st, uid_t own
 static enum err open_directory(const char *path, mode_t mode, uid_t owner, gid_t group, int *ret_fd)
 {
 	CLEANUP(close_fdp) int fd = -1;
-	char hint[OPTIONS_PATH_MAX + 64];
+	char hint[STARTUP_HINT_MAX], quoted[STARTUP_QUOTED_MAX];
 	struct stat st;
 	enum err err = make_directory(path, mode);
+
+	quote_word(path, quoted, sizeof(quoted));
 
 	if (!err) {
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 		err = fd < 0 ? err_from_errno(errno) : OK;
 	}
-	(void)snprintf(hint, sizeof(hint), "ls -ld %s", path);
+	(void)snprintf(hint, sizeof(hint), "ls -ld %s", quoted);
 	if (err) /* read-only: the unit makes so all that was not there for it */
 		return startup_failed(err, errno == EROFS ? "sudo systemd-tmpfiles --create" : hint,
 		                      "%s cannot be used: %s", path, strerror(errno));
@@ -155,9 +162,10 @@ static bool lock_taken(int fd)
 static enum err refuse_locked(int fd, const char *path, bool is_state)
 {
 	long pid = lock_owner(fd);
-	char hint[OPTIONS_PATH_MAX + 64];
+	char hint[STARTUP_HINT_MAX], quoted[STARTUP_QUOTED_MAX];
 
-	(void)snprintf(hint, sizeof(hint), "fuser -v %s/" LOCK_NAME, path);
+	quote_word(path, quoted, sizeof(quoted));
+	(void)snprintf(hint, sizeof(hint), "fuser -v %s/" LOCK_NAME, quoted);
 	if (pid > 0 && is_alive(pid))
 		(void)snprintf(hint, sizeof(hint), "kill %ld", pid);
 	return startup_failed(ERR_BUSY, hint, "another tokend (pid %ld%s) is running on the %s directory %s",
@@ -171,14 +179,15 @@ static enum err lock_directory(int directory, const char *path, bool is_state, u
 	CLEANUP(close_fdp)
 	int fd = openat(directory, LOCK_NAME,
 	                O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
-	char text[32], hint[OPTIONS_PATH_MAX + 64];
+	char text[32], hint[STARTUP_HINT_MAX], quoted[STARTUP_QUOTED_MAX];
 
-	(void)snprintf(hint, sizeof(hint), "df -h; ls -la %s", path);
+	quote_word(path, quoted, sizeof(quoted));
+	(void)snprintf(hint, sizeof(hint), "df -h; ls -la %s", quoted);
 	if (fd < 0)
 		return startup_failed(err_from_errno(errno), hint, "%s/%s cannot be opened: %s", path,
 		                      LOCK_NAME, strerror(errno));
 	if (!is_lock(fd, owner)) {
-		(void)snprintf(hint, sizeof(hint), "ls -la %s   (and remove %s)", path, LOCK_NAME);
+		(void)snprintf(hint, sizeof(hint), "ls -la %s   (and remove %s)", quoted, LOCK_NAME);
 		return startup_failed(ERR_STATE_DIR, hint,
 		                      "%s/%s is not the lock of tokend, but a link or somebody's file", path,
 		                      LOCK_NAME);
@@ -263,12 +272,13 @@ static int open_kept(int runtime, const char *name, uid_t owner, size_t len)
 
 enum err startup_notes(const struct options *options, int runtime, const char *token, int *ret_fd)
 {
-	char name[NOTES_NAME_MAX], hint[OPTIONS_PATH_MAX + 64];
+	char name[NOTES_NAME_MAX], hint[STARTUP_HINT_MAX], quoted[STARTUP_QUOTED_MAX];
 	CLEANUP(close_fdp) int fd = -1;
 
 	notes_name(token, name);
 	fd = open_kept(runtime, name, geteuid(), sizeof(struct token_notes));
-	(void)snprintf(hint, sizeof(hint), "df -h; ls -la %s", options->runtime_directory);
+	quote_word(options->runtime_directory, quoted, sizeof(quoted));
+	(void)snprintf(hint, sizeof(hint), "df -h; ls -la %s", quoted);
 	if (fd < 0)
 		return startup_failed(err_from_errno(errno), hint, "%s/%s cannot be made: %s",
 		                      options->runtime_directory, name, strerror(errno));

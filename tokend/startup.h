@@ -31,7 +31,8 @@ MUST_CHECK enum err startup_notes(const struct options *options, int runtime, co
  * because the runtime directory is not in memory, where each record would wait for a disk and the memo outlive the machine's run, or because it cannot be made, which is said and keeps nothing from starting. */
 int startup_memo(const struct options *options, int runtime, uid_t owner, gid_t group);
 
-#define STARTUP_HINT_MAX (2 * OPTIONS_PATH_MAX + 96)
+#define STARTUP_QUOTED_MAX (OPTIONS_PATH_MAX + 64)
+#define STARTUP_HINT_MAX (2 * STARTUP_QUOTED_MAX + 96)
 
 /* The next command where files of the state directory have the wrong owner, or are open to others. */
 void startup_hint_owner(const char *path, uid_t owner, gid_t group, char ret_hint[static STARTUP_HINT_MAX]);

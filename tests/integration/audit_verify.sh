@@ -146,4 +146,13 @@ lab_grep 'a head is the number of a record, a colon, and its hash' <err || lab_f
 lab_tokend_start "$directory"
 tokenctl decrypt file.age >/dev/null
 tokenctl audit verify --head "$head" | lab_grep 'whole' || lab_fail "the head is lost in a log that went on"
+# What newer versions left beside it is kept, each time, by a broker in its sandbox.
+lab_tokend_stop "$directory"
+for text in first second; do
+	echo "tokend end 2 $text" >"$directory/state/audit.ahead"
+	lab_tokend_start "$directory"
+	lab_tokend_stop "$directory"
+done
+[ "$(cat "$directory/state/audit.ahead.newer" "$directory/state/audit.ahead.newer.2")" = $'tokend end 2 first\ntokend end 2 second' ] || lab_fail "what newer versions left is lost: $(ls "$directory/state")"
+tokenctl audit verify --file "$log" --head "$head" >/dev/null
 echo "$cases damaged logs of $count records, the first wrong record named in each"

@@ -242,6 +242,7 @@ part_where() {
 	refused 2 'there is no option --nosuch' 'tokend --help' "$LAB_BIN/tokend" --nosuch
 	refused 2 '--config stands without its value' 'tokend --help' "$LAB_BIN/tokend" --config
 	refused 2 "there is no file $work/missing.conf, which --config names" "token tpm:device:/dev/tpmrm0' >$work/missing.conf" "$LAB_BIN/tokend" --state-dir "$work/state" --runtime-dir "$work/run" --config missing.conf --check
+	refused 2 "there is no file $work/not there, which --config names" ">'$work/not there'" "$LAB_BIN/tokend" --state-dir "$work/state" --runtime-dir "$work/run" --config 'not there' --check
 	works "$LAB_BIN/tokend" --state-dir "$work/unused" --runtime-dir "$work/run" --check # whose own is not there, which is as if it were empty
 	local top=$work/top name pin
 	mkdir -p "$top/build/release/bin" "$top/build/trial" nowhere
