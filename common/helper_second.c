@@ -23,7 +23,6 @@
 struct helper_second {
 	struct helper *helper;
 	pthread_t thread;
-	bool runs;
 	struct buf *question; /* its own, as the answers are */
 	struct helper_answers answers;
 
