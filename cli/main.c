@@ -71,8 +71,7 @@ static void explain_word(const char *word, struct problem *problem)
 	        "tokenctl enroll --name ANOTHER   makes another one; one that is not used any more stays in "
 	        "the state directory";
 	static const char copied[] = "sudo cp -a /var/lib/tokend/keys DIRECTORY   or with the host: the copy "
-	                             "is of use to the same "
-	                             "TPM alone";
+	                             "is of use to the same TPM alone";
 	static const struct {
 		const char *word, *instead, *hint;
 	} words[] = {

@@ -679,8 +679,11 @@ static void rotate_once(struct audit *audit)
 	(void)pthread_mutex_lock(&audit->lock);
 	audit->rotation = NULL;
 	/* Nothing is foreseen, either, before the next group has repaired it. */
-	if (audit->remains)
+	if (audit->remains) {
 		audit->works = false;
+		if (audit->foreseen.state == FORESEEN_ASKED)
+			audit->foreseen.state = FORESEEN_NOTHING;
+	}
 	if (!entry->err)
 		audit->goes_on_from = last;
 	audit->count = audit->chain.sequence;

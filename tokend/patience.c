@@ -6,7 +6,8 @@
 #include <sys/time.h>
 
 #define OPTION_PASSRIGHTS 83 /* SO_PASSRIGHTS; the headers of Debian 12 do not have it */
-#define PATIENCE_USEC 1000 /* and again, for the first signal may come before the wait begins */
+#define PATIENCE_USEC \
+	50 /* and again, for the first signal may come before the wait begins; there can be a thousand to wait for */
 
 void patience_refuse(int listener)
 {

@@ -99,13 +99,19 @@ class Connection:
         self.selector.register(self.socket, selectors.EVENT_READ, self)
         self.kind, self.answer = None, b""
 
+    def pass_descriptors(self, message):
+        """False where the kernel refuses that for tokend: then it is a message like others."""
+        try:
+            socket.send_fds(self.socket, [message], [0, 1, 2])
+        except PermissionError:
+            return False
+        return True
+
     def ask(self, kind):
         self.kind, self.answer = kind, b""
         message = DECK[kind][1]
         try:
-            if kind == "descriptors":
-                socket.send_fds(self.socket, [message], [0, 1, 2])
-            else:
+            if kind != "descriptors" or not self.pass_descriptors(message):
                 self.socket.sendall(message)
         except (BrokenPipeError, ConnectionResetError):
             if DECK[kind][2] is not None:

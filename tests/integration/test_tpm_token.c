@@ -14,8 +14,8 @@
 #include "tests/fake/helper_client.h"
 #include "tests/fake/swtpm.h"
 
-/* What STATUS itself sends: the clock, and twice the properties. */
-#define STATUS_COMMANDS 3U
+/* What STATUS itself sends: the clock, twice the properties, and for the Name of the parent. */
+#define STATUS_COMMANDS 4U
 
 struct bench {
 	struct swtpm swtpm;

@@ -363,6 +363,11 @@ static struct difference differences[] = {
 	  "the limit on white space behind the armor, 1024, is age's own number and the first one too many "
 	  "of it",
 	  0 },
+	{ "arr",
+	  { NULL, "too much trailing whitespace", "InvalidHeader" },
+	  begins_with_blanks,
+	  "the same, with white space before the armor, which rage does not take",
+	  0 },
 };
 
 #define DIFFERENCE_COUNT (sizeof(differences) / sizeof(differences[0]))
