@@ -28,9 +28,10 @@ struct git_objects {
 	struct buf *input; /* what git said and nobody took yet */
 };
 
-/* No monitor, no pager, no lock that a commit which is under way would meet; and what is looked at is what is there, not what somebody has put in its place by a ref below refs/replace, or by .git/info/grafts. */
+/* No monitor, no pager, no lock that a commit which is under way would meet; and what is looked at is what is there, not what somebody has put in its place by a ref below refs/replace, or by .git/info/grafts. A pattern of ours is one, whatever the environment says of patterns. */
 static const char *const begin[] = {
-	"git", "--no-pager", "--no-optional-locks", "--no-replace-objects", "-c", "core.fsmonitor=false"
+	"git", "--no-pager",          "--no-optional-locks", "--no-replace-objects", "--no-literal-pathspecs",
+	"-c",  "core.fsmonitor=false"
 };
 #define BEGIN_COUNT (sizeof(begin) / sizeof(begin[0]))
 
@@ -237,6 +238,18 @@ enum err git_top(struct problem *problem, struct buf **ret_top)
 	return ERR_NO_FILE;
 }
 
+enum err git_object_of(const char *name, struct problem *problem, char object[static GIT_NAME_MAX])
+{
+	const char *const arguments[] = { "rev-parse", "--verify", "-q", name, NULL };
+	CLEANUP(buf_freep) struct buf *line = NULL;
+	enum err err = git_line(arguments, true, problem, &line);
+
+	object[0] = '\0';
+	if (err)
+		return err == ERR_NO_MATCH ? OK : err;
+	return text_copy(buf_bytes(line), object, GIT_NAME_MAX) ? OK : ERR_SYSTEM;
+}
+
 enum err git_is_bare(struct problem *problem, bool *ret_bare)
 {
 	static const char *const arguments[] = { "rev-parse", "--is-bare-repository", NULL };
@@ -397,7 +410,7 @@ static enum err explain_list(enum err err, struct problem *problem)
 	if (problem->message[0])
 		return err;
 	if (err == ERR_BAD_MESSAGE)
-		return problem_set(problem, ERR_SYSTEM, "git's list of changes is not understood");
+		return problem_set(problem, err, "git's list of changes is not understood");
 	if (err != ERR_BUSY)
 		return err;
 	(void)problem_set(problem, err, "more files are changed at once than are looked at");
@@ -498,6 +511,24 @@ enum err git_changes_in(struct bytes commits, struct problem *problem, git_commi
 		commits = bytes_of(commits.data + some.len, commits.len - some.len);
 	}
 	return explain_list(err, problem);
+}
+
+/* ---- a tree ---- */
+
+/* "MODE NAME", its end, and the object. */
+enum err git_tree_find(struct bytes tree, size_t object_len, const char *name, bool *ret_found)
+{
+	*ret_found = false;
+	while (tree.len) {
+		const char *entry = text_next_string(&tree);
+		const char *space = entry ? strchr(entry, ' ') : NULL;
+
+		if (!space || tree.len < object_len)
+			return ERR_BAD_MESSAGE;
+		*ret_found |= strcmp(space + 1, name) == 0;
+		tree = bytes_of(tree.data + object_len, tree.len - object_len);
+	}
+	return OK;
 }
 
 /* ---- what was in conflict ---- */
@@ -690,6 +721,31 @@ enum err git_objects_find(struct git_objects *objects, const char *name, size_t 
 	enum err err = git_objects_get(objects, name, limit, ret_content);
 
 	return err == ERR_NO_FILE || err == ERR_BUSY || err == ERR_USAGE ? OK : err;
+}
+
+enum err git_objects_get_named(struct git_objects *objects, const char *name, size_t limit,
+                               struct problem *problem, struct buf **ret_content)
+{
+	enum err err = git_objects_get(objects, name, limit, ret_content);
+	char object[GIT_NAME_MAX];
+
+	if (err != ERR_NO_FILE && err != ERR_USAGE)
+		return err;
+	err = git_object_of(name, problem, object);
+	return err || !object[0] ? err : git_objects_get(objects, object, limit, ret_content);
+}
+
+enum err git_lacks(const char *path, struct problem *problem)
+{
+	(void)problem_set(problem, ERR_SYSTEM, "git does not give what it has of %s", path);
+	git_hint_lack(problem);
+	return ERR_SYSTEM;
+}
+
+void git_hint_lack(struct problem *problem)
+{
+	problem_hint(problem, "git fsck   says what is missing; git fetch --refetch --no-filter   "
+	                      "gets all that a partial clone has left out");
 }
 
 void git_hint_key_file(struct problem *problem)

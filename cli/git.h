@@ -36,6 +36,10 @@ MUST_CHECK enum err git_line(const char *const *arguments, bool quiet, struct pr
 /* The top of the working tree. ERR_NO_FILE, with a sentence and the next command, outside of every one (a bare repository has none); else as git_run. */
 MUST_CHECK enum err git_top(struct problem *problem, struct buf **ret_top);
 
+/* The object that a name such as ":0:path" or "COMMIT:path" stands for, be it that git has not got that; "": none. Errors of git_run. */
+MUST_CHECK enum err git_object_of(const char *name, struct problem *problem,
+                                  char object[static GIT_NAME_MAX]);
+
 /* Is this a repository without a working tree? */
 MUST_CHECK enum err git_is_bare(struct problem *problem, bool *ret_bare);
 
@@ -71,9 +75,12 @@ MUST_CHECK enum err git_changes_each(struct bytes raw, git_commit_begun begun, g
 MUST_CHECK enum err git_changes_in(struct bytes commits, struct problem *problem, git_commit_begun begun,
                                    git_change_taken take, void *context);
 
-/* The same of what git writes with these arguments. What take returned, errors of git_run; ERR_SYSTEM with a sentence when git writes something else, ERR_BUSY with one when it is more than GIT_LIST_MAX. */
+/* The same of what git writes with these arguments. What take returned, errors of git_run; ERR_BAD_MESSAGE with a sentence when git writes something else, ERR_BUSY with one when it is more than GIT_LIST_MAX. */
 MUST_CHECK enum err git_changes_of(const char *const *arguments, struct problem *problem,
                                    git_change_taken take, void *context);
+
+/* Does a tree, as git keeps it, have that name? object_len: bytes of what it calls an object. ERR_BAD_MESSAGE: it is no tree. */
+MUST_CHECK enum err git_tree_find(struct bytes tree, size_t object_len, const char *name, bool *ret_found);
 
 /* One file that was in conflict, and that both sides have; borrowed for the call. */
 struct git_resolved {
@@ -103,14 +110,24 @@ MUST_CHECK enum err git_objects_new(struct problem *problem, struct git_objects 
 struct git_objects *git_objects_free(struct git_objects *objects);
 DEFINE_CLEANUP(struct git_objects *, git_objects_free);
 
-/* name: an object's, or as in ":path" and "HEAD:path". ERR_NO_FILE: there is none; ERR_BUSY: it is larger than limit, and was passed over; ERR_USAGE: a line end in the name, which git's
+/* name: an object's, or as in ":path" and "HEAD:path". ERR_NO_FILE: there is none, or git has not got it, as in a partial clone; ERR_BUSY: it is larger than limit, and was passed over; ERR_USAGE: a line end in the name, which git's
  * protocol does not know; ERR_SYSTEM: git ended. */
 MUST_CHECK enum err git_objects_get(struct git_objects *objects, const char *name, size_t limit,
                                     struct buf **ret_content);
 
-/* The same of what is only compared with: what is not there, is larger than limit, or has a line end in its name is no content, NULL. ERR_SYSTEM. */
+/* The same of what is only compared with: what is not there, or git has not got, is larger than limit, or has a line end in its name is no content, NULL. ERR_SYSTEM. */
 MUST_CHECK enum err git_objects_find(struct git_objects *objects, const char *name, size_t limit,
                                      struct buf **ret_content);
+
+/* The same of a name that may stand for nothing, which is no content, NULL; ERR_NO_FILE is then what git has not got. A line end in it is none of its problems. Errors of git_run. */
+MUST_CHECK enum err git_objects_get_named(struct git_objects *objects, const char *name, size_t limit,
+                                          struct problem *problem, struct buf **ret_content);
+
+/* Says that git has something of path and does not give it, with what to type; ERR_SYSTEM. */
+enum err git_lacks(const char *path, struct problem *problem);
+
+/* What to type then. */
+void git_hint_lack(struct problem *problem);
 
 /* Adds to what there is to do without a tokend: not everybody who reads a repository has one to start. */
 void git_hint_key_file(struct problem *problem);

@@ -63,11 +63,13 @@ static void show(const struct guard *guard, const char *path, char here[PATH_MAX
 static enum err read_merged(struct guard *guard, const char *path, struct buf **ret_text)
 {
 	char name[PATH_MAX + GIT_NAME_MAX];
+	enum err err;
 
 	if (!guard->merged[0])
 		return OK;
 	(void)snprintf(name, sizeof(name), "%s:%s", guard->merged, path);
-	return git_objects_find(guard->objects, name, GUARD_FILE_MAX, ret_text);
+	err = git_objects_find(guard->objects, name, GUARD_FILE_MAX, ret_text);
+	return err == ERR_SYSTEM ? git_lacks(path, &guard->invocation->problem) : err;
 }
 
 /* "../" for each slash of what is below the top. */
@@ -221,21 +223,14 @@ static enum err read_object(struct guard *guard, const char *object, struct buf 
 	return err == ERR_BUSY ? OK : err;
 }
 
-/* What git cannot do where nobody knows more: it looks for new names in what the files hold, and ends by itself when it does not have that. */
+/* What git cannot do where nobody knows more: it looks for new names in what the files hold, and ends by itself when it does not have that. Without a sentence it was the system, and not git. */
 static enum err hint_lack(struct guard *guard, enum err err)
 {
 	struct problem *problem = &guard->invocation->problem;
 
-	if (err == ERR_SYSTEM && !problem->hint[0])
-		problem_hint(problem, "git fsck   says what is missing; git fetch --refetch --no-filter   "
-		                      "gets all that a partial clone has left out");
+	if (err == ERR_SYSTEM && problem->message[0] && !problem->hint[0])
+		git_hint_lack(problem);
 	return err;
-}
-
-static enum err explain_lack(struct guard *guard, const char *path)
-{
-	return hint_lack(guard, problem_set(&guard->invocation->problem, ERR_SYSTEM,
-	                                    "git does not give what it has of %s", path));
 }
 
 /* The text of old, if it is what the file was before; no data when that is another file that is gone. */
@@ -268,7 +263,7 @@ static enum err take_change(void *context, const struct git_change *change)
 	if (!err)
 		err = read_object(guard, change->other_object, &other_text);
 	if (err == ERR_NO_FILE || err == ERR_SYSTEM)
-		return explain_lack(guard, change->path);
+		return git_lacks(change->path, &guard->invocation->problem);
 	if (err)
 		return err;
 	before.text = if_same(buf_bytes(text), old_text, change->old_alike);
@@ -560,7 +555,7 @@ static enum err guard_object(struct guard *guard, const struct guard_push_object
 	enum err err;
 
 	(void)snprintf(tree, sizeof(tree), "%s:", object->name);
-	err = guard_rules_in(guard->rules, tree);
+	err = guard_rules_in(guard->rules, object->tree ? tree : "");
 	if (!err && object->tree) {
 		guard->commit = object->name;
 		err = find_empty(&guard->invocation->problem, &empty);
@@ -619,14 +614,26 @@ static enum err guard_pushed(struct guard *guard)
 
 /* ---- files ---- */
 
-static enum err look_up(struct guard *guard, const char *where, const char *relative, struct buf **ret_text)
+static enum err look_up_staged(struct guard *guard, const char *relative, struct buf **ret_text)
 {
 	char name[PATH_MAX + 8];
 	enum err err;
 
-	(void)snprintf(name, sizeof(name), "%s:%s", where, relative);
+	(void)snprintf(name, sizeof(name), ":%s", relative);
 	err = git_objects_get(guard->objects, name, GUARD_FILE_MAX, ret_text);
 	return err == ERR_NO_FILE || err == ERR_USAGE ? OK : err;
+}
+
+/* What HEAD has and git has not got is no new file. */
+static enum err look_up_head(struct guard *guard, const char *relative, struct buf **ret_old)
+{
+	struct problem *problem = &guard->invocation->problem;
+	char name[PATH_MAX + 8];
+	enum err err;
+
+	(void)snprintf(name, sizeof(name), "HEAD:%s", relative);
+	err = git_objects_get_named(guard->objects, name, GUARD_FILE_MAX, problem, ret_old);
+	return err == ERR_NO_FILE ? git_lacks(relative, problem) : err;
 }
 
 /* What HEAD has under that name, if there is a repository at all; and whether the index has something. */
@@ -644,10 +651,10 @@ static enum err read_old(struct guard *guard, const char *path, struct buf **ret
 	err = sops_config_absolute(path, &absolute);
 	if (err || strncmp(absolute, top, len) != 0 || absolute[len] != '/')
 		return err;
-	err = look_up(guard, "", absolute + len + 1, &staged);
+	err = look_up_staged(guard, absolute + len + 1, &staged);
 	guard->only_on_disk = !err && !staged;
 	if (!err || err == ERR_BUSY)
-		err = look_up(guard, "HEAD", absolute + len + 1, ret_old);
+		err = look_up_head(guard, absolute + len + 1, ret_old);
 	return err == ERR_BUSY ? OK : err;
 }
 

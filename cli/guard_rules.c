@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "common/path.h"
+#include "tokend/text.h"
 
 #define TREE_MAX 128U
 #define LINKS_MAX 8U /* that are followed */
+#define PLACE_MAX (PATH_MAX - TREE_MAX) /* so that git's answer, which names both, is a line that is read */
 
 /* The rules of one directory, or that there are none. */
 struct cached {
@@ -24,6 +26,7 @@ struct guard_rules {
 	char tree[TREE_MAX];
 	struct cached *cached; /* owned */
 	struct sops_creation_rule rule; /* what was found last */
+	struct buf *staged; /* owned: which rules the index has; NULL: nobody has asked yet */
 	bool warned; /* of a setting that is none */
 };
 
@@ -51,6 +54,7 @@ static void drop_all(struct guard_rules *rules)
 		free(cached->path);
 		free(cached);
 	}
+	rules->staged = buf_free(rules->staged);
 }
 
 struct guard_rules *guard_rules_free(struct guard_rules *rules)
@@ -105,7 +109,7 @@ static enum err complain(const struct cached *cached, enum err err, struct probl
 	if (err == ERR_UNSUPPORTED && !read)
 		return problem_set(problem, err, "%s needs libfyaml and libpcre2 to be read", cached->path);
 	if (!read && !large)
-		return problem_set(problem, ERR_SYSTEM, "git does not give what it has of %s", cached->path);
+		return git_lacks(cached->path, problem);
 	if (err == ERR_BUSY)
 		err = ERR_BAD_FILE;
 	if (large)
@@ -179,6 +183,52 @@ static enum err read_rules(const struct guard_rules *rules, const char *path, st
 	return OK;
 }
 
+/* All that there are at once: a git for each directory would take longer. */
+static enum err is_staged(struct guard_rules *rules, const char *path, struct problem *problem,
+                          bool *ret_there)
+{
+	static const char *const arguments[] = { "ls-files",    "--stage", "-z",
+		                                 "--full-name", "--",      ":(top,glob)**/" SOPS_RULES_NAME,
+		                                 NULL };
+	struct bytes rest = { NULL, 0 };
+	const char *entry;
+	enum err err = rules->staged ? OK : git_run(arguments, false, problem, &rules->staged);
+
+	if (!err)
+		rest = buf_bytes(rules->staged);
+	*ret_there = false;
+	while ((entry = text_next_string(&rest))) {
+		const char *tab = strchr(entry, '\t'); /* "MODE OBJECT STAGE", which is 0 but in a conflict */
+
+		*ret_there |= tab && tab > entry && tab[-1] == '0' && strcmp(tab + 1, path) == 0;
+	}
+	return err;
+}
+
+/* By the tree of its directory, which is there: what is looked at is in it. */
+static enum err is_in_tree(const struct guard_rules *rules, const char *path, bool *ret_there)
+{
+	CLEANUP(buf_freep) struct buf *tree = NULL;
+	size_t object_len = strcspn(rules->tree, ":") / 2;
+	char name[PATH_MAX + TREE_MAX];
+	enum err err;
+
+	(void)snprintf(name, sizeof(name), "%s%.*s", rules->tree, (int)(path_name(path) - path), path);
+	err = git_objects_get(rules->objects, name, GIT_LIST_MAX, &tree);
+	return err ? err : git_tree_find(buf_bytes(tree), object_len, path_name(path), ret_there);
+}
+
+/* git says the same of what is not there and of what it has not got, as in a partial clone; but rules that nobody can read are not none. */
+static enum err check_absent(struct guard_rules *rules, const char *path, struct problem *problem)
+{
+	bool staged = *rules->tree == ':', there = false;
+	enum err err = staged ? is_staged(rules, path, problem, &there) : is_in_tree(rules, path, &there);
+
+	if (err && (staged || err == ERR_NOMEM))
+		return err;
+	return err || there ? git_lacks(path, problem) : OK;
+}
+
 /* What the tree has at path; no text when it has nothing. */
 static enum err look_up(struct guard_rules *rules, const char *path, struct problem *problem,
                         struct cached **ret_cached)
@@ -195,7 +245,7 @@ static enum err look_up(struct guard_rules *rules, const char *path, struct prob
 	cached = *ret_cached;
 	err = read_rules(rules, path, &cached->text);
 	if (err == ERR_NO_FILE)
-		return OK;
+		return check_absent(rules, path, problem);
 	if (err == ERR_USAGE) {
 		(void)problem_set(problem, err, "%s: a line end in a name, so git cannot be asked for it",
 		                  path);
@@ -218,11 +268,9 @@ static enum err choose(struct guard_rules *rules, struct sops_rules *from, const
 static enum err find_in_tree(struct guard_rules *rules, const char *path, struct problem *problem,
                              const char **ret_place)
 {
-	char place[PATH_MAX];
+	char place[PLACE_MAX];
 	size_t len = strlen(path);
 
-	if (len + sizeof(SOPS_RULES_NAME) >= sizeof(place))
-		return ERR_NO_FILE;
 	memcpy(place, path, len + 1);
 	do {
 		struct cached *cached;
@@ -293,13 +341,31 @@ static bool is_rules_file(const char *path)
 	return strcmp(path_name(path), SOPS_RULES_NAME) == 0;
 }
 
+/* An object that was pushed by itself is in no tree. */
+static bool has_tree(const struct guard_rules *rules)
+{
+	return rules->objects && *rules->tree;
+}
+
+static enum err check_length(const char *path, struct problem *problem)
+{
+	size_t len = strlen(path);
+
+	if (len + sizeof(SOPS_RULES_NAME) < PLACE_MAX)
+		return OK;
+	(void)problem_set(problem, ERR_USAGE,
+	                  "%.64s...: a path of %zu bytes is too long for rules to be found", path, len);
+	problem_hint(problem, "git mv   gives it a shorter one");
+	return ERR_USAGE;
+}
+
 /* Nothing covers it; but when it cannot be read, nobody gets any further with a file below it. */
 static enum err check_rules_file(struct guard_rules *rules, const char *path, struct problem *problem)
 {
 	struct cached *cached = NULL;
 	enum err err;
 
-	if (!rules->objects)
+	if (!has_tree(rules))
 		return OK;
 	err = look_up(rules, path, problem, &cached);
 	if (err || !cached->text)
@@ -321,14 +387,17 @@ enum err guard_rules_find(struct guard_rules *rules, const char *path, struct pr
                           const struct sops_creation_rule **ret_rule, const char **ret_place)
 {
 	const char *named = getenv("SOPS_CONFIG");
-	enum err err = ERR_NO_FILE;
+	enum err err = has_tree(rules) ? check_length(path, problem) : OK;
 
 	*ret_rule = NULL;
 	*ret_place = NULL;
 	rules->rule = (struct sops_creation_rule){ .line = 0 };
+	if (err)
+		return err;
 	if (is_rules_file(path))
 		return check_rules_file(rules, path, problem);
-	if (rules->objects && !(rules->top && named && *named))
+	err = ERR_NO_FILE;
+	if (has_tree(rules) && !(rules->top && named && *named))
 		err = find_in_tree(rules, path, problem, ret_place);
 	if (err == ERR_NO_FILE && !rules->top)
 		return OK;

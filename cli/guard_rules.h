@@ -16,7 +16,7 @@ MUST_CHECK enum err guard_rules_new(struct git_objects *objects, const char *top
 struct guard_rules *guard_rules_free(struct guard_rules *rules);
 DEFINE_CLEANUP(struct guard_rules *, guard_rules_free);
 
-/* From now on in this tree: ":0:" is the index, "COMMIT:" a commit. Drops what was read. ERR_NOMEM. */
+/* From now on in this tree: ":0:" is the index, "OBJECT:" a commit or a tree with its whole name, "" none. Drops what was read. ERR_NOMEM. */
 MUST_CHECK enum err guard_rules_in(struct guard_rules *rules, const char *tree);
 
 /* The rule with a pattern that covers path, or NULL: one without a pattern says how a file is to be encrypted, and not that every file has to be. ret_place: the .sops.yaml, as it is shown.

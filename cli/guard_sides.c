@@ -16,6 +16,7 @@ extern char **environ;
 
 struct sides {
 	struct git_objects *objects; /* borrowed */
+	struct problem *problem; /* borrowed */
 	guard_side_taken take;
 	void *context;
 };
@@ -47,6 +48,25 @@ static bool is_same(const struct buf *a, const struct buf *b)
 	return a && b && bytes_equal(buf_bytes(a), buf_bytes(b));
 }
 
+/* What is too large is nobody's side: a note says that it is not looked at. */
+static enum err explain(enum err err, const char *path, const struct sides *sides)
+{
+	if (err == ERR_NO_FILE || err == ERR_SYSTEM)
+		return git_lacks(path, sides->problem);
+	return err == ERR_BUSY ? OK : err;
+}
+
+/* None when it was taken out of the index. */
+static enum err read_staged(const struct sides *sides, const char *path, struct buf **ret_text)
+{
+	char name[PATH_MAX + 8];
+	enum err err;
+
+	(void)snprintf(name, sizeof(name), ":0:%s", path);
+	err = git_objects_get_named(sides->objects, name, GUARD_FILE_MAX, sides->problem, ret_text);
+	return explain(err, path, sides);
+}
+
 static enum err compare(void *context, const struct git_resolved *resolved)
 {
 	struct sides *sides = context;
@@ -54,18 +74,16 @@ static enum err compare(void *context, const struct git_resolved *resolved)
 	CLEANUP(buf_freep) struct buf *ours = NULL;
 	CLEANUP(buf_freep) struct buf *theirs = NULL;
 	struct guard_side side = { .path = resolved->path };
-	char name[PATH_MAX + 8];
-	enum err err;
+	enum err err = read_staged(sides, resolved->path, &staged);
 
-	(void)snprintf(name, sizeof(name), ":0:%s", resolved->path);
-	err = git_objects_find(sides->objects, name, GUARD_FILE_MAX, &staged);
 	if (err || !staged || !sops_file_is_likely(buf_bytes(staged)))
 		return err;
+	/* A side that git has not got is not what is staged, and that it has. */
 	err = git_objects_find(sides->objects, resolved->ours, GUARD_FILE_MAX, &ours);
 	if (!err)
 		err = git_objects_find(sides->objects, resolved->theirs, GUARD_FILE_MAX, &theirs);
 	if (err || is_same(ours, theirs))
-		return err;
+		return explain(err, resolved->path, sides);
 	side.theirs = is_same(staged, theirs);
 	return side.theirs || is_same(staged, ours) ? sides->take(sides->context, &side) : OK;
 }
@@ -75,7 +93,7 @@ enum err guard_sides_each(const char *top, struct git_objects *objects, struct p
 {
 	/* By -C, for in a directory below git lists what is there. */
 	const char *const arguments[] = { "-C", top, "ls-files", "--resolve-undo", "-z", NULL };
-	struct sides sides = { .objects = objects, .take = take, .context = context };
+	struct sides sides = { .objects = objects, .problem = problem, .take = take, .context = context };
 	CLEANUP(buf_freep) struct buf *record = NULL;
 	bool under_way = false;
 	enum err err = git_run(arguments, false, problem, &record);
@@ -86,8 +104,7 @@ enum err guard_sides_each(const char *top, struct git_objects *objects, struct p
 		return err;
 	err = git_resolved_each(buf_bytes(record), compare, &sides);
 	return err == ERR_BAD_MESSAGE && !problem->message[0]
-	               ? problem_set(problem, ERR_SYSTEM,
-	                             "git's list of what was in conflict is not understood")
+	               ? problem_set(problem, err, "git's list of what was in conflict is not understood")
 	               : err;
 }
 
@@ -223,24 +240,43 @@ static enum err keep_changed_by_both(struct merged *merged)
 	return err;
 }
 
+/* Does the merge have the file as the side has it? What is not in the comparison may be gone, too, or a link. */
+static enum err is_kept(const struct merged *merged, const char *path, const char *object, bool *ret_kept)
+{
+	char name[PATH_MAX + GIT_NAME_MAX], found[GIT_NAME_MAX];
+	enum err err;
+
+	(void)snprintf(name, sizeof(name), "%s:%s", merged->commit, path);
+	err = git_object_of(name, merged->problem, found);
+	*ret_kept = strcmp(found, object) == 0;
+	return err;
+}
+
 /* What the merge has as a side has it, if that is a SOPS file. */
 static enum err take_pair(const struct merged *merged, const struct pair *pair, unsigned parent,
                           const struct sides *sides)
 {
+	/* What has but another mode is in the comparison, too. */
+	const bool ours = !pair->found[0] || strcmp(pair->found, pair->ours) == 0;
 	const struct guard_side side = {
-		.path = pair->path, .theirs = pair->found[0], .commit = merged->commit, .parent = parent
+		.path = pair->path, .theirs = !ours, .commit = merged->commit, .parent = parent
 	};
+	const char *object = side.theirs ? pair->theirs : pair->ours;
 	CLEANUP(buf_freep) struct buf *text = NULL;
-	char name[PATH_MAX + GIT_NAME_MAX];
-	enum err err;
+	enum err err, asked = OK;
+	bool kept = true;
 
 	if (side.theirs && strcmp(pair->found, pair->theirs) != 0)
 		return OK;
-	(void)snprintf(name, sizeof(name), "%s:%s", merged->commit, pair->path);
-	err = git_objects_find(sides->objects, name, GUARD_FILE_MAX, &text);
-	if (err || !text || !sops_file_is_likely(buf_bytes(text)))
-		return err;
-	return sides->take(sides->context, &side);
+	err = git_objects_get(sides->objects, object, GUARD_FILE_MAX, &text);
+	if (!err && !sops_file_is_likely(buf_bytes(text)))
+		return OK;
+	if (!side.theirs) /* to ask takes a process, so it comes last */
+		asked = is_kept(merged, pair->path, object, &kept);
+	if (asked || !kept)
+		return asked;
+	err = explain(err, pair->path, sides);
+	return err || !text ? err : sides->take(sides->context, &side);
 }
 
 static enum err look_at_parent(struct merged *merged, unsigned parent, const struct sides *sides)
@@ -286,7 +322,9 @@ enum err guard_sides_in(struct bytes commits, struct git_objects *objects, struc
 	static const char *const arguments[] = { "rev-list", "--no-walk=unsorted",
 		                                 "--merges", "--parents",
 		                                 "--stdin",  NULL };
-	const struct sides sides = { .objects = objects, .take = take, .context = context };
+	const struct sides sides = {
+		.objects = objects, .problem = problem, .take = take, .context = context
+	};
 	CLEANUP(buf_freep) struct buf *merges = NULL;
 	struct bytes rest = { NULL, 0 }, line;
 	enum err err = OK;

@@ -96,6 +96,55 @@ found 1 'git fetch --refetch --no-filter   gets all' tokenctl guard --range HEAD
 git fetch -q --refetch --no-filter 2>/dev/null
 range "the age recipient $third was added"
 cd ../repository
+# Rules that it has left out are not none: in the index, where the environment may say that patterns are none, and in a commit.
+git clone -q --no-checkout --filter=blob:none "file://$PWD" ../ruled
+cd ../ruled
+git read-tree HEAD
+git update-index --add --cacheinfo "100644,$(echo 'a: 1' | git hash-object -w --stdin),secrets/plain.yaml"
+plain=$(git commit-tree -m plain -p HEAD "$(git write-tree --missing-ok)")
+git cat-file --batch-all-objects --batch-check | lab_grep "^$(git rev-parse :.sops.yaml)" && lab_fail 'the rules are there: the test shows nothing'
+found 1 'git does not give what it has of .sops.yaml' tokenctl guard
+(mkdir -p below && cd below && GIT_LITERAL_PATHSPECS=1 found 1 'git fetch --refetch --no-filter   gets all' tokenctl guard)
+found 1 'git does not give what it has of .sops.yaml' tokenctl guard --range "HEAD..$plain"
+git fetch -q --refetch --no-filter 2>/dev/null
+found 3 'secrets/plain.yaml: the rule in line 2 of .sops.yaml' tokenctl guard
+found 3 'secrets/plain.yaml: the rule in line 2 of .sops.yaml' tokenctl guard --range "HEAD..$plain"
+cd ../repository
+# What a merge has of one side, though both changed it, and what is staged of one; the control is the same without the file.
+base=$(git rev-parse HEAD)
+echo '# ours' >>secrets/new-b.yaml
+commit ours
+git checkout -q -b other "$base"
+echo '# theirs' >>secrets/new-b.yaml
+commit theirs
+both=$(git commit-tree -m both -p main -p other "other^{tree}")
+one_side=$(git commit-tree -m merge -p main -p other "main^{tree}")
+git rm -q --cached secrets/new-b.yaml
+without=$(git commit-tree -m merge -p main -p other "$(git write-tree)")
+git reset -q --hard
+git merge -q main >/dev/null 2>&1 && lab_fail 'there is no conflict: the test shows nothing'
+git checkout -q --ours secrets/new-b.yaml
+git add secrets/new-b.yaml
+found 3 'secrets/new-b.yaml: was in conflict and is staged as HEAD has it' tokenctl guard
+found 3 'secrets/new-b.yaml: was changed on both sides of this merge' tokenctl guard --range "$both..$one_side"
+for side in main other; do
+	object=$(git rev-parse "$side:secrets/new-b.yaml")
+	mv ".git/objects/${object:0:2}/${object:2}" "../$side"
+done
+found 1 'git does not give what it has of secrets/new-b.yaml' tokenctl guard
+found 1 'git does not give what it has of secrets/new-b.yaml' tokenctl guard --range "$both..$one_side"
+found 1 'git does not give what it has of secrets/new-b.yaml' tokenctl guard secrets/new-b.yaml
+git rm -q --cached secrets/new-b.yaml
+found 0 '' tokenctl guard
+found 0 '' tokenctl guard --range "$both..$without"
+for side in main other; do
+	object=$(git rev-parse "$side:secrets/new-b.yaml")
+	mv "../$side" ".git/objects/${object:0:2}/${object:2}"
+done
+git reset -q --hard
+git checkout -q main
+git reset -q --hard "$base"
+git branch -q -D other
 # With a new name git itself looks into what it does not have, and ends; the same is said to type then, and of what is staged.
 git mv secrets/new-b.yaml secrets/moved.yaml
 echo '# more' >>secrets/moved.yaml
@@ -179,6 +228,13 @@ head -c 1100000 /dev/zero >long
 git add links long
 found 7 'links/.sops.yaml leads to what is too large for creation rules' tokenctl guard
 git reset -q --hard
+
+# For a path that is too long to ask git with no rules would be found.
+name=$(printf 'd%.0s' {1..200})
+long=$(printf "$name/%.0s" {1..20})
+git update-index --add --cacheinfo "100644,$(git rev-parse HEAD:.sops.yaml),${long}plain.yaml"
+found 2 'a path of 4030 bytes is too long for rules to be found' tokenctl guard
+git reset -q
 
 # What is too large to be looked at is named with its commit, as all else, and as one types it.
 truncate -s 65M large

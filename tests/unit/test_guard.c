@@ -303,6 +303,35 @@ static void test_changes(void **state)
 	}
 }
 
+static void test_trees(void **state)
+{
+	static const struct {
+		const char *tree;
+		size_t len;
+		enum err err;
+		bool found; /* x y */
+	} rows[] = {
+		{ RAW(""), OK, false },
+		{ RAW("100644 x y\0aa"), OK, true },
+		{ RAW("40000 a\0aa120000 x y\0\0 100644 z\0bb"), OK, true },
+		{ RAW("100644 a x y\0aa100644 x y z\0bb"), OK, false },
+		{ RAW("100644 a\0x 100644 y\0bb"), OK, false },
+		{ RAW("100644 x y\0a"), ERR_BAD_MESSAGE, false },
+		{ RAW("100644 x y"), ERR_BAD_MESSAGE, false },
+		{ RAW("100644\0aa"), ERR_BAD_MESSAGE, false },
+		{ RAW("100644 a\0aa\n"), ERR_BAD_MESSAGE, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		bool found;
+
+		assert_int_equal(git_tree_find(bytes_of(rows[i].tree, rows[i].len), 2, "x y", &found),
+		                 rows[i].err);
+		assert_int_equal(found, rows[i].found);
+	}
+}
+
 static void test_names(void **state)
 {
 	(void)state;
@@ -441,10 +470,9 @@ static void test_versions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_keys),     cmocka_unit_test(test_look),
-		cmocka_unit_test(test_many),     cmocka_unit_test(test_changes),
-		cmocka_unit_test(test_names),    cmocka_unit_test(test_resolved),
-		cmocka_unit_test(test_paths),    cmocka_unit_test(test_dotenv),
+		cmocka_unit_test(test_keys),     cmocka_unit_test(test_look),  cmocka_unit_test(test_many),
+		cmocka_unit_test(test_changes),  cmocka_unit_test(test_trees), cmocka_unit_test(test_names),
+		cmocka_unit_test(test_resolved), cmocka_unit_test(test_paths), cmocka_unit_test(test_dotenv),
 		cmocka_unit_test(test_versions),
 	};
 
