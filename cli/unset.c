@@ -54,7 +54,8 @@ static enum err remove_entry(void *context, struct sops_document *document, stru
 
 	if (err == ERR_UNSUPPORTED && strcmp(document->reason, SOPS_EDIT_LAST) == 0)
 		return refuse_last(removal->store);
-	if (!err)
+	/* A line of a flat format is all of a value; and in INI the section DEFAULT is there whether or not the file names it. */
+	if (!err && !sops_format_is_flat(document->format))
 		err = check(removal, document, buf_bytes(out));
 	if (err != ERR_NO_MATCH)
 		return err;
