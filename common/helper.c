@@ -67,12 +67,14 @@ static void look_after_device(struct helper *helper)
 static enum err question_next(struct helper *helper, struct buf *question)
 {
 	bool look = !helper->alone && helper->answers.ready_count > 0;
-	enum err err = look ? helper_second_next(helper, question) : ERR_AGAIN;
+	enum err err = ERR_AGAIN;
 
 	helper->alone = false;
+	helper_second_stop(helper);
+	if (look)
+		err = helper_questions_next(helper, false, question);
 	if (err != ERR_AGAIN)
 		return err;
-	helper_second_stop(helper);
 	err = helper_answers_send(&helper->answers);
 	if (err)
 		return err;

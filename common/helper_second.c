@@ -182,22 +182,6 @@ void helper_second_help(struct helper *helper)
 	(void)pthread_mutex_unlock(&second->lock);
 }
 
-enum err helper_second_next(struct helper *helper, struct buf *question)
-{
-	struct helper_second *second = helper->second;
-	struct token_message message;
-	enum err err;
-
-	if (!second)
-		return helper_questions_next(helper, false, question);
-	(void)pthread_mutex_lock(&second->lock);
-	err = helper_questions_next(helper, false, question);
-	if (err || !is_shared(helper, question, &message))
-		second->may_take = false;
-	(void)pthread_mutex_unlock(&second->lock);
-	return err;
-}
-
 void helper_second_stop(struct helper *helper)
 {
 	struct helper_second *second = helper->second;

@@ -5,8 +5,8 @@
  * already. It helps while the first thread has such a question in hand itself, and at no other time; it answers nothing that changes anything (helper_only_reads), and sends its answers by itself.
  *
  * Between these questions there is one thread: before the first one closes or takes in a key, asks the device or looks after it, it lets the second finish (helper_second_rest). So keys, device
- * and everything else here have no lock. The one lock there is keeps questions in their order: whoever takes one decides under it whose it is, and nothing is taken past one that is not
- * of this kind.
+ * and everything else here have no lock. Questions keep their order: the first thread takes one only while the second must not, and the second puts back
+ * what is not of this kind, and takes no more.
  *
  * It is started when the first time two such questions are there at once, and where this process has two processors; if that fails, one thread answers all of them, later.
  */
@@ -19,10 +19,7 @@ struct helper_second;
 /* The first thread has a question in hand that only reads: if there is another, the second may take it, and those behind it. */
 void helper_second_help(struct helper *helper);
 
-/* The next question, for the first thread, if there is one: ERR_AGAIN when not. Errors as helper_questions_next. */
-MUST_CHECK enum err helper_second_next(struct helper *helper, struct buf *question);
-
-/* It takes none from now on. What it has in hand it finishes. */
+/* It takes none from now on, so that the first thread may. What it has in hand it finishes. */
 void helper_second_stop(struct helper *helper);
 
 /* The same, and it has finished, and its answers have left. */
