@@ -316,16 +316,15 @@ static void count_buffered(struct client *client, size_t buffered)
 static void close_connection(int fd, bool may_pass)
 {
 	if (may_pass)
-		patience_begin();
-	close_fdp(&fd);
-	if (may_pass)
-		patience_end();
+		patience_close(fd);
+	else
+		close_fdp(&fd);
 }
 
 static void close_newp(int *fd)
 {
 	if (*fd >= 0)
-		close_connection(*fd, true);
+		patience_close(*fd);
 }
 
 /* The connection is over. The struct stays until the tidying, since handlers further up may still look at it; what it holds goes then too, which is soon. */

@@ -436,13 +436,14 @@ static void hint_state(const struct options *options, enum err err, const char *
 	const char *path = options->state_directory;
 	char quoted[STARTUP_QUOTED_MAX];
 
-	quote_word(path, quoted, sizeof(quoted));
-	if (options->mode == MODE_SYSTEM && (err == ERR_FILE_ACCESS || err == ERR_STATE_DIR))
+	if (options->mode == MODE_SYSTEM && (err == ERR_FILE_ACCESS || err == ERR_STATE_DIR)) {
 		startup_hint_owner(path, geteuid(), getegid(), ret_hint);
-	else if (err == ERR_STATE_DIR && already)
+	} else if (err == ERR_STATE_DIR && already) {
+		quote_word(path, quoted, sizeof(quoted));
 		(void)snprintf(ret_hint, STARTUP_HINT_MAX, "%s %s/keys", already, quoted);
-	else
-		(void)snprintf(ret_hint, STARTUP_HINT_MAX, "df -h; ls -la %s", quoted);
+	} else {
+		startup_hint_look(path, ret_hint);
+	}
 }
 
 static enum err explain_no_keyring(const struct options *options, enum err err)

@@ -265,9 +265,7 @@ struct listener *listener_free(struct listener *listener)
 		sd_event_source_unref(listener->sockets[i].source);
 		sd_event_source_unref(listener->sockets[i].pause);
 		/* With the connections that nobody took yet, and what lies in them. */
-		patience_begin();
-		close_fdp(&listener->sockets[i].fd);
-		patience_end();
+		patience_close(listener->sockets[i].fd);
 	}
 	free(listener);
 	return NULL;

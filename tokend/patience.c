@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "common/cleanup.h"
+
 #define OPTION_PASSRIGHTS 83 /* SO_PASSRIGHTS; the headers of Debian 12 do not have it */
 #define PATIENCE_USEC \
 	50 /* and again, for the first signal may come before the wait begins; there can be a thousand to wait for */
@@ -67,4 +69,11 @@ void patience_end(void)
 
 	set_timer(0);
 	errno = error;
+}
+
+void patience_close(int fd)
+{
+	patience_begin();
+	close_fdp(&fd);
+	patience_end();
 }

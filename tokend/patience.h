@@ -19,6 +19,9 @@ bool patience_is_needed(int connection);
 /* In the process whose loop it is. ERR_SYSTEM. */
 MUST_CHECK enum err patience_init(void);
 
+/* Closes what may have descriptors in it unread. */
+void patience_close(int fd);
+
 /* Between these nothing takes long; in the main thread, and with nothing in between that a signal disturbs. */
 void patience_begin(void);
 void patience_end(void);

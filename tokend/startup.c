@@ -69,6 +69,14 @@ void startup_hint_owner(const char *path, uid_t owner, gid_t group, char ret_hin
 	               (unsigned long)owner, (unsigned long)group, quoted, quoted);
 }
 
+void startup_hint_look(const char *path, char ret_hint[static STARTUP_HINT_MAX])
+{
+	char quoted[STARTUP_QUOTED_MAX];
+
+	quote_word(path, quoted, sizeof(quoted));
+	(void)snprintf(ret_hint, STARTUP_HINT_MAX, "df -h; ls -la %s", quoted);
+}
+
 static enum err check_private(const char *path, const struct stat *st, uid_t owner, gid_t group,
                               mode_t forbidden_mode)
 {
@@ -102,7 +110,6 @@ static enum err open_directory(const char *path, mode_t mode, uid_t owner, gid_t
 	enum err err = make_directory(path, mode);
 
 	quote_word(path, quoted, sizeof(quoted));
-
 	if (!err) {
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 		err = fd < 0 ? err_from_errno(errno) : OK;
@@ -181,12 +188,12 @@ static enum err lock_directory(int directory, const char *path, bool is_state, u
 	                O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
 	char text[32], hint[STARTUP_HINT_MAX], quoted[STARTUP_QUOTED_MAX];
 
-	quote_word(path, quoted, sizeof(quoted));
-	(void)snprintf(hint, sizeof(hint), "df -h; ls -la %s", quoted);
+	startup_hint_look(path, hint);
 	if (fd < 0)
 		return startup_failed(err_from_errno(errno), hint, "%s/%s cannot be opened: %s", path,
 		                      LOCK_NAME, strerror(errno));
 	if (!is_lock(fd, owner)) {
+		quote_word(path, quoted, sizeof(quoted));
 		(void)snprintf(hint, sizeof(hint), "ls -la %s   (and remove %s)", quoted, LOCK_NAME);
 		return startup_failed(ERR_STATE_DIR, hint,
 		                      "%s/%s is not the lock of tokend, but a link or somebody's file", path,
@@ -272,13 +279,12 @@ static int open_kept(int runtime, const char *name, uid_t owner, size_t len)
 
 enum err startup_notes(const struct options *options, int runtime, const char *token, int *ret_fd)
 {
-	char name[NOTES_NAME_MAX], hint[STARTUP_HINT_MAX], quoted[STARTUP_QUOTED_MAX];
+	char name[NOTES_NAME_MAX], hint[STARTUP_HINT_MAX];
 	CLEANUP(close_fdp) int fd = -1;
 
 	notes_name(token, name);
 	fd = open_kept(runtime, name, geteuid(), sizeof(struct token_notes));
-	quote_word(options->runtime_directory, quoted, sizeof(quoted));
-	(void)snprintf(hint, sizeof(hint), "df -h; ls -la %s", quoted);
+	startup_hint_look(options->runtime_directory, hint);
 	if (fd < 0)
 		return startup_failed(err_from_errno(errno), hint, "%s/%s cannot be made: %s",
 		                      options->runtime_directory, name, strerror(errno));

@@ -37,6 +37,9 @@ int startup_memo(const struct options *options, int runtime, uid_t owner, gid_t 
 /* The next command where files of the state directory have the wrong owner, or are open to others. */
 void startup_hint_owner(const char *path, uid_t owner, gid_t group, char ret_hint[static STARTUP_HINT_MAX]);
 
+/* The one where nothing can be written into a directory. */
+void startup_hint_look(const char *path, char ret_hint[static STARTUP_HINT_MAX]);
+
 /* Prints "tokend: sentence" and, on a line of its own, the next command to type (NULL: none). Returns err. */
 enum err startup_failed(enum err err, const char *hint, const char *format, ...)
         __attribute__((format(printf, 3, 4)));

@@ -785,8 +785,7 @@ static int on_helper(sd_event_source *source, int fd, uint32_t events, void *con
 		helper_died(worker);
 	} else if (err && err != ERR_AGAIN) {
 		log_warning("%s: the helper's answer makes no sense; it is started anew (after an update of "
-		            "tokend: "
-		            "systemctl restart tokend)",
+		            "tokend: systemctl restart tokend)",
 		            worker->settings.uri);
 		worker_restart(worker);
 	}
