@@ -1154,24 +1154,25 @@ bool audit_works(const struct audit *audit)
 	return works;
 }
 
-unsigned long long audit_count(const struct audit *audit)
+/* One of audit's numbers. */
+static unsigned long long read_number(const struct audit *audit, const unsigned long long *number)
 {
-	unsigned long long count;
+	unsigned long long read;
 
 	(void)pthread_mutex_lock(lock_of(audit));
-	count = audit->count;
+	read = *number;
 	(void)pthread_mutex_unlock(lock_of(audit));
-	return count;
+	return read;
+}
+
+unsigned long long audit_count(const struct audit *audit)
+{
+	return read_number(audit, &audit->count);
 }
 
 unsigned long long audit_goes_on_from(const struct audit *audit)
 {
-	unsigned long long last;
-
-	(void)pthread_mutex_lock(lock_of(audit));
-	last = audit->goes_on_from;
-	(void)pthread_mutex_unlock(lock_of(audit));
-	return last;
+	return read_number(audit, &audit->goes_on_from);
 }
 
 /* ---- the file ---- */

@@ -270,7 +270,8 @@ bool audit_ahead_try(struct audit_ahead *ahead, off_t offset, struct bytes lines
 
 	if (ahead->fd < 0 || lines.len > ahead->disk->ahead_len - next_line(ahead))
 		return false;
-	(void)snprintf(first, sizeof(first), HEADER, (unsigned long long)offset);
+	if (header.len > 0)
+		(void)snprintf(first, sizeof(first), HEADER, (unsigned long long)offset);
 	if (!write_lines(ahead, header, lines))
 		return false;
 	if (ahead->used == 0)
