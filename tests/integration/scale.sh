@@ -5,5 +5,6 @@ set -euo pipefail
 lab_need python3 swtpm age
 [ -r /proc/self/schedstat ] || lab_skip "this kernel does not count processor time (schedstat)"
 export TOKEND_BIN_DIR=$LAB_BIN TOKEND_TEST_DIR=${TOKEND_TEST_DIR:-$LAB_TMP}
+scale=${TOKEND_TEST_SCALE:-}
 # shellcheck disable=SC2086
-exec python3 -B "$LAB_SOURCE/tests/integration/scale.py" ${TOKEND_TEST_SCALE:-}
+exec python3 -B "$LAB_SOURCE/tests/integration/scale.py" ${scale/x/ }

@@ -132,7 +132,7 @@ remains() {
 wait_for() {
 	local what=$1
 	shift
-	for _ in $(seq 300); do
+	for _ in $(seq 120); do
 		"$@" && return
 		sleep 0.1
 	done

@@ -221,6 +221,13 @@ static void run_until(const struct answer *answer)
 	assert_int_equal(answer->calls, 1);
 }
 
+static void wait_for_syncs(int syncs)
+{
+	for (unsigned milliseconds = 0; disk.syncs < syncs && milliseconds < 5000; milliseconds++)
+		(void)usleep(1000);
+	assert_int_equal(disk.syncs, syncs);
+}
+
 static enum err ask_and_wait(struct audit *audit)
 {
 	struct answer answer;
@@ -565,9 +572,7 @@ static void test_foreseen_wrongly(void **state)
 		run_until(&answer);
 		assert_log(2, 0);
 		foresee(audit, "host", 5000);
-		for (unsigned milliseconds = 0; disk.syncs < 2 && milliseconds < 5000; milliseconds++)
-			(void)usleep(1000);
-		assert_int_equal(disk.syncs, 2);
+		wait_for_syncs(2);
 		audit_unforesee(audit);
 		audit_free(audit);
 		assert_log(2, 0);
@@ -826,8 +831,7 @@ static void test_hang(void **state)
 	assert_int_equal(ask_and_wait(audit), OK);
 	disk.hangs = true;
 	ask(audit, &first, "held by the writer");
-	while (disk.syncs < 2)
-		(void)usleep(1000);
+	wait_for_syncs(2);
 	ask(audit, &second, "still queued");
 	run_until(&first);
 	run_until(&second);
@@ -878,8 +882,7 @@ static void test_free_while_it_hangs(void **state)
 	(void)state;
 	disk.hangs = true;
 	ask(audit, &first, "held");
-	while (disk.syncs < 1)
-		(void)usleep(1000);
+	wait_for_syncs(1);
 	ask(audit, &second, "queued");
 	before = now_ms();
 	audit_free(audit);
