@@ -8,8 +8,8 @@
 #include "common/cleanup.h"
 
 #define OPTION_PASSRIGHTS 83 /* SO_PASSRIGHTS; the headers of Debian 12 do not have it */
-#define PATIENCE_USEC \
-	50 /* and again, for the first signal may come before the wait begins; there can be a thousand to wait for */
+#define PATIENCE_USEC 50 /* until the first signal; there can be a thousand to wait for */
+#define PATIENCE_USEC_MAX 50000L
 
 void patience_refuse(int listener)
 {
@@ -29,10 +29,25 @@ bool patience_is_needed(int connection)
 /* Where nobody handles it, in a test of parts, the signal would be the end. */
 static bool handled;
 
-/* That it came is all. */
+static volatile sig_atomic_t patience; /* until the signal after this one; 0: none is wanted */
+
+static void set_timer(long usec)
+{
+	const struct itimerval timer = { .it_value.tv_usec = usec };
+
+	patience = (sig_atomic_t)usec;
+	(void)setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+/* That it came is all; but it may have come before the wait began, so another one follows. Each after twice as long: where a signal takes longer than the time between two of them, nothing else would get on. */
 static void on_alarm(int number)
 {
+	const int error = errno;
+
 	(void)number;
+	if (patience > 0)
+		set_timer(patience < PATIENCE_USEC_MAX ? 2 * patience : patience);
+	errno = error;
 }
 
 enum err patience_init(void)
@@ -48,18 +63,10 @@ enum err patience_init(void)
 	return OK;
 }
 
-static void set_timer(long usec)
-{
-	const struct itimerval timer = { .it_interval.tv_usec = usec, .it_value.tv_usec = usec };
-
-	if (!handled)
-		return;
-	(void)setitimer(ITIMER_REAL, &timer, NULL);
-}
-
 void patience_begin(void)
 {
-	set_timer(PATIENCE_USEC);
+	if (handled)
+		set_timer(PATIENCE_USEC);
 }
 
 /* What went wrong in between is still to be asked for. */
@@ -67,7 +74,8 @@ void patience_end(void)
 {
 	const int error = errno;
 
-	set_timer(0);
+	if (handled)
+		set_timer(0);
 	errno = error;
 }
 

@@ -666,7 +666,7 @@ const struct frontend control_frontend = {
 	.max_reply = REPLY_MAX,
 	.max_requests = 16,
 	.backlog =
-	        64, /* its clients wait in connect(2) until there is room: a long queue would only be one that others can fill */
+	        32, /* its clients wait in connect(2) until there is room: a long queue would only be one that others can fill */
 	.patience_ms = 10000,
 	.input = control_input,
 	.reply = control_reply,
