@@ -1,5 +1,6 @@
 #include "cli/daemon.h"
 
+#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 #include <sodium.h>
@@ -146,6 +147,13 @@ static enum err explain_connect(struct problem *problem, enum err err)
 	return problem_set(problem, err, "cannot connect to tokend on %s: %s", path, err_info(err)->text);
 }
 
+/* To a person alone: what a program reads is to be the same, however slow a token is. */
+static void say_waiting(void)
+{
+	(void)fprintf(stderr, "%s: no answer from tokend yet, still waiting (Ctrl-C gives up)\n",
+	              program_invocation_short_name);
+}
+
 static enum err daemon_connect(struct daemon *daemon, struct problem *problem)
 {
 	uid_t stranger = (uid_t)-1;
@@ -157,7 +165,11 @@ static enum err daemon_connect(struct daemon *daemon, struct problem *problem)
 	err = control_connect(&daemon->control, &stranger);
 	if (stranger != (uid_t)-1)
 		return explain_stranger(problem, stranger);
-	return err ? explain_connect(problem, err) : OK;
+	if (err)
+		return explain_connect(problem, err);
+	if (isatty(STDERR_FILENO))
+		control_say_waiting(daemon->control, say_waiting);
+	return OK;
 }
 
 /* What to type next, when the daemon said none itself. */

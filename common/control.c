@@ -17,6 +17,8 @@ struct control {
 	struct buf *out;
 	struct buf *in; /* may hold a file key; wipes itself */
 	bool ended;
+	void (*says_waiting)(void); /* NULL: nothing is said */
+	long long patient_until; /* in this call */
 };
 
 static void join_path(char *path, size_t path_len, const char *directory, const char *name)
@@ -199,6 +201,25 @@ static enum err send_call(struct control *control, long long until)
 	return OK;
 }
 
+void control_say_waiting(struct control *control, void (*says)(void))
+{
+	control->says_waiting = says;
+}
+
+static enum err wait_for_answer(struct control *control, long long until)
+{
+	enum err err;
+
+	if (!control->says_waiting || control->patient_until >= until)
+		return wait_for(control->fd, POLLIN, until);
+	err = wait_for(control->fd, POLLIN, control->patient_until);
+	if (err != ERR_TIMEOUT)
+		return err;
+	control->patient_until = until;
+	control->says_waiting();
+	return wait_for(control->fd, POLLIN, until);
+}
+
 static enum err receive_reply(struct control *control, long long until, size_t *ret_len)
 {
 	size_t searched = 0;
@@ -215,7 +236,7 @@ static enum err receive_reply(struct control *control, long long until, size_t *
 			return OK;
 		}
 		searched = have.len;
-		err = wait_for(control->fd, POLLIN, until);
+		err = wait_for_answer(control, until);
 		if (!err)
 			err = buf_read_fd(control->in, control->fd, READ_STEP, &got);
 		if (err == ERR_SYSTEM && errno == ECONNRESET)
@@ -282,6 +303,7 @@ enum err control_call(struct control *control, const char *method, json_t *param
 	enum err err;
 
 	*ret_reply = NULL;
+	control->patient_until = until - deadline_ms + CONTROL_PATIENCE_MS;
 	buf_clear(control->out);
 	err = put_call(control, method, parameters);
 	if (err)

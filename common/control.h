@@ -15,6 +15,7 @@
 
 #define CONTROL_MESSAGE_MAX (256U << 10)
 #define CONTROL_SOCKET_NAME "control.sock"
+#define CONTROL_PATIENCE_MS 3000
 
 struct control;
 
@@ -38,6 +39,9 @@ bool control_has_ended(const struct control *control);
  * for errors as well, when the daemon sent any (e.g. {"key": "host", "hint": "..."}); NULL otherwise. */
 MUST_CHECK enum err control_call(struct control *control, const char *method, json_t *parameters,
                                  int deadline_ms, json_t **ret_reply);
+
+/* From now on says is called, once in a call, when there is no answer after CONTROL_PATIENCE_MS: whoever waits is to know for what. */
+void control_say_waiting(struct control *control, void (*says)(void));
 
 /* Makes jansson wipe what it frees; once, before the first JSON value. */
 void json_wiping_init(void);

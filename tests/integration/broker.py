@@ -11,8 +11,10 @@ import ctypes.util
 import json
 import os
 import pathlib
+import pty
 import re
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -737,6 +739,28 @@ def test_queue_of_newcomers():
         check(16 <= control <= 33, f"{control} wait at control.sock")
         check(500 <= sops < 600, f"{sops} wait at sops.sock")
         check("parameters" in daemon.call("GetStatus"), "behind them")
+
+
+def test_waiting_is_said():
+    """Who waits at a terminal is told so, once; what a program reads stays as it is."""
+    with Daemon() as daemon:
+        command = [BIN / "tokenctl", "keys"]
+        environment = {**os.environ, "TOKEND_RUNTIME_DIR": str(daemon.run)}
+        for terminal in (True, False):
+            reading, writing = pty.openpty() if terminal else os.pipe()
+            broker = daemon.broker()
+            os.kill(broker, signal.SIGSTOP)
+            try:
+                waiting = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writing)
+                said = bool(select.select([reading], [], [], 4)[0])
+            finally:
+                os.kill(broker, signal.SIGCONT)
+                os.close(writing)
+            check(waiting.wait(10) == 0, "it goes on")
+            check(said == terminal, f"terminal {terminal}: said {said}")
+            if said:
+                check(b"no answer from tokend yet" in os.read(reading, 1000), "what is said")
+            os.close(reading)
 
 
 def test_hang_up_in_flight():
