@@ -207,6 +207,6 @@ void batch_run(struct batch *batch, struct batch_cipher *cipher)
 		batch->out_len += len;
 		at += in_len;
 	} while (!batch->err && at < whole);
-	/* What failed may have left rubbish, which is nobody's secret, behind what is good. */
+	/* Either library leaves nothing of what it could not verify behind what is good. */
 	batch->out_used = batch->out_len > batch->out_used ? batch->out_len : batch->out_used;
 }

@@ -151,7 +151,11 @@ enum err bulk_cipher_open(struct bulk_cipher *cipher, const uint8_t nonce[static
 		return ERR_BUG;
 	if (call.EVP_CIPHER_CTX_ctrl(cipher->state, EVP_CTRL_AEAD_SET_TAG, BULK_TAG_LEN, tag) != 1)
 		return ERR_BUG;
-	return call.EVP_CipherFinal_ex(cipher->state, none, &written) == 1 ? OK : ERR_BAD_CIPHERTEXT;
+	if (call.EVP_CipherFinal_ex(cipher->state, none, &written) == 1)
+		return OK;
+	/* libcrypto decrypts before it knows: where only the tag is wrong, all of the plaintext stands there. */
+	secret_wipe(out, text.len);
+	return ERR_BAD_CIPHERTEXT;
 }
 
 static enum err group_load(void)

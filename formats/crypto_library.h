@@ -31,7 +31,7 @@ DEFINE_CLEANUP(struct bulk_cipher *, bulk_cipher_free);
 MUST_CHECK enum err bulk_cipher_seal(struct bulk_cipher *cipher, const uint8_t nonce[static BULK_NONCE_LEN],
                                      struct bytes in, uint8_t *out);
 
-/* ERR_BAD_CIPHERTEXT: out then holds rubbish that must not be released. in is at least a tag long. */
+/* ERR_BAD_CIPHERTEXT: out then holds zeros. in is at least a tag long. */
 MUST_CHECK enum err bulk_cipher_open(struct bulk_cipher *cipher, const uint8_t nonce[static BULK_NONCE_LEN],
                                      struct bytes in, uint8_t *out);
 

@@ -24,7 +24,8 @@ MUST_CHECK enum err gcm_new(const struct secret *key, struct gcm **ret_cipher);
 struct gcm *gcm_free(struct gcm *cipher);
 DEFINE_CLEANUP(struct gcm *, gcm_free);
 
-/* One message. iv has any length but 0 (else ERR_BUG); text has room for data, and is data's own place or does not overlap it. ERR_BAD_CIPHERTEXT: text then holds rubbish. */
+/* One message. iv has any length but 0 (else ERR_BUG); text has room for data, and is data's own place or does not overlap it. ERR_BAD_CIPHERTEXT: what
+ * text then holds must not be released, and may be the plaintext all the same: whoever calls has it wiped. */
 MUST_CHECK enum err gcm_open(struct gcm *cipher, struct bytes iv, struct bytes authenticated,
                              struct bytes data, const uint8_t tag[static GCM_TAG_LEN], uint8_t *text);
 
