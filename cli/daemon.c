@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/shown.h"
 #include "cli/token_facts.h"
+#include "common/clock.h"
 #include "common/encoding.h"
 #include "common/key.h"
 #include "formats/recipient.h"
@@ -294,11 +294,10 @@ enum err daemon_call(struct daemon *daemon, const char *method, json_t *paramete
 /* Until it is there again, or patience is at its end: a restart takes a moment, and an update of the package a few. */
 static enum err daemon_await(struct daemon *daemon, struct problem *problem)
 {
-	const struct timespec pause = { .tv_nsec = AWAIT_STEP_MS * 1000000L };
 	enum err err = ERR_NO_DAEMON;
 
 	for (int waited = 0; err == ERR_NO_DAEMON && waited < daemon->patience_ms; waited += AWAIT_STEP_MS) {
-		(void)nanosleep(&pause, NULL);
+		clock_pause(AWAIT_STEP_MS);
 		err = daemon_connect(daemon, problem);
 	}
 	daemon->answered = false; /* of the next one; it is waited for once */

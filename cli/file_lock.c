@@ -5,11 +5,11 @@
 #include <stdbool.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 
-#define PAUSE_NS 5000000L
+#define PAUSE_MS 5
 
 enum outcome { LOCKED, TAKEN, NOTHING_TO_LOCK };
 
@@ -60,26 +60,15 @@ static enum outcome lock_once(const struct named *named, int *ret_lock)
 	return LOCKED;
 }
 
-static bool is_over(const struct timespec *start)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec - start->tv_sec > FILE_LOCK_SECONDS ||
-	       (now.tv_sec - start->tv_sec == FILE_LOCK_SECONDS && now.tv_nsec >= start->tv_nsec);
-}
-
 static enum err lock_named(const struct named *named, const char *path, struct problem *problem,
                            int *ret_lock)
 {
-	static const struct timespec pause = { .tv_nsec = PAUSE_NS };
-	struct timespec start;
+	const uint64_t end = clock_microseconds() + FILE_LOCK_SECONDS * UINT64_C(1000000);
 	enum outcome outcome;
 
 	*ret_lock = -1;
-	(void)clock_gettime(CLOCK_MONOTONIC, &start);
-	while ((outcome = lock_once(named, ret_lock)) == TAKEN && !is_over(&start))
-		(void)nanosleep(&pause, NULL);
+	while ((outcome = lock_once(named, ret_lock)) == TAKEN && clock_microseconds() < end)
+		clock_pause(PAUSE_MS);
 	if (outcome != TAKEN)
 		return OK;
 	(void)problem_set(problem, ERR_TIMEOUT,

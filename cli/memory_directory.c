@@ -11,10 +11,10 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/file.h"
 #include "common/path.h"
 
@@ -24,7 +24,7 @@
 #define PASSES_MAX 4096U /* levels of directories in it; no path is deeper */
 #define NAMES_TRIED 64U /* for one that is moved */
 #define VAIN_PASSES_MAX 2000U /* one after the other, while somebody still writes there */
-#define VAIN_PASS_NS 1000000L
+#define VAIN_PASS_MS 1
 
 DEFINE_CLEANUP(DIR *, closedir);
 
@@ -218,7 +218,6 @@ static const char *hide(const char *path, char out[static MEMORY_DIRECTORY_MAX])
 /* What somebody puts there meanwhile is found in the next pass, until there was a moment with nothing in it. */
 void memory_directory_remove(const char *path)
 {
-	static const struct timespec pause = { .tv_nsec = VAIN_PASS_NS };
 	CLEANUP(close_fdp)
 	int root = path[0] ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
 	struct removal removal = { .root = root };
@@ -234,7 +233,7 @@ void memory_directory_remove(const char *path)
 			return;
 		vain = removal.progress ? 0 : vain + 1;
 		if (vain)
-			(void)nanosleep(&pause, NULL);
+			clock_pause(VAIN_PASS_MS);
 	}
 }
 

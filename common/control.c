@@ -4,8 +4,8 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/file.h"
 
 #define INTERFACE_PREFIX "io.tokend."
@@ -159,10 +159,7 @@ static enum err put_call(struct control *control, const char *method, json_t *pa
 
 static long long now_ms(void)
 {
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return (long long)(clock_microseconds() / 1000);
 }
 
 static enum err wait_for(int fd, short events, long long until)

@@ -1,7 +1,6 @@
 #include "common/helper_device.h"
 
-#include <time.h>
-
+#include "common/clock.h"
 #include "common/log.h"
 
 void helper_device_unload(struct helper *helper, struct helper_key *key)
@@ -24,10 +23,7 @@ static void lock_visit(struct helper_key *key, void *context)
 
 static int64_t seconds_now(void)
 {
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
+	return (int64_t)(clock_microseconds() / 1000000);
 }
 
 /* What was on the device is gone, or is to be: nothing of it may be used again. It may have been reset, and opening it again takes commands, while which questions come: until its count was read no key is

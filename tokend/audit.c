@@ -18,6 +18,7 @@
  *
  * What is synced is not the log but audit.ahead (audit_ahead.h), which costs less and waits for nobody else's writes; the log itself is synced when that file is full.
  */
+#include "common/clock.h"
 #include "tokend/audit_internal.h"
 
 #include <errno.h>
@@ -148,14 +149,6 @@ struct audit {
 };
 
 /* ---- small things ---- */
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 static void queue_init(struct queue *queue)
 {
@@ -861,7 +854,7 @@ static enum err timer_ensure(struct audit *audit, uint64_t deadline)
 static int on_timer(sd_event_source *source, uint64_t when, void *context)
 {
 	struct audit *audit = context;
-	uint64_t next = expire(audit, now_us());
+	uint64_t next = expire(audit, clock_microseconds());
 	enum err err = OK;
 
 	(void)source;
@@ -1013,7 +1006,7 @@ static enum err submit(struct audit *audit, audit_done done, void *context)
 		return err;
 	entry->done = done;
 	entry->context = context;
-	entry->deadline = now_us() + audit->wait_us;
+	entry->deadline = clock_microseconds() + audit->wait_us;
 	err = timer_ensure(audit, entry->deadline);
 	if (!err)
 		err = enqueue(audit, entry);
@@ -1053,11 +1046,11 @@ static void write_sums(struct audit *audit, bool last)
 {
 	const struct refusals_user *user;
 
-	while ((user = refusals_next(&audit->refusals, now_us(), last))) {
+	while ((user = refusals_next(&audit->refusals, clock_microseconds(), last))) {
 		buf_clear(audit->scratch);
 		if (put_sum(audit->scratch, user) || submit(audit, NULL, NULL))
 			return;
-		refusals_summed(&audit->refusals, user, now_us());
+		refusals_summed(&audit->refusals, user, clock_microseconds());
 	}
 }
 
@@ -1082,7 +1075,7 @@ static int on_sums(sd_event_source *source, uint64_t when, void *context)
 bool audit_admits_refusal(struct audit *audit, uid_t uid)
 {
 	bool counting = audit->refusals.any_counted;
-	bool admitted = refusals_admit(&audit->refusals, uid, now_us());
+	bool admitted = refusals_admit(&audit->refusals, uid, clock_microseconds());
 
 	if (!admitted && !counting)
 		arm_sums(audit);
@@ -1112,7 +1105,7 @@ enum err audit_rotate(struct audit *audit, audit_done done, void *context)
 		return err;
 	*entry = (struct entry){ .done = done,
 		                 .context = context,
-		                 .deadline = now_us() + AUDIT_ROTATION_MS * 1000ULL,
+		                 .deadline = clock_microseconds() + AUDIT_ROTATION_MS * 1000ULL,
 		                 .rotates = true };
 	err = timer_ensure(audit, entry->deadline);
 	if (!err)
@@ -1522,7 +1515,7 @@ void audit_use_memo(struct audit *audit, int memo, const char *directory)
 /* Tells the writer to end and waits for that. False when it hangs. */
 static bool stop_writer(struct audit *audit)
 {
-	uint64_t deadline = now_us() + audit->wait_us;
+	uint64_t deadline = clock_microseconds() + audit->wait_us;
 	const struct timespec until = { .tv_sec = (time_t)(deadline / 1000000),
 		                        .tv_nsec = (long)(deadline % 1000000) * 1000 };
 	int error = 0;

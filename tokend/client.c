@@ -17,8 +17,8 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/secret.h"
 #include "tokend/daemon.h"
@@ -116,15 +116,6 @@ static uint64_t now_usec(const struct clients *clients)
 
 	(void)sd_event_now(clients->daemon->event, CLOCK_MONOTONIC, &now);
 	return now;
-}
-
-/* Now, and not when the event loop last looked. */
-static uint64_t clock_usec(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
 /* ---- users ---- */
@@ -846,13 +837,13 @@ static void collect(struct clients *clients)
 
 static void take_turns(struct clients *clients)
 {
-	const uint64_t end = clock_usec() + TURNS_USEC;
+	const uint64_t end = clock_microseconds() + TURNS_USEC;
 	const bool alone = clients->turn_first && !clients->turn_first->next_turn;
 	const unsigned turns = alone ? TURNS_ALONE : TURNS_AT_ONCE;
 	struct user *user;
 
-	for (unsigned i = 0; i < turns && (i == 0 || clock_usec() < end) && (user = take_turn(clients));
-	     i++) {
+	for (unsigned i = 0;
+	     i < turns && (i == 0 || clock_microseconds() < end) && (user = take_turn(clients)); i++) {
 		struct client *client = user->requests < REQUESTS_PER_UID_MAX ? user->ready_first : NULL;
 
 		if (client) {

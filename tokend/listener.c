@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "tokend/patience.h"
 #include "tokend/startup.h"
@@ -178,14 +178,6 @@ static void pause_accepting(struct socket_source *from)
 		(void)sd_event_source_set_enabled(from->source, SD_EVENT_ON);
 }
 
-static uint64_t now_usec(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* Half of the time, if it must be: else whoever comes and goes fast enough could fill the queue, and a newcomer would be behind all of it. */
 static uint64_t accept_usec(const struct socket_source *from, uint64_t now)
 {
@@ -210,18 +202,18 @@ static void accept_all(struct socket_source *from, int fd, uint64_t end)
 		} else if (errno != ECONNABORTED && errno != EINTR) {
 			return;
 		}
-	} while (now_usec() < end);
+	} while (clock_microseconds() < end);
 }
 
 static int on_connection(sd_event_source *source, int fd, uint32_t events, void *context)
 {
 	struct socket_source *from = context;
-	uint64_t now = now_usec();
+	uint64_t now = clock_microseconds();
 
 	(void)source;
 	(void)events;
 	accept_all(from, fd, now + accept_usec(from, now));
-	from->looked_at = now_usec();
+	from->looked_at = clock_microseconds();
 	return 0;
 }
 

@@ -10,8 +10,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/encoding.h"
 #include "common/file.h"
 #include "common/log.h"
@@ -156,12 +156,10 @@ static bool is_alive(long pid)
 /* A supervisor that was killed leaves a broker and helpers that end by themselves, a moment later. */
 static bool lock_taken(int fd)
 {
-	const struct timespec pause = { .tv_nsec = LOCK_STEP_MS * 1000000L };
-
 	for (int waited = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; waited += LOCK_STEP_MS) {
 		if (waited >= LOCK_WAIT_MS || is_alive(lock_owner(fd)))
 			return false;
-		(void)nanosleep(&pause, NULL);
+		clock_pause(LOCK_STEP_MS);
 	}
 	return true;
 }

@@ -11,8 +11,8 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/give_back.h"
 #include "common/log.h"
 #include "common/secret.h"
@@ -200,14 +200,11 @@ static bool helpers_left(const struct supervisor *supervisor, size_t first, size
 static void wait_for_helpers(struct supervisor *supervisor, size_t first, size_t end, long longest)
 {
 	struct pollfd signals = { .fd = supervisor->signals, .events = POLLIN };
-	struct timespec start, now;
+	const uint64_t start = clock_microseconds();
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &start);
 	for (reap(supervisor); helpers_left(supervisor, first, end); reap(supervisor)) {
-		long spent;
+		const long spent = (long)((clock_microseconds() - start) / 1000);
 
-		(void)clock_gettime(CLOCK_MONOTONIC, &now);
-		spent = (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000;
 		if (spent >= longest)
 			break;
 		if (poll(&signals, 1, (int)(longest - spent)) > 0)

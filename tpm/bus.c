@@ -4,9 +4,9 @@
 #include <semaphore.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/thread.h"
 
 #define THREAD_STACK 65536U
@@ -78,7 +78,6 @@ struct bus *bus_free(struct bus *bus)
 /* The descriptor that is not to be watched any more is -1, which poll passes over. How long all of this may take is the broker's business: it ends the process. */
 static void look_after_others(const struct bus *bus)
 {
-	const struct timespec pause = { .tv_nsec = 1000000 };
 	struct pollfd fds[] = {
 		{ .fd = bus->done, .events = POLLIN },
 		{ .fd = bus->meanwhile->fd, .events = POLLIN },
@@ -88,7 +87,7 @@ static void look_after_others(const struct bus *bus)
 		/* A kernel without memory for a moment is no reason to leave the device in the middle of a command. */
 		if (poll(fds, 2, -1) < 0) {
 			fds[0].revents = fds[1].revents = 0;
-			(void)nanosleep(&pause, NULL);
+			clock_pause(1);
 		}
 		if (!fds[0].revents && fds[1].revents && !bus->meanwhile->act(bus->meanwhile->context))
 			fds[1].fd = -1;

@@ -1,7 +1,6 @@
 #include "tpm/shim.h"
 
-#include <time.h>
-
+#include "common/clock.h"
 #include "common/log.h"
 #include "tpm/bus.h"
 
@@ -211,18 +210,11 @@ static struct shim *shim_of(TSS2_TCTI_CONTEXT *tcti)
 	return (struct shim *)(void *)tcti;
 }
 
-static void sleep_milliseconds(unsigned milliseconds)
-{
-	const struct timespec time = { 0, (long)milliseconds * 1000000L };
-
-	(void)nanosleep(&time, NULL);
-}
-
 /* ESYS sends a command again at once, up to five times, when the TPM says RETRY, YIELDED or TESTING. A TPM that is busy deserves a pause. */
 static void wait_before(struct shim *shim, const struct shim_command *next)
 {
 	if (shim->wait && next->code == shim->command.code)
-		sleep_milliseconds(shim->wait);
+		clock_pause(shim->wait);
 	else
 		shim->wait = 0;
 }

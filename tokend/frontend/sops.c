@@ -5,8 +5,8 @@
  * sops asks every service about every key of a file, and goes on after a refusal. So whoever may not use a key, a key that nobody has, and keys of other kinds are one and the same answer.
  */
 #include <stdlib.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "formats/age_file.h"
 #include "tokend/client.h"
 #include "tokend/frontend/table.h"
@@ -34,17 +34,9 @@ struct connection {
 	bool asked; /* a call came in since this was looked at */
 };
 
-static uint64_t now_usec(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static enum err refuse(struct connection *connection, uint32_t stream, int status, const char *text)
 {
-	return http2_refuse(connection->http2, stream, now_usec(), status, text);
+	return http2_refuse(connection->http2, stream, clock_microseconds(), status, text);
 }
 
 /* What is denied, what is not there and what we do not do for anybody look the same. */
@@ -62,7 +54,7 @@ static enum err refuse_error(struct connection *connection, uint32_t stream, enu
 
 static enum err answer(struct connection *connection, uint32_t stream, struct buf *message)
 {
-	return http2_answer(connection->http2, stream, now_usec(), message);
+	return http2_answer(connection->http2, stream, clock_microseconds(), message);
 }
 
 /* ---- encrypting ---- */
@@ -300,7 +292,7 @@ static enum err sops_input(struct client *client, struct bytes data, size_t *ret
 		size_t len = 0;
 
 		err = http2_receive(connection->http2, bytes_of(data.data + taken, data.len - taken),
-		                    now_usec(), &len);
+		                    clock_microseconds(), &len);
 		if (!err)
 			err = connection->err;
 		if (err)
