@@ -89,20 +89,34 @@ static enum err check_daemon(int fd, uid_t *stranger)
 	return ERR_DENIED;
 }
 
+/* Where all of its queue is taken this waits, as long as SO_SNDTIMEO says. A signal, be it only that we were stopped and go on, ends that wait and leaves the socket as it was. */
+static enum err connect_in_time(int fd, const struct sockaddr_un *address)
+{
+	const uint64_t end = clock_microseconds() + CONNECT_TIMEOUT_SECONDS * UINT64_C(1000000);
+
+	while (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
+		if (errno != EINTR)
+			return connect_failed(errno);
+		if (clock_microseconds() >= end)
+			return ERR_BUSY;
+	}
+	return OK;
+}
+
 static enum err connect_socket(int fd, uid_t *stranger)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	const struct timeval timeout = { .tv_sec = CONNECT_TIMEOUT_SECONDS };
 	char path[4096];
+	enum err err;
 
 	control_path(path, sizeof(path));
 	if (strlen(path) == 0 || strlen(path) >= sizeof(address.sun_path))
 		return ERR_NO_DAEMON;
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-		return connect_failed(errno);
-	return check_daemon(fd, stranger);
+	err = connect_in_time(fd, &address);
+	return err ? err : check_daemon(fd, stranger);
 }
 
 enum err control_connect(struct control **ret_control, uid_t *stranger)

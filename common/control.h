@@ -27,7 +27,7 @@ void control_path(char *path, size_t path_len);
 void control_runtime_directory(char *path, size_t path_len);
 
 /* Connects; refuses a daemon that neither root nor this user runs, and says in stranger who does, which is left alone otherwise. ERR_NO_DAEMON, ERR_DENIED (the
- * socket's permissions, or a stranger), ERR_SYSTEM. */
+ * socket's permissions, or a stranger), ERR_BUSY when nobody took it in 5 seconds, ERR_SYSTEM, ERR_NOMEM. */
 MUST_CHECK enum err control_connect(struct control **ret_control, uid_t *stranger);
 struct control *control_free(struct control *control);
 DEFINE_CLEANUP(struct control *, control_free);
