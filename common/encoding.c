@@ -138,6 +138,16 @@ void hex_encode(struct bytes bytes, char *out)
 	(void)sodium_bin2hex(out, bytes.len * 2 + 1, bytes.data, bytes.len);
 }
 
+void hex_encode_public(struct bytes bytes, char *out)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < bytes.len; i++) {
+		out[2 * i] = digits[bytes.data[i] >> 4];
+		out[2 * i + 1] = digits[bytes.data[i] & 15];
+	}
+}
+
 enum err hex_decode(struct bytes text, uint8_t *out, size_t len)
 {
 	size_t decoded = 0;

@@ -32,5 +32,8 @@ MUST_CHECK enum err base64_decode_public(struct bytes text, enum base64_padding 
 /* Writes 2*len characters and a NUL to out. */
 void hex_encode(struct bytes bytes, char *out);
 
+/* The same of what is no secret, such as a hash of what everybody may read, three times as fast; and without the NUL. */
+void hex_encode_public(struct bytes bytes, char *out);
+
 /* Decodes exactly len bytes. ERR_BAD_MESSAGE when text is not exactly 2*len hexadecimal digits. */
 MUST_CHECK enum err hex_decode(struct bytes text, uint8_t *out, size_t len);

@@ -44,17 +44,6 @@ void audit_head_print(const struct audit_chain *head, char ret_text[static AUDIT
 
 _Static_assert(CHECK_AT + AUDIT_CHECK_DIGITS + 1U == AUDIT_MEMO_LEN, "a memo has this length");
 
-/* For each group of records: a third of what snprintf and an encoder for secrets take. */
-static void put_hex(const uint8_t *bytes, size_t len, char *out)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < len; i++) {
-		out[2 * i] = digits[bytes[i] >> 4];
-		out[2 * i + 1] = digits[bytes[i] & 15];
-	}
-}
-
 static void put_number(unsigned long long number, char out[static NUMBER_DIGITS])
 {
 	for (size_t i = NUMBER_DIGITS; i > 0; number /= 10)
@@ -70,16 +59,17 @@ static void put_check(struct bytes before, struct bytes directory, char out[stat
 	sha256_add(&state, before);
 	sha256_add(&state, directory);
 	sha256_end(&state, hash);
-	put_hex(hash, AUDIT_CHECK_DIGITS / 2, out);
+	hex_encode_public(bytes_of(hash, AUDIT_CHECK_DIGITS / 2), out);
 }
 
+/* Once for each group of records, so without snprintf. */
 void audit_memo_print(const struct audit_chain *head, struct bytes directory,
                       char ret_text[static AUDIT_MEMO_LEN + 1])
 {
 	memcpy(ret_text, MEMO_BEGIN, sizeof(MEMO_BEGIN) - 1);
 	put_number(head->sequence, ret_text + sizeof(MEMO_BEGIN) - 1);
 	ret_text[HASH_AT - 1] = ret_text[CHECK_AT - 1] = ' ';
-	put_hex(head->last_hash, AUDIT_HASH_LEN, ret_text + HASH_AT);
+	hex_encode_public(bytes_of(head->last_hash, AUDIT_HASH_LEN), ret_text + HASH_AT);
 	put_check(bytes_of((const uint8_t *)ret_text, CHECK_AT), directory, ret_text + CHECK_AT);
 	memcpy(ret_text + AUDIT_MEMO_LEN - 1, "\n", 2);
 }

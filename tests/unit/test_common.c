@@ -186,6 +186,9 @@ static void test_hex(void **state)
 	assert_int_equal(hex_decode(bytes_of_string("0aFf"), out, 2), OK);
 	hex_encode(bytes_of(out, 2), text);
 	assert_string_equal(text, "0aff");
+	memset(text, '.', sizeof(text));
+	hex_encode_public(bytes_of(out, 2), text);
+	assert_memory_equal(text, "0aff.", 5);
 	assert_int_equal(hex_decode(bytes_of_string("0af"), out, 2), ERR_BAD_MESSAGE);
 	assert_int_equal(hex_decode(bytes_of_string("0afg"), out, 2), ERR_BAD_MESSAGE);
 	assert_int_equal(hex_decode(bytes_of_string("0aff0"), out, 2), ERR_BAD_MESSAGE);
