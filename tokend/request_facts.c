@@ -110,13 +110,6 @@ struct status_call {
 	size_t index;
 };
 
-static enum err build_status(struct worker_call *call, struct buf *packet)
-{
-	(void)call;
-	(void)packet;
-	return OK;
-}
-
 /* That tokend was stopped meanwhile says nothing of a token. */
 static enum err tokens_result(const struct request *request)
 {
@@ -219,7 +212,6 @@ static void ask_status(struct request *request, size_t index)
 	call->request = request;
 	call->index = index;
 	call->call.op = TOKEN_OP_STATUS;
-	call->call.build = build_status;
 	call->call.done = status_done;
 	call->call.order = request->order;
 	call->call.owner = request->call.owner;

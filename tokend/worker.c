@@ -424,7 +424,7 @@ static enum err send_call(struct worker *worker, struct worker_call *call)
 	struct bytes packet;
 	enum err err = token_message_begin(worker->packet, call->op, OK, worker->next_id);
 
-	if (!err)
+	if (!err && call->build)
 		err = call->build(call, worker->packet);
 	if (!err)
 		err = token_message_end(worker->packet);
@@ -489,13 +489,6 @@ static enum err build_key_id(struct worker_call *call, struct buf *packet)
 	return token_message_put(packet, TOKEN_FIELD_KEY_ID, bytes_of(own->key->id.bytes, KEY_ID_LEN));
 }
 
-static enum err build_nothing(struct worker_call *call, struct buf *packet)
-{
-	(void)call;
-	(void)packet;
-	return OK;
-}
-
 static void hello_done(struct worker_call *call, enum err err, const struct token_message *message)
 {
 	struct own_call *own = (struct own_call *)call;
@@ -520,9 +513,7 @@ static enum err send_own(struct worker *worker, enum token_op op, const struct k
 	own->key = key;
 	own->call.op = op;
 	own->call.once = true;
-	own->call.build = op == TOKEN_OP_LOAD    ? build_load
-	                  : op == TOKEN_OP_HELLO ? build_nothing
-	                                         : build_key_id;
+	own->call.build = op == TOKEN_OP_LOAD ? build_load : op == TOKEN_OP_HELLO ? NULL : build_key_id;
 	own->call.done = op == TOKEN_OP_HELLO ? hello_done : own_done;
 	err = send_call(worker, &own->call);
 	if (err)

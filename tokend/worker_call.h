@@ -12,7 +12,7 @@ struct key;
 
 /* One question, embedded in what asks it. Its owner keeps it alive until done was called: exactly once, possibly from inside worker_submit. */
 struct worker_call {
-	/* Appends the message's fields, after token_message_begin and before token_message_end. */
+	/* Appends the message's fields, after token_message_begin and before token_message_end. NULL: it has none. */
 	MUST_CHECK enum err (*build)(struct worker_call *call, struct buf *packet);
 
 	/* err: what the helper answered, or why it did not; message is NULL when it did not. */

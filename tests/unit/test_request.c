@@ -106,7 +106,7 @@ static void answer(struct worker *worker, struct worker_call *call)
 	assert_int_equal(buf_new(TOKEN_MESSAGE_MAX, &question_packet), OK);
 	assert_int_equal(buf_new(TOKEN_MESSAGE_MAX, &answer_packet), OK);
 	assert_int_equal(token_message_begin(question_packet, call->op, OK, 1), OK);
-	err = call->build(call, question_packet);
+	err = call->build ? call->build(call, question_packet) : OK;
 	if (err) {
 		call->done(call, err, NULL);
 		return;
