@@ -440,26 +440,25 @@ static enum err stanzas_read(const struct token_message *question,
 	return count ? OK : ERR_BAD_MESSAGE;
 }
 
-struct
-try {
+struct attempt {
 	struct key_id id;
 	uint16_t index; /* of the stanza */
 };
 
-static struct try try_read(struct bytes value)
+static struct attempt attempt_read(struct bytes value)
 {
 	struct reader reader = reader_of(value);
-	struct try try;
+	struct attempt attempt;
 
-	reader_copy(&reader, try.id.bytes, KEY_ID_LEN);
-	try.index = reader_u16(&reader);
-	return try;
+	reader_copy(&reader, attempt.id.bytes, KEY_ID_LEN);
+	attempt.index = reader_u16(&reader);
+	return attempt;
 }
 
-static enum err unwrap_try(struct helper *helper, const struct try *try, const struct stanza *stanza,
-                           struct secret **ret_file_key)
+static enum err unwrap_attempt(struct helper *helper, const struct attempt *attempt,
+                               const struct stanza *stanza, struct secret **ret_file_key)
 {
-	struct helper_key *key = helper_keys_find(helper->keys, &try->id);
+	struct helper_key *key = helper_keys_find(helper->keys, &attempt->id);
 	enum err err;
 
 	if (!key)
@@ -471,24 +470,25 @@ static enum err unwrap_try(struct helper *helper, const struct try *try, const s
 	return err;
 }
 
-static enum err unwrap_answer(const struct try *try, const struct secret *file_key, struct buf *answer)
+static enum err unwrap_answer(const struct attempt *attempt, const struct secret *file_key,
+                              struct buf *answer)
 {
 	enum err err = token_message_put(answer, TOKEN_FIELD_FILE_KEY, secret_reveal(file_key));
 
 	if (!err)
-		err = token_message_put(answer, TOKEN_FIELD_KEY_ID, bytes_of(try->id.bytes, KEY_ID_LEN));
+		err = token_message_put(answer, TOKEN_FIELD_KEY_ID, bytes_of(attempt->id.bytes, KEY_ID_LEN));
 	if (!err)
-		err = token_message_put_u16(answer, TOKEN_FIELD_INDEX, try->index);
+		err = token_message_put_u16(answer, TOKEN_FIELD_INDEX, attempt->index);
 	return err;
 }
 
 /* A refusal names the key it is about, if it is about one. */
-static enum err unwrap_refuse(const struct try *try, enum err refusal, struct buf *answer)
+static enum err unwrap_refuse(const struct attempt *attempt, enum err refusal, struct buf *answer)
 {
 	enum err err = OK;
 
 	if (weight(refusal) >= weight(ERR_PIN_NEEDED))
-		err = token_message_put(answer, TOKEN_FIELD_KEY_ID, bytes_of(try->id.bytes, KEY_ID_LEN));
+		err = token_message_put(answer, TOKEN_FIELD_KEY_ID, bytes_of(attempt->id.bytes, KEY_ID_LEN));
 	return err ? err : refusal;
 }
 
@@ -496,7 +496,7 @@ static enum err operate_unwrap(struct helper *helper, const struct token_message
                                struct buf *answer)
 {
 	struct stanza stanzas[TOKEN_STANZAS_MAX];
-	struct try heaviest = { 0 };
+	struct attempt heaviest = { 0 };
 	enum err refusal = ERR_NO_MATCH;
 	size_t count = 0, cursor = 0;
 	struct bytes value;
@@ -506,16 +506,16 @@ static enum err operate_unwrap(struct helper *helper, const struct token_message
 		return err;
 	while (token_message_next(question, TOKEN_FIELD_TRY, &cursor, &value)) {
 		CLEANUP(secret_freep) struct secret *file_key = NULL;
-		struct try try = try_read(value);
+		struct attempt attempt = attempt_read(value);
 
-		if (try.index >= count)
+		if (attempt.index >= count)
 			return ERR_BAD_MESSAGE;
-		err = unwrap_try(helper, &try, &stanzas[try.index], &file_key);
+		err = unwrap_attempt(helper, &attempt, &stanzas[attempt.index], &file_key);
 		if (!err)
-			return unwrap_answer(&try, file_key, answer);
+			return unwrap_answer(&attempt, file_key, answer);
 		if (weight(err) > weight(refusal)) {
 			refusal = err;
-			heaviest = try;
+			heaviest = attempt;
 		}
 	}
 	return unwrap_refuse(&heaviest, refusal, answer);
@@ -524,9 +524,9 @@ static enum err operate_unwrap(struct helper *helper, const struct token_message
 /* ---- what needs no device ---- */
 
 /* One that is opened for one unwrap is closed by it. */
-static bool key_is_ready(const struct helper *helper, struct bytes try)
+static bool key_is_ready(const struct helper *helper, struct bytes attempt)
 {
-	const struct try read = try_read(try);
+	const struct attempt read = attempt_read(attempt);
 	const struct helper_key *key = helper_keys_find(helper->keys, &read.id);
 
 	return key && key->kind == KEY_KIND_X25519 && key->class != KEY_CLASS_ADMIN && key->unsealed;
@@ -535,10 +535,10 @@ static bool key_is_ready(const struct helper *helper, struct bytes try)
 static bool unwrap_is_ready(const struct helper *helper, const struct token_message *question)
 {
 	size_t cursor = 0;
-	struct bytes try;
+	struct bytes attempt;
 
-	while (token_message_next(question, TOKEN_FIELD_TRY, &cursor, &try))
-		if (!key_is_ready(helper, try))
+	while (token_message_next(question, TOKEN_FIELD_TRY, &cursor, &attempt))
+		if (!key_is_ready(helper, attempt))
 			return false;
 	return true;
 }
