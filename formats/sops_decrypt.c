@@ -373,11 +373,16 @@ static bool mac_is(crypto_hash_sha512_state *state, struct bytes expected)
 {
 	uint8_t hash[crypto_hash_sha512_BYTES];
 	char text[MAC_TEXT_LEN + 1];
+	bool same;
 
 	(void)crypto_hash_sha512_final(state, hash);
 	for (size_t i = 0; i < sizeof(hash); i++)
 		(void)snprintf(text + 2 * i, 3, "%02X", hash[i]);
-	return expected.len == MAC_TEXT_LEN && sodium_memcmp(expected.data, text, MAC_TEXT_LEN) == 0;
+	same = expected.len == MAC_TEXT_LEN && sodium_memcmp(expected.data, text, MAC_TEXT_LEN) == 0;
+	/* It is encrypted in the file, since short values could be guessed by it. */
+	secret_wipe(hash, sizeof(hash));
+	secret_wipe(text, sizeof(text));
+	return same;
 }
 
 static bool mac_is_right(struct decryption *decryption, struct bytes expected)

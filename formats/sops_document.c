@@ -10,8 +10,8 @@
 #define BLOCK_LEN 65536U
 #define FORMATS 5U
 
-struct sops_block {
-	struct sops_block *next;
+struct sops_space {
+	struct sops_space *next;
 	size_t len, used;
 	uint8_t bytes[];
 };
@@ -83,19 +83,19 @@ enum sops_format sops_format_guess(const char *name, struct bytes text)
 
 uint8_t *sops_document_space(struct sops_document *document, size_t len)
 {
-	struct sops_block *block = document->blocks;
+	struct sops_space *space = document->spaces;
 
-	if (!block || block->len - block->used < len) {
+	if (!space || space->len - space->used < len) {
 		size_t size = len > BLOCK_LEN ? len : BLOCK_LEN;
 
-		block = malloc(sizeof(*block) + size);
-		if (!block)
+		space = malloc(sizeof(*space) + size);
+		if (!space)
 			return NULL;
-		*block = (struct sops_block){ document->blocks, size, 0 };
-		document->blocks = block;
+		*space = (struct sops_space){ document->spaces, size, 0 };
+		document->spaces = space;
 	}
-	block->used += len;
-	return block->bytes + block->used - len;
+	space->used += len;
+	return space->bytes + space->used - len;
 }
 
 /* Nothing secret stands in it, so that it may be moved: the pages of a large one are, and not their bytes. NULL: no memory, and old is as it was. */
@@ -299,12 +299,12 @@ enum err sops_document_read_aliases(struct sops_document *document, struct bytes
 
 void sops_document_done(struct sops_document *document)
 {
-	while (document->blocks) {
-		struct sops_block *next = document->blocks->next;
+	while (document->spaces) {
+		struct sops_space *next = document->spaces->next;
 
-		secret_wipe(document->blocks->bytes, document->blocks->used);
-		free(document->blocks);
-		document->blocks = next;
+		secret_wipe(document->spaces->bytes, document->spaces->used);
+		free(document->spaces);
+		document->spaces = next;
 	}
 	free(document->nodes);
 	free(document->cuts);

@@ -62,7 +62,7 @@ struct sops_span {
 	bool leaves_nothing; /* of a map that is written as a block */
 };
 
-struct sops_block; /* memory of decoded texts */
+struct sops_space; /* memory of decoded texts */
 
 struct sops_document {
 	enum sops_format format;
@@ -71,7 +71,7 @@ struct sops_document {
 	size_t count, capacity;
 	struct sops_span *cuts; /* owned: where the metadata stands, in order */
 	size_t cut_count, cut_capacity;
-	struct sops_block *blocks; /* owned, wiped when freed */
+	struct sops_space *spaces; /* owned, wiped when freed */
 	bool keeps_aliases; /* YAML: they become nodes; else they are refused */
 	bool met_alias; /* YAML: there is one, kept or refused */
 	bool begins_empty; /* YAML: with a document of nothing */

@@ -95,7 +95,7 @@ static void note_other(struct sops_environment *environment, const struct name *
 		(void)!buf_put_u8(environment->others, '\0');
 }
 
-/* What a terminal could take for something else does not get into a message. */
+/* A long name is cut. What a terminal could take for something else goes out when the message is printed. */
 static void show(struct sops_environment *environment, const struct name *name, const char *what)
 {
 	size_t len = name->len < 200 ? name->len : 200;
