@@ -91,7 +91,7 @@ static enum err walk_directory(struct walk *walk, int fd, unsigned depth)
 		(void)close(fd);
 		return ERR_NOMEM;
 	}
-	while (!err && (entry = readdir(directory))) {
+	while (!err && (errno = 0, entry = readdir(directory))) {
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
 		if ((size_t)snprintf(walk->path + len, sizeof(walk->path) - len, "%s%s", len ? "/" : "",
@@ -101,7 +101,8 @@ static enum err walk_directory(struct walk *walk, int fd, unsigned depth)
 		err = take_entry(walk, fd, entry->d_name, depth);
 		walk->path[len] = '\0';
 	}
-	return err;
+	/* A directory that cannot be read to its end looks like one that ends there. */
+	return err || errno == 0 ? err : complain(walk, "cannot read");
 }
 
 static int compare(const void *a, const void *b)
@@ -153,6 +154,19 @@ static int open_step(int parent, const char *name, bool create)
 	return openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
+static bool take_name(const char *relative, const char *end, char name[static NAME_MAX + 1])
+{
+	const size_t len = (size_t)(end - relative);
+
+	if (len > NAME_MAX) {
+		errno = ENAMETOOLONG;
+		return false;
+	}
+	memcpy(name, relative, len);
+	name[len] = '\0';
+	return true;
+}
+
 enum err tree_open_parent(int root, const char *relative, bool create, int *ret_directory,
                           const char **ret_name)
 {
@@ -163,8 +177,7 @@ enum err tree_open_parent(int root, const char *relative, bool create, int *ret_
 	while (fd >= 0 && (slash = strchr(relative, '/'))) {
 		int parent = fd;
 
-		(void)snprintf(name, sizeof(name), "%.*s", (int)(slash - relative), relative);
-		fd = open_step(parent, name, create);
+		fd = take_name(relative, slash, name) ? open_step(parent, name, create) : -1;
 		(void)close(parent);
 		relative = slash + 1;
 	}
