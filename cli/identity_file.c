@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "cli/input.h"
@@ -240,7 +241,19 @@ static enum err recipients_room(struct recipients *recipients, struct recipient 
 	return OK;
 }
 
-/* where: "" or "FILE:LINE: ". A line that looks like a private key is never repeated. */
+/* In either case, and wherever in it: behind a blank, a quote or the name of a setting it is a key all the same. */
+static bool holds_private_key(struct bytes line)
+{
+	static const char mark[] = "AGE-SECRET-KEY-";
+	const size_t len = strlen(mark);
+
+	for (size_t i = 0; i + len <= line.len; i++)
+		if (strncasecmp((const char *)line.data + i, mark, len) == 0)
+			return true;
+	return false;
+}
+
+/* where: "" or "FILE:LINE: ". A line that has a private key in it is never repeated. */
 static enum err add_line(struct recipients *recipients, struct bytes line, const char *where,
                          struct problem *problem)
 {
@@ -251,7 +264,7 @@ static enum err add_line(struct recipients *recipients, struct bytes line, const
 
 	if (err)
 		return err;
-	if (bytes_begin_with(line, "AGE-SECRET-KEY-"))
+	if (holds_private_key(line))
 		return problem_set(problem, ERR_USAGE,
 		                   "%sthis is a private key where a recipient is expected", where);
 	err = recipient_parse(line, recipient, &what);
