@@ -147,13 +147,6 @@ bool tree_has(const struct tree *tree, const char *relative)
 	       bsearch(&relative, tree->files, tree->count, sizeof(*tree->files), compare) != NULL;
 }
 
-static int open_step(int parent, const char *name, bool create)
-{
-	if (create && mkdirat(parent, name, 0700) < 0 && errno != EEXIST)
-		return -1;
-	return openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-}
-
 static bool take_name(const char *relative, const char *end, char name[static NAME_MAX + 1])
 {
 	const size_t len = (size_t)(end - relative);
@@ -165,6 +158,13 @@ static bool take_name(const char *relative, const char *end, char name[static NA
 	memcpy(name, relative, len);
 	name[len] = '\0';
 	return true;
+}
+
+static int open_step(int parent, const char *name, bool create)
+{
+	if (create && mkdirat(parent, name, 0700) < 0 && errno != EEXIST)
+		return -1;
+	return openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
 enum err tree_open_parent(int root, const char *relative, bool create, int *ret_directory,
