@@ -11,6 +11,7 @@
 #include "cli/input.h"
 #include "cli/pin.h"
 #include "cli/prove.h"
+#include "cli/shown.h"
 #include "cli/shred.h"
 #include "cli/verbs.h"
 #include "common/key.h"
@@ -310,14 +311,17 @@ static enum err explain_sealed(const struct enrolment *enrolment, const char *na
 {
 	struct problem *problem = problem_of(enrolment);
 	const char *path = enrolment->import_path;
+	char quoted[SHOWN_QUOTED_MAX];
 
 	(void)problem_set(problem, ERR_EXISTS, "the key in %s is sealed already as %s", input_name(path),
 	                  name);
-	if (is_standard_input(path) || holds_others(enrolment))
+	if (is_standard_input(path) || holds_others(enrolment)) {
 		problem_hint(problem, "tokenctl keys %s   shows it", name);
-	else
+	} else {
+		shown_quote(path, quoted);
 		problem_hint(problem, "to remove the file: shred -u %s; tokenctl keys %s   shows the key",
-		             path, name);
+		             quoted, name);
+	}
 	return ERR_EXISTS;
 }
 
@@ -478,9 +482,11 @@ static void print_next(const struct enrolment *enrolment, const char *recipient)
 static void print_file_advice(const struct enrolment *enrolment, bool shredded)
 {
 	const char *path = enrolment->import_path;
+	char quoted[SHOWN_QUOTED_MAX];
 
 	if (!path)
 		return;
+	shown_quote(path, quoted);
 	if (shredded)
 		(void)printf(
 		        "\n%s was written over and removed. On an SSD, on a file system that copies on write "
@@ -498,7 +504,7 @@ static void print_file_advice(const struct enrolment *enrolment, bool shredded)
 		             "(tokenctl enroll --shred does it after the proof). Keep a copy off this "
 		             "machine: it is\n"
 		             "your recovery.\n",
-		             path, path);
+		             path, quoted);
 }
 
 static enum err report(const struct enrolment *enrolment, bool shredded)

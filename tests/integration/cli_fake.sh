@@ -51,6 +51,12 @@ if grep -q "$(grep AGE-SECRET key.txt)" calls; then lab_fail "the key went over 
 [ "$(tokenctl recipient legacy)" = "$recipient" ] || lab_fail "another recipient"
 fails 2 'the key in key.txt is sealed already as legacy' tokenctl enroll --name again --import key.txt
 grep -q '^hint: to remove the file: shred -u key.txt' stderr || lab_fail "no hint: $(cat stderr)"
+cp key.txt 'my key.txt' # what is to be typed next removes no other file
+fails 2 'the key in my key.txt is sealed already as legacy' tokenctl enroll --name again --import 'my key.txt'
+grep -qF "shred -u 'my key.txt';" stderr || lab_fail "the name is not one word: $(cat stderr)"
+age-keygen -o 'new key.txt' 2>/dev/null
+tokenctl enroll --name blank --import 'new key.txt' >said
+grep -qF "shred -u 'new key.txt'" said || lab_fail "the name is not one word: $(cat said)"
 age-keygen -o copy.txt 2>/dev/null
 fails 2 'there is a key legacy already' tokenctl enroll --name legacy --import copy.txt
 ln copy.txt second.txt
@@ -157,7 +163,7 @@ mixed=$(tokenctl recipient mixed)
 [ "$(tokenctl recipient --json mixed legacy | member 1 recipient)" = "$recipient" ] || lab_fail "as JSON it is another"
 if tokenctl recipient legacy nobody mixed >printed 2>said; then lab_fail "a key that is not there was passed over"; fi
 [ ! -s printed ] || lab_fail "a part of the keys was printed: $(<printed)"
-[ "$(tokenctl recipient | wc -l)" -eq 7 ]
+[ "$(tokenctl recipient | wc -l)" -eq 8 ]
 tokenctl keys >said
 grep -q '^legacy .* tpm:fake:1 ' said || lab_fail "keys: $(cat said)"
 fails 4 'the fake says NoKey' tokenctl keys nothing
