@@ -350,14 +350,14 @@ static void auth_clear(struct token *token, const struct token_key *key)
 	(void)Esys_TR_SetAuth(token->esys, key->object.tr, NULL);
 }
 
-/* A session that was ended since the key was loaded is started again; the parent that salts it has to be the key's. */
+/* A session that was ended since the key was loaded, or was begun for the keys of another parent, is started again; the parent that salts it has to be the key's. */
 static enum err session_restart(struct token *token, const struct token_key *key)
 {
 	struct tpm_parent *parent = NULL;
 	ESYS_TR session;
 	enum err err;
 
-	if (token->session != ESYS_TR_NONE)
+	if (tpm_session_is_of(token, &key->parent_name))
 		return OK;
 	err = key_parent(token, key, &parent);
 	if (!err)

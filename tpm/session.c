@@ -42,21 +42,33 @@ static enum err session_start(struct token *token, struct tpm_parent *parent)
 	if (err)
 		return err;
 	token->session = request.session;
+	token->session_parent = parent->name;
 	token->session_doubtful = false;
 	return OK;
 }
 
+bool tpm_session_is_of(const struct token *token, const TPM2B_NAME *parent)
+{
+	const TPM2B_NAME *salted = &token->session_parent;
+
+	return token->session != ESYS_TR_NONE &&
+	       bytes_equal(bytes_of(salted->name, salted->size), bytes_of(parent->name, parent->size));
+}
+
 /*
  * Salted with the parent, whose Name the key's blob carries: whoever stands on the bus and offers a parent of his own is refused before the salt is
- * made. Not bound to any object, so one session serves all keys; a key's authorisation value goes into the HMAC of its own command alone.
+ * made. Not bound to any object, so one session serves all keys of a parent, and those only: of two parents one may have been believed that is no TPM's, and whoever has its private half
+ * would read what is sent for the other's keys. A key's authorisation value goes into the HMAC of its own command alone.
  */
 enum err tpm_session(struct token *token, struct tpm_parent *parent, TPMA_SESSION attributes,
                      ESYS_TR *ret_session)
 {
 	enum err err = OK;
 
-	if (token->session == ESYS_TR_NONE)
+	if (parent && !tpm_session_is_of(token, &parent->name)) {
+		tpm_session_flush(token);
 		err = session_start(token, parent);
+	}
 	if (!err)
 		err = tpm_check(token,
 		                Esys_TRSess_SetAttributes(token->esys, token->session,

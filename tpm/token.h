@@ -83,6 +83,7 @@ struct token {
 	struct shim *shim;
 	ESYS_CONTEXT *esys;
 	ESYS_TR session; /* ESYS_TR_NONE: not started */
+	TPM2B_NAME session_parent; /* of the key that salted it, while there is one */
 	bool session_doubtful; /* its last command got an error, which anybody on the bus could have made */
 	struct tpm_parent persistent;
 	struct tpm_parent transient;
@@ -145,9 +146,11 @@ void tpm_sweep(struct token *token);
 
 /* session.c */
 
-/* Starts the session if it is not there, salted with parent; attributes: TPMA_SESSION_DECRYPT and ENCRYPT as the command's parameters allow. */
+/* Starts the session if it is not there, or was salted with another parent; NULL: that was seen to. attributes: TPMA_SESSION_DECRYPT and ENCRYPT as the command's parameters allow. */
 MUST_CHECK enum err tpm_session(struct token *token, struct tpm_parent *parent, TPMA_SESSION attributes,
                                 ESYS_TR *ret_session);
+/* Is there one, salted with the parent of this Name? */
+bool tpm_session_is_of(const struct token *token, const TPM2B_NAME *parent);
 void tpm_session_flush(struct token *token);
 /* Passes on what a command in the session got: only success proves that both ends still agree on the session's nonces. */
 TSS2_RC tpm_session_result(struct token *token, TSS2_RC rc);

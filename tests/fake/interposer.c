@@ -83,6 +83,12 @@ static bool shows_key(const struct interposer_exchange *exchange)
 	       (code == TPM2_CC_ReadPublic && u32_at(exchange->command + HEADER_LEN) == SRK_HANDLE);
 }
 
+void interposer_swap(uint8_t *response, size_t len, uint8_t ret_name[34])
+{
+	swap_key(response, len, HEADER_LEN);
+	memcpy(ret_name, response + HEADER_LEN + 2 + u16_at(response + HEADER_LEN) + 2, 34);
+}
+
 static void swap(const struct interposer_exchange *exchange, uint8_t *response, size_t len)
 {
 	if (!shows_key(exchange) || !(shared->value >> (shared->shown++ % 32) & 1))
@@ -119,6 +125,13 @@ static size_t replace(const struct interposer_exchange *by, uint8_t *response)
 	return by->response_len;
 }
 
+static size_t refuse(uint8_t *response, uint32_t code)
+{
+	memcpy(response, "\x80\x01\x00\x00\x00\x0a", 6);
+	u32_put(response + 6, code);
+	return HEADER_LEN;
+}
+
 /* Returns the length of what arrives; 0: nothing does. */
 static size_t spoil(const struct interposer_exchange *exchange, uint8_t *response, size_t len)
 {
@@ -126,6 +139,8 @@ static size_t spoil(const struct interposer_exchange *exchange, uint8_t *respons
 
 	if (shared->act == INTERPOSER_SWAP)
 		swap(exchange, response, len);
+	if (shared->act == INTERPOSER_SWAP && shared->at && interposer_code(exchange) == TPM2_CC_Load)
+		return refuse(response, shared->at);
 	if (!is_due(exchange))
 		return len;
 	if (shared->act != INTERPOSER_FLIP || shared->at < len)
@@ -146,9 +161,7 @@ static size_t spoil(const struct interposer_exchange *exchange, uint8_t *respons
 	case INTERPOSER_LOSE:
 		return 0;
 	case INTERPOSER_ERROR:
-		memcpy(response, "\x80\x01\x00\x00\x00\x0a", 6);
-		u32_put(response + 6, shared->value);
-		return HEADER_LEN;
+		return refuse(response, shared->value);
 	case INTERPOSER_SUBSTITUTE:
 		return replace(&shared->old[shared->at], response);
 	case INTERPOSER_LATE:

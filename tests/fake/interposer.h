@@ -25,7 +25,7 @@ enum interposer_act {
 	INTERPOSER_ERROR, /* the answer is the code value and nothing else */
 	INTERPOSER_SUBSTITUTE, /* the answer that was number at of an earlier conversation */
 	INTERPOSER_LATE, /* from here on always the answer to the command before */
-	INTERPOSER_SWAP, /* the storage root key, where bit n of value is set for the n-th time it is shown, is the interposer's own */
+	INTERPOSER_SWAP, /* the storage root key, where bit n of value is set for the n-th time it is shown, is the interposer's own; and TPM2_Load is answered with the error at, if that is one */
 };
 
 struct interposer_exchange {
@@ -61,6 +61,9 @@ void interposer_keep(struct interposer *interposer);
 uint32_t interposer_code(const struct interposer_exchange *exchange); /* of the command */
 uint32_t interposer_answer(
         const struct interposer_exchange *exchange); /* the response code, as the TPM gave it */
+
+/* The answer to TPM2_ReadPublic of the storage root key, as it is when that is swapped; ret_name: the Name that is in it. */
+void interposer_swap(uint8_t *response, size_t len, uint8_t ret_name[34]);
 
 /* As an interposer whose key was taken for the TPM's would do it: from the salt to the session's key, from that to what the first command that makes an object seals. Is that secret?
  * Also false when there was no session to begin with. */

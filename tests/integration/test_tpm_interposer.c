@@ -39,6 +39,7 @@ struct bench {
 	struct test_key p256, other, third; /* p256, class boot */
 	struct test_key x25519; /* imported, class boot */
 	struct test_key pin_p256, pin_x25519, pin_symmetric; /* class session */
+	struct test_key lured; /* of a parent that is the interposer's own key */
 	struct test_key made;
 	struct token_status status; /* as it is */
 	struct count count;
@@ -765,6 +766,45 @@ static void test_swaps_seen(void **state)
 	print_message("swaps: the control's key is read by the interposer\n");
 }
 
+/* ---- two parents, one of them believed though it is no TPM's ---- */
+
+static void lured_make(struct bench *bench)
+{
+	uint8_t answer[INTERPOSER_PACKET_MAX];
+	size_t len;
+
+	must(swtpm_command(&bench->swtpm, "8001 00000173 81000001", answer, &len) ? ERR_TOKEN : OK);
+	bench->lured = bench->p256;
+	randombytes_buf(bench->lured.id.bytes, KEY_ID_LEN);
+	interposer_swap(answer, len, bench->lured.blob.parent_name);
+	must(client_load(&bench->client, &bench->lured));
+}
+
+/* The first is shown its parent, the interposer's key; the other is imported under the TPM's. */
+static struct verdict act_lured_import(struct bench *bench)
+{
+	assert_int_equal(unwrap(bench, &bench->lured).outcome, REFUSED);
+	return act_import(bench);
+}
+
+static void test_swaps_lured(void **state)
+{
+	static const struct operation import = { "lured_import", false, before_first_p256, act_lured_import,
+		                                 NULL };
+	const struct attack swap = { INTERPOSER_SWAP, 0, TPM2_RC_INTEGRITY, 1, false };
+	static struct bench bench;
+
+	(void)state;
+	(void)alarm(ANSWER_SECONDS);
+	bench_start(&bench, false);
+	lured_make(&bench);
+	(void)act_under(&bench, &import, swap);
+	assert_true(bench.acted && sent(bench.interposer, TPM2_CC_Create));
+	assert_false(interposer_reads(bench.interposer, bench.x25519.import, SEALED_LEN));
+	bench_end(&bench);
+	(void)alarm(0);
+}
+
 static void test_swaps(void **state)
 {
 	(void)state;
@@ -776,7 +816,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_flips),      cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_order),      cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_swaps_seen), cmocka_unit_test(test_swaps),
+		cmocka_unit_test(test_swaps_seen), cmocka_unit_test(test_swaps_lured),
+		cmocka_unit_test(test_swaps),
 	};
 	char filter[64];
 
