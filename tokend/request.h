@@ -142,6 +142,7 @@ struct request {
 	bool silent; /* no answer is wanted */
 	bool submitted; /* counted by the daemon */
 	bool finished;
+	bool proven; /* the PIN that the policy wanted for it was given, and is spent */
 	bool foreseen; /* its record is being made durable already */
 
 	/* asked */

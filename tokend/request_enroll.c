@@ -301,6 +301,7 @@ enum err request_authorise_admin(struct request *request, const char *key_name)
 	case VERDICT_PERMIT:
 		return OK;
 	case VERDICT_PERMIT_WITH_PIN:
+		request->proven = true; /* or it goes no further */
 		return spend_admin(request);
 	case VERDICT_DENY:
 		break;
@@ -308,7 +309,7 @@ enum err request_authorise_admin(struct request *request, const char *key_name)
 	return ERR_DENIED;
 }
 
-/* When the token has made the key: has another policy that is in force since taken the permission away? */
+/* When the token has made the key: has another policy that is in force since taken the permission away, or made it one for whoever gives a PIN? */
 static bool still_permitted(const struct request *request)
 {
 	const struct policy *policy = request->daemon->policy;
@@ -317,7 +318,8 @@ static bool still_permitted(const struct request *request)
 	if (request->policy == policy)
 		return true;
 	policy_check(policy, &request->peer, request->via, OPERATION_ADMIN, request->key_name, &decision);
-	return decision.verdict != VERDICT_DENY;
+	return decision.verdict == VERDICT_PERMIT ||
+	       (decision.verdict == VERDICT_PERMIT_WITH_PIN && request->proven);
 }
 
 /* A sentence when kind, class and what came along do not go together. */
