@@ -679,7 +679,8 @@ void worker_submit(struct worker *worker, struct worker_call *call)
 	}
 	if (worker->state == WORKER_DOWN)
 		start_when_due(worker);
-	if (worker->waiting_count >= WORKER_WAITING_MAX) {
+	/* The broker's own is no more than keys are open; and were it lost, a key that was locked would stay open in the helper. */
+	if (call->owner != 0 && worker->waiting_count >= WORKER_WAITING_MAX) {
 		finish(call, ERR_BUSY);
 		return;
 	}

@@ -160,7 +160,19 @@ static void lab_end(struct lab *lab)
 	sd_event_unref(lab->event);
 }
 
-/* One call for each letter: eight small ones fill a helper, capitals cost more than it ever has room for. Who asks is the letter, whatever its case; x to z need no device. */
+/* Eight small ones fill a helper, capitals cost more than it ever has room for. Who asks is the letter, whatever its case; x to z need no device. */
+static struct worker_call call_of(char letter, uint64_t order)
+{
+	return (struct worker_call){ .build = build,
+		                     .done = done,
+		                     .op = TOKEN_OP_UNWRAP,
+		                     .order = order,
+		                     .owner = (uint64_t)(letter | 0x20),
+		                     .without_device = (letter | 0x20) >= 'x',
+		                     .cost = letter < 'a' ? 2 * WORKER_SENT_MAX : WORKER_SENT_MAX / 8 };
+}
+
+/* One call for each letter. */
 static void submit(struct lab *lab, const char *letters, uint64_t order)
 {
 	for (; *letters; letters++) {
@@ -168,14 +180,7 @@ static void submit(struct lab *lab, const char *letters, uint64_t order)
 
 		asked->lab = lab;
 		asked->letter = (uint8_t)*letters;
-		asked->call = (struct worker_call){ .build = build,
-			                            .done = done,
-			                            .op = TOKEN_OP_UNWRAP,
-			                            .order = order,
-			                            .owner = (uint64_t)(*letters | 0x20),
-			                            .without_device = (*letters | 0x20) >= 'x',
-			                            .cost = *letters < 'a' ? 2 * WORKER_SENT_MAX
-			                                                   : WORKER_SENT_MAX / 8 };
+		asked->call = call_of(*letters, order);
 		worker_submit(lab->worker, &asked->call);
 	}
 }
@@ -353,6 +358,41 @@ static void test_helper_that_cannot_start(void **state)
 	lab_end(&lab);
 }
 
+/* Where no more may wait, what the broker itself has to say, such as that a key is locked, still does; and it goes out first. */
+static void test_own_calls_always_wait(void **state)
+{
+	static struct asked others[WORKER_WAITING_MAX + WORKER_SENT_MAX];
+	struct asked own = { .letter = '!' };
+	char letters[CALLS_MAX + 1];
+	struct lab lab;
+
+	(void)state;
+	lab_begin(&lab);
+	for (size_t i = 0; i < WORKER_WAITING_MAX + 8; i++) {
+		others[i] = (struct asked){ .lab = &lab, .letter = 'a' };
+		others[i].call = call_of('a', 5);
+		worker_submit(lab.worker, &others[i].call);
+	}
+	lab.expected = ERR_BUSY;
+	submit(&lab, "a", 5);
+	assert_true(lab.asked[0].done);
+	own.lab = &lab;
+	own.call = (struct worker_call){ .build = build, .done = done, .op = TOKEN_OP_LOCK, .once = true };
+	worker_submit(lab.worker, &own.call);
+	assert_false(own.done);
+	look(&lab, letters);
+	lab.expected = ERR_NO_MATCH;
+	give_answer(&lab, TOKEN_OP_UNWRAP, ERR_NO_MATCH);
+	for (size_t i = 0; i < 7; i++)
+		give_answer(&lab, TOKEN_OP_UNWRAP, ERR_NO_MATCH);
+	look(&lab, letters);
+	assert_int_equal(letters[0], '!');
+	lab.expected = ERR_NO_DAEMON;
+	lab.worker = worker_free(lab.worker);
+	assert_true(own.done);
+	lab_end(&lab);
+}
+
 /* Whoever waits when all ends is told. */
 static void test_end_while_waiting(void **state)
 {
@@ -376,6 +416,7 @@ int main(void)
 		cmocka_unit_test(test_lanes),
 		cmocka_unit_test(test_senseless_answers),
 		cmocka_unit_test(test_turns),
+		cmocka_unit_test(test_own_calls_always_wait),
 		cmocka_unit_test(test_call_survives_a_death),
 		cmocka_unit_test(test_call_waits_for_the_next),
 		cmocka_unit_test(test_helper_that_cannot_start),
