@@ -54,6 +54,11 @@ void peer_unit_from_cgroup(struct bytes text, char ret_unit[static UNIT_NAME_MAX
 			part = bytes_of(part.data + 1, part.len - 1);
 		if (unit_name_is_slice(part))
 			continue;
+		/* Beside or above our own cgroup namespace, where no name is what it is called for the system manager. */
+		if (text_equals(part, "..")) {
+			memcpy(ret_unit, UNIT_UNKNOWN, sizeof(UNIT_UNKNOWN));
+			return;
+		}
 		/* Whatever stands here is the system manager's last word: what is below belongs to somebody else. */
 		if (unit_name_valid(part))
 			(void)text_copy(part, ret_unit, UNIT_NAME_MAX);

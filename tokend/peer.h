@@ -44,5 +44,5 @@ void peer_read_unit(struct peer *peer, struct peer_hold *hold);
 /* Gives hold back. */
 void peer_release(struct peer_hold *hold);
 
-/* The system unit of a process from the text of its /proc/PID/cgroup; "" when it is in none. */
+/* The system unit of a process from the text of its /proc/PID/cgroup; "" when it is in none, UNIT_UNKNOWN when that is not to be seen from our cgroup namespace. */
 void peer_unit_from_cgroup(struct bytes text, char ret_unit[static UNIT_NAME_MAX]);
