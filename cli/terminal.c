@@ -3,8 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -25,6 +30,36 @@ static void note_signal(int number)
 static int terminal_open(void)
 {
 	return open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+}
+
+/* ---- one asks at a time ---- */
+
+/* Those of Unix98, 256 to each number; before them, the screen's and the serial lines, whose names are others. */
+#define PTS_MAJOR_FIRST 136U
+#define PTS_MAJOR_LAST 143U
+#define PTS_OF_EACH 256U
+
+/*
+ * Two that ask on one terminal, as those of a pipeline do, would take the echo for off that the other has turned off, and turn it on while the other's is typed. So whoever asks holds the terminal's own file,
+ * which belongs to its user: /dev/tty is everybody's. -1: there is none to be had, and nobody is waited for.
+ */
+static int terminal_hold(int fd)
+{
+	char path[32];
+	unsigned number = 0;
+	struct stat status;
+	CLEANUP(close_fdp) int held = -1;
+
+	if (ioctl(fd, TIOCGDEV, &number) < 0 || major(number) < PTS_MAJOR_FIRST ||
+	    major(number) > PTS_MAJOR_LAST)
+		return -1;
+	(void)snprintf(path, sizeof(path), "/dev/pts/%u",
+	               (major(number) - PTS_MAJOR_FIRST) * PTS_OF_EACH + minor(number));
+	held = open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	if (held < 0 || fstat(held, &status) < 0 || status.st_rdev != makedev(major(number), minor(number)))
+		return -1;
+	/* As long as the other one's answer takes: whoever does not want to wait ends either. */
+	return flock(held, LOCK_EX) < 0 ? -1 : TAKE_FD(held);
 }
 
 bool terminal_available(void)
@@ -87,8 +122,10 @@ static enum err read_without_echo(int fd, const char *prompt, struct secret *lin
 	quiet = saved;
 	quiet.c_lflag &= ~(tcflag_t)ECHO;
 	quiet.c_lflag |= ICANON | ISIG | ECHONL;
-	(void)tcsetattr(fd, TCSAFLUSH, &quiet);
-	err = file_write_all(fd, bytes_of_string(prompt));
+	/* Where echo stays on, as for a process that runs in the background by then, nothing is asked. */
+	err = tcsetattr(fd, TCSAFLUSH, &quiet) < 0 ? ERR_PIN_NEEDED : OK;
+	if (!err)
+		err = file_write_all(fd, bytes_of_string(prompt));
 	if (!err)
 		err = read_line(fd, line, ret_len);
 	(void)tcsetattr(fd, TCSAFLUSH, &saved);
@@ -101,6 +138,7 @@ enum err terminal_read_secret(const char *prompt, struct secret **ret_secret)
 	CLEANUP(close_fdp) int fd = terminal_open();
 	CLEANUP(secret_freep) struct secret *line = NULL;
 	size_t len = 0;
+	int held;
 	enum err err;
 
 	if (fd < 0)
@@ -108,7 +146,9 @@ enum err terminal_read_secret(const char *prompt, struct secret **ret_secret)
 	err = secret_new(TERMINAL_SECRET_MAX, &line);
 	if (err)
 		return err;
+	held = terminal_hold(fd);
 	err = read_without_echo(fd, prompt, line, &len);
+	close_fdp(&held);
 	if (pending_signal) {
 		(void)raise(pending_signal);
 		return ERR_PIN_NEEDED;

@@ -2,7 +2,8 @@
  * Terminal
  *
  * Asks a person. Always on /dev/tty, never on stdin, so that data can be piped through at the same time; without a controlling terminal nothing is ever asked. Echo is off
- * while a secret is typed and comes back whatever happens: a signal that arrives meanwhile is delivered after the terminal was put back.
+ * while a secret is typed and comes back whatever happens: a signal that arrives meanwhile is delivered after the terminal was put back. Of several processes that ask on the same terminal
+ * one asks at a time, so that none turns echo on while another's secret is typed.
  */
 #pragma once
 
