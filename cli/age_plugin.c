@@ -112,6 +112,11 @@ static int speak(state_machine machine)
 		return 0;
 	if (err == ERR_TRUNCATED)
 		(void)fprintf(stderr, "age-plugin-tokend: the client ended the conversation early\n");
+	else if (err == ERR_BUSY)
+		(void)fprintf(stderr,
+		              "age-plugin-tokend: too much in one conversation: at most %u identities and "
+		              "recipients, %u files or file keys, and %u stanzas that could be ours\n",
+		              PLUGIN_IDENTITIES_MAX, PLUGIN_FILES_MAX, PLUGIN_FILE_STANZAS_MAX);
 	else
 		(void)fprintf(stderr, "age-plugin-tokend: %s\n%s", err_info(err)->text,
 		              err == ERR_MEMORY_LOCKED ? "hint: " SECRET_LOCK_HINT "\n" : "");
