@@ -14,6 +14,11 @@ call() {
 	[ "$status" -eq "$expected" ] || lab_fail "'$*' ended with $status where $expected was expected: $(cat stderr)"
 }
 
+not_to_this() {
+	call 5 encrypt "$@"
+	lab_grep '^5 tokend encrypts to age1... and age1tag1... only' stderr || lab_fail "'$*' says: $(<stderr)"
+}
+
 not_held() {
 	call 5 "$@"
 	[ "$(<stderr)" = "$NOT_HELD" ] || lab_fail "'$*' says: $(<stderr)"
@@ -75,8 +80,8 @@ part_answers() {
 	not_held decrypt "$host" legacy.age
 	not_held decrypt age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3t legacy.age
 	not_held decrypt nonsense legacy.age
-	not_held encrypt nonsense data
-	not_held encrypt "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN" data
+	not_to_this nonsense data
+	not_to_this "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN" data
 	lab_grep '"frontend":"sops".*"result":"ok"' state/audit.log || lab_fail "the log has no release"
 	if tail -n +2 state/audit.log | grep '"frontend":"sops"' | grep -v '"result":"ok"' | lab_grep '"name":"host"'; then lab_fail "the audit log names a key that was not decided on"; fi
 
@@ -93,6 +98,7 @@ part_answers() {
 	done
 	call 8 decrypt "$legacy" long
 	call 3 encrypt "$legacy" too-long
+	lab_grep '1 KiB' stderr || lab_fail "too long data says: $(<stderr)"
 	works tokenctl encrypt -r "$legacy" -a -o much.age too-long
 	call 3 decrypt "$legacy" much.age
 

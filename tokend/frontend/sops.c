@@ -26,6 +26,9 @@
 #define STATUS_UNIMPLEMENTED 12
 
 #define NOT_HELD "tokend holds no key that you may use for this"
+#define NOT_TO_THIS "tokend encrypts to age1... and age1tag1... only"
+#define TOO_LONG "the data is longer than 1 KiB: it should be a data key"
+_Static_assert(DATA_MAX == 1U << 10, "the sentence says so");
 
 struct connection {
 	struct client *client; /* borrowed */
@@ -71,8 +74,6 @@ static enum err encrypt_data(struct bytes line, struct bytes data, struct buf *e
 	struct bytes what;
 	enum err err;
 
-	if (data.len > DATA_MAX)
-		return ERR_USAGE;
 	err = recipient_parse(line, &recipient, &what);
 	/* One that is none of ours, and one that is none at all: somebody else may know it. */
 	if (err == ERR_USAGE)
@@ -89,13 +90,18 @@ static enum err encrypt(struct connection *connection, uint32_t stream,
 {
 	CLEANUP(buf_freep) struct buf *encrypted = NULL;
 	CLEANUP(buf_freep) struct buf *message = NULL;
-	enum err err = buf_new(ENCRYPTED_MAX, &encrypted);
+	enum err err;
 
+	if (request->data.len > DATA_MAX)
+		return refuse(connection, stream, STATUS_INVALID, TOO_LONG);
+	err = buf_new(ENCRYPTED_MAX, &encrypted);
 	if (!err)
 		err = buf_new(ENCRYPTED_MAX, &message);
 	if (err)
 		return err;
 	err = encrypt_data(request->recipient, request->data, encrypted);
+	if (is_not_held(err))
+		return refuse(connection, stream, STATUS_NOT_FOUND, NOT_TO_THIS);
 	if (err)
 		return refuse_error(connection, stream, err);
 	err = keyservice_put_answer(message, buf_bytes(encrypted));
@@ -266,7 +272,7 @@ static enum err answer_call(struct connection *connection, uint32_t stream, cons
 	if (err)
 		return refuse(connection, stream, STATUS_INVALID, "the message does not parse");
 	if (request.key != KEYSERVICE_KEY_AGE)
-		return refuse(connection, stream, STATUS_NOT_FOUND, NOT_HELD);
+		return refuse(connection, stream, STATUS_NOT_FOUND, encrypts ? NOT_TO_THIS : NOT_HELD);
 	return encrypts ? encrypt(connection, stream, &request) : decrypt(connection, stream, &request);
 }
 
