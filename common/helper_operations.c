@@ -20,7 +20,7 @@ static enum err box_open(struct helper *helper, struct bytes box, size_t shortes
 	CLEANUP(secret_freep) struct secret *secret = NULL;
 	enum err err;
 
-	if (box.len <= crypto_box_SEALBYTES)
+	if (box.len < crypto_box_SEALBYTES)
 		return ERR_BAD_MESSAGE;
 	if (box.len - crypto_box_SEALBYTES < shortest || box.len - crypto_box_SEALBYTES > longest)
 		return ERR_USAGE;

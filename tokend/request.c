@@ -73,14 +73,6 @@ void request_submit(struct request *request)
 	first_stages[request->kind](request);
 }
 
-void request_answer_locally(struct request *request, enum err err)
-{
-	client_add_request(request->client, request);
-	request->err = err;
-	request->finished = true;
-	client_request_finished(request->client, request);
-}
-
 /* ---- policy, then keyring ---- */
 
 static void rule_text(const char *file, unsigned line, size_t text_len, char *text)
@@ -306,12 +298,22 @@ static const char *usual_hint(enum err err)
 		{ ERR_TOKEN_STATE, "tokenctl doctor" }, { ERR_TOKEN_FULL, "tokenctl doctor" },
 		{ ERR_TOKEN, "tokenctl doctor" },       { ERR_AUDIT, "tokenctl doctor" },
 		{ ERR_DISK_FULL, "tokenctl doctor" },   { ERR_STATE_DIR, "tokenctl doctor" },
+		{ ERR_PIN_LOCKED, "tokenctl tokens" },
 	};
 
 	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
 		if (hints[i].err == err)
 			return hints[i].hint;
 	return "";
+}
+
+void request_answer_locally(struct request *request, enum err err)
+{
+	client_add_request(request->client, request);
+	request->err = err;
+	(void)snprintf(request->hint, sizeof(request->hint), "%s", usual_hint(err));
+	request->finished = true;
+	client_request_finished(request->client, request);
 }
 
 /* Whoever asked knows by which name, and what to type with it. */

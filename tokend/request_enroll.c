@@ -184,6 +184,22 @@ static void refuse_other_device(struct request *request)
 	               uri);
 }
 
+/* What the helper found too long or too short can be told from outside: a box is as much longer than what is in it as all others. */
+static void refuse_length(struct request *request)
+{
+	_Static_assert(X25519_LEN == 32, "the sentence says so");
+
+	if (request->sealed_key_len && request->sealed_key_len != crypto_box_SEALBYTES + X25519_LEN)
+		request_refuse(request, ERR_USAGE, "tokenctl enroll --help",
+		               "a key to import is sealed as its 32 bytes, not as the text "
+		               "AGE-SECRET-KEY-1...");
+	else if (request->sealed_pin_len)
+		request_refuse(request, ERR_USAGE, "tokenctl enroll --help", "a PIN has %u to %u bytes",
+		               PIN_MIN, PIN_MAX);
+	else
+		request_finish(request, ERR_USAGE);
+}
+
 static void done(struct worker_call *call, enum err err, const struct token_message *message)
 {
 	struct request *request = (struct request *)call;
@@ -202,7 +218,11 @@ static void done(struct worker_call *call, enum err err, const struct token_mess
 	}
 	if (err == ERR_BAD_MESSAGE)
 		request_refuse(request, ERR_USAGE, "the same command again",
-		               "the PIN or key was sealed to a helper that has been started anew since");
+		               "the PIN or key is not sealed to the helper that runs now, as when that was "
+		               "started anew "
+		               "since");
+	else if (err == ERR_USAGE)
+		refuse_length(request);
 	else if (err == ERR_TOKEN_STATE)
 		refuse_other_device(request);
 	else if (err == ERR_NO_TOKEN)

@@ -318,15 +318,11 @@ static void fill_groups(struct peer *peer)
 		peer->group_count = (size_t)count;
 }
 
-static enum err judge(struct request *request)
+static void judge(struct request *request, enum operation operation)
 {
 	struct request_explain *explain = &request->explain;
 	struct policy_decision decision;
-	enum operation operation;
-	enum err err = operation_from_name(explain->operation, &operation);
 
-	if (err)
-		return err;
 	if (request->other)
 		fill_groups(request->other);
 	policy_check(request->daemon->policy, request->other ? request->other : &request->peer,
@@ -335,12 +331,12 @@ static enum err judge(struct request *request)
 	if (decision.file)
 		(void)snprintf(explain->rule, sizeof(explain->rule), "%s:%u: %s", decision.file,
 		               decision.line, decision.text ? decision.text : "");
-	return OK;
 }
 
 void request_explain(struct request *request)
 {
 	struct policy_decision decision;
+	enum operation operation;
 
 	if (request->other) {
 		policy_check(request->daemon->policy, &request->peer, request->via, OPERATION_ADMIN,
@@ -350,5 +346,14 @@ void request_explain(struct request *request)
 			return;
 		}
 	}
-	request_finish(request, judge(request));
+	if (operation_from_name(request->explain.operation, &operation)) {
+		request_refuse(request, ERR_USAGE, "man tokend-policy",
+		               "an operation is unwrap, list or admin");
+	} else if (!policy_knows_frontend(request->explain.frontend)) {
+		request_refuse(request, ERR_USAGE, "man tokend-policy",
+		               "a front-end is age, sops, control or credential");
+	} else {
+		judge(request, operation);
+		request_finish(request, OK);
+	}
 }

@@ -56,7 +56,8 @@ static void done(struct worker_call *call, enum err err, const struct token_mess
 		opened(request);
 	else if (err == ERR_BAD_MESSAGE)
 		request_refuse(request, ERR_USAGE, "the same command again",
-		               "the PIN was sealed to a helper that has been started anew since");
+		               "the PIN is not sealed to the helper that runs now, as when that was started "
+		               "anew since");
 	else if (err == ERR_TOKEN_STATE)
 		request_refuse_foreign(request);
 	else if (err == ERR_USAGE)

@@ -307,19 +307,30 @@ def test_survives_restart():
         check(operations.count("start") == 2 and operations.count("stop") == 1, f"{operations}")
 
 
+def box_of(length):
+    """What has the length of a sealed text, and nobody sealed."""
+    return base64.b64encode(bytes(48 + length)).decode()
+
+
+BOX = box_of(8)
+
+
 def test_enroll_rules():
     with Daemon() as daemon:
         daemon.enroll("host")
         rows = [
             ({"name": "host"}, "Exists"), ({"name": "a b"}, "Usage"), ({"name": "../x"}, "Usage"),
-            ({"class": "session"}, "Usage"), ({"sealedPin": "AAAA"}, "Usage"), ({"sealedKey": "AAAA"}, "Usage"),
+            ({"class": "session"}, "Usage"), ({"sealedPin": BOX}, "Usage"), ({"sealedKey": BOX}, "Usage"),
+            ({"class": "session", "sealedPin": box_of(3)}, "Usage", "a PIN has 4 to 128 bytes"), ({"class": "session", "sealedPin": box_of(0)}, "Usage", "a PIN has"), ({"class": "session", "sealedPin": "AAAA"}, "Usage", "not sealed to the helper"),
+            ({"class": "admin", "sealedPin": box_of(129)}, "Usage", "a PIN has"), ({"kind": "x25519", "sealedKey": box_of(74)}, "Usage", "32 bytes"),
+            ({"sealedPin": ""}, "org.varlink.service.InvalidParameter"), ({"token": ""}, "org.varlink.service.InvalidParameter"),
             ({"token": "tpm:swtpm:path=/nowhere"}, "Usage"), ({"kind": "rsa"}, "org.varlink.service.InvalidParameter"),
             ({"class": "x"}, "org.varlink.service.InvalidParameter"), ({"extra": 1}, "org.varlink.service.InvalidParameter"),
             ({"sealedPin": "*"}, "org.varlink.service.InvalidParameter"), ({"name": 5}, "org.varlink.service.InvalidParameter"),
         ]
-        for change, expected in rows:
+        for change, expected, *said in rows:
             reply = daemon.call("Enroll", {"name": "new", "kind": "p256", "class": "boot", **change})
-            check(error_of(reply) == expected, f"{change}: {reply}")
+            check(error_of(reply) == expected and all(words in reply["parameters"]["message"] for words in said), f"{change}: {reply}")
         check([key["name"] for key in daemon.result("GetKeys")["keys"]] == ["host"], "something was made after all")
         check(daemon.enroll("sym", "symmetric").get("recipient") is None, "a symmetric key has no recipient")
 
@@ -377,6 +388,8 @@ def test_session_key():
         reply = daemon.call("Unlock", {"key": "held", "sealedPin": seal_pin(daemon, b"654321")})
         check(error_of(reply) == "PinWrong" and reply["parameters"]["triesLeft"] == 1, f"a wrong PIN: {reply}")
         check(error_of(daemon.call("Unlock", {"key": "held", "sealedPin": "AAAA"})) == "Usage", "not a box")
+        reply = daemon.call("Unlock", {"key": "held", "sealedPin": seal_pin(daemon, b"")})
+        check(error_of(reply) == "PinWrong" and "4 to 128" in reply["parameters"]["message"], f"an empty PIN: {reply}")
         opened = daemon.result("Unlock", {"key": "held", "sealedPin": seal_pin(daemon, b"123456"), "seconds": 2})
         check(opened["name"] == "held" and opened["seconds"] == 2, f"{opened}")
         before = daemon.result("Unwrap", {"stanzas": wanted})
@@ -385,6 +398,7 @@ def test_session_key():
         check(error_of(daemon.call("Unwrap", {"stanzas": wanted})) == "PinNeeded", "its time is over")
         daemon.result("Unlock", {"key": "held", "sealedPin": seal_pin(daemon, b"123456")})
         check(daemon.result("Unwrap", {"stanzas": wanted}) == before, "opened again")
+        check(error_of(daemon.call("Lock", {"key": ""})) == "org.varlink.service.InvalidParameter", "no key, or all of them?")
         check(daemon.result("Lock") == {"locked": 1} and daemon.result("Lock") == {"locked": 0}, "lock")
         check(error_of(daemon.call("Unwrap", {"stanzas": wanted})) == "PinNeeded", "locked")
         daemon.result("Unlock", {"key": "held", "sealedPin": seal_pin(daemon, b"123456")})
@@ -392,7 +406,7 @@ def test_session_key():
             os.kill(helper, signal.SIGKILL)
         wait_for(lambda: error_of(daemon.call("Unwrap", {"stanzas": wanted})) == "PinNeeded", 5, "lost with the helper")
         results = [record["result"] for record in daemon.audit() if record["operation"] == "unlock"]
-        check(results == ["pin-wrong", "usage", "ok", "ok", "ok"], f"{results}")
+        check(results == ["pin-wrong", "usage", "pin-wrong", "ok", "ok", "ok"], f"{results}")
 
 
 def test_admin_key():
@@ -464,7 +478,7 @@ def test_guessing():
         check(not any("triesLeft" in answer["parameters"] for answer in answers if error_of(answer) != "PinWrong"), f"{answers}")
         right = daemon.call("Unlock", {"key": "held", "sealedPin": seal_pin(daemon, b"123456")})
         check(replies[0] == "PinWrong" and set(replies[3:]) == {"PinLocked"}, f"{replies}")
-        check(error_of(right) == "PinLocked" and right["parameters"]["message"], f"{right}")
+        check(error_of(right) == "PinLocked" and right["parameters"]["message"] and right["parameters"]["hint"] == "tokenctl tokens", f"{right}")
         check(not daemon.result("GetTokens")["tokens"][0]["inLockout"], "the device is in lockout")
 
 
@@ -483,6 +497,9 @@ def test_varlink_service():
             ("Nothing.", {}, "org.varlink.service.InterfaceNotFound"),
             ("org.varlink.service.GetInterfaceDescription", {"interface": "io.other"}, "org.varlink.service.InterfaceNotFound"),
             ("org.varlink.service.GetInterfaceDescription", {}, "org.varlink.service.InvalidParameter"),
+            ("io.tokend.GetKeys", {"key": ""}, "org.varlink.service.InvalidParameter"),
+            ("io.tokend.Unwrap", {"stanzas": [], "key": ""}, "org.varlink.service.InvalidParameter"),
+            ("io.tokend.Unwrap", {"stanzas": [], "recipient": ""}, "org.varlink.service.InvalidParameter"),
             ("io.tokend.Unwrap", {"stanzas": 1}, "org.varlink.service.InvalidParameter"),
             ("io.tokend.Unwrap", {"stanzas": [{}]}, "org.varlink.service.InvalidParameter"),
             ("io.tokend.Unwrap", {"stanzas": [{"type": "X25519", "arguments": [], "body": ""}]}, "BadFile"),
@@ -491,6 +508,8 @@ def test_varlink_service():
         for method, parameters, expected in rows:
             reply = daemon.call(method, parameters)
             check(error_of(reply) == expected, f"{method} {str(parameters)[:80]}: {reply}")
+        foreign, nonsense = (daemon.call("Unwrap", {"stanzas": [other_stanza()], "recipient": line}) for line in ("age1yubikey1q", "nonsense"))
+        check(foreign == nonsense and foreign["parameters"]["hint"] == "tokenctl keys", f"a recipient that no token has: {foreign}")
         for method, parameters in (("org.varlink.service.GetInterfaceDescription", {"interface": "\x7f" * 10000}), ("io.tokend.GetKeys", {"\x7f" * 10000: 1})):
             reply = daemon.call(method, parameters)
             check(error_of(reply).startswith("org.varlink.service.I") and len(json.dumps(reply)) < 200, f"a long name comes back: {str(reply)[:80]}")
@@ -501,7 +520,7 @@ def test_varlink_service():
         connection.ask("org.varlink.service.GetInfo")
         replies = [connection.answer() for _ in range(3)]
         check("keys" in replies[0]["parameters"] and not replies[0].get("continues"), f"oneway and more: {replies[0]}")
-        check(error_of(replies[1]) == "Unsupported", f"upgrade: {replies[1]}")
+        check(error_of(replies[1]) == "Unsupported" and "upgrades" in replies[1]["parameters"]["message"], f"upgrade: {replies[1]}")
         check("vendor" in replies[2]["parameters"], f"order: {replies[2]}")
 
 
@@ -516,6 +535,7 @@ def test_explain_policy():
         reply = daemon.result("ExplainPolicy", {**ask, "uid": 65534})
         check(reply["verdict"] == "deny", f"{reply}")
         check(error_of(daemon.call("ExplainPolicy", {**ask, "operation": "fly"})) == "Usage", "no such operation")
+        check(error_of(daemon.call("ExplainPolicy", {**ask, "frontend": "local"})) == "Usage", "no such front-end")
 
 
 def test_malformed():
@@ -523,7 +543,8 @@ def test_malformed():
         for text in (b"GET / HTTP/1.1\r\n\r\n\0", b"\0", b"{}\0", b"[" * 100000 + b"\0", b'{"method":1}\0', b'{"method":"a","method":"b"}\0'):
             connection = daemon.connect()
             connection.send(text)
-            check(error_of(connection.answer()) == "BadMessage", f"{text[:40]}")
+            reply = connection.answer()
+            check(error_of(reply) == "BadMessage" and ("64 KiB" if len(text) > 1000 else "not a call") in reply["parameters"]["message"], f"{text[:40]}: {reply}")
             check(connection.answer() is None, f"{text[:40]}: the connection goes on")
         connection = daemon.connect()
         try:

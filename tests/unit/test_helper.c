@@ -190,9 +190,13 @@ static void test_tries_left(void **state)
 		enum err err;
 		int left; /* -1: not in the answer */
 	} rows[] = {
-		{ "wrong horse", false, ERR_PIN_WRONG, 2 }, { PIN, false, OK, -1 },
-		{ "wrong horse", true, ERR_PIN_WRONG, -1 }, { "123", false, ERR_USAGE, -1 },
-		{ "wrong horse", false, ERR_PIN_WRONG, 0 }, { PIN, false, ERR_PIN_LOCKED, -1 },
+		{ "wrong horse", false, ERR_PIN_WRONG, 2 },
+		{ PIN, false, OK, -1 },
+		{ "wrong horse", true, ERR_PIN_WRONG, -1 },
+		{ "123", false, ERR_USAGE, -1 },
+		{ "", false, ERR_USAGE, -1 },
+		{ "wrong horse", false, ERR_PIN_WRONG, 0 },
+		{ PIN, false, ERR_PIN_LOCKED, -1 },
 	};
 	struct helper_client *client = *state;
 	struct test_key key;

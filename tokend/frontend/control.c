@@ -1,6 +1,7 @@
 /*
  * The control front-end: io.tokend over Varlink. One row per method says how its parameters are read and its answer is written; what the call does is the spine's business.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/control.h"
@@ -18,6 +19,12 @@
 #define RECIPIENT_TEXT_MAX 127U /* age1tag1... has 70 characters */
 #define STANZA_ARGUMENTS_MAX 8U
 
+#define TOO_LONG "a call has at most 64 KiB, the NUL byte at its end included; the connection ends here"
+#define NOT_A_CALL                                                                                          \
+	"this is not a call: an object of JSON with a method, at most 32 deep, and one NUL byte after it; " \
+	"the connection ends here"
+_Static_assert(VARLINK_MESSAGE_MAX == 64U << 10 && VARLINK_DEPTH_MAX == 32, "the sentences say so");
+
 struct method {
 	const char *name;
 	enum request_kind kind;
@@ -31,7 +38,7 @@ struct method {
 
 /* ---- reading parameters ---- */
 
-/* A string of at most len - 1 bytes; missing or null is "". */
+/* A string of 1 to len - 1 bytes; missing or null is "". An empty one is refused: whoever lost the name of one key does not mean all of them. */
 static enum err read_text(const json_t *parameters, const char *name, char *text, size_t len,
                           const char **ret_parameter)
 {
@@ -40,7 +47,7 @@ static enum err read_text(const json_t *parameters, const char *name, char *text
 	*ret_parameter = name;
 	if (!member || json_is_null(member))
 		return OK;
-	if (!json_is_string(member) || json_string_length(member) >= len ||
+	if (!json_is_string(member) || json_string_length(member) == 0 || json_string_length(member) >= len ||
 	    strlen(json_string_value(member)) != json_string_length(member))
 		return ERR_USAGE;
 	memcpy(text, json_string_value(member), json_string_length(member) + 1);
@@ -542,7 +549,8 @@ static enum err answer_text(struct client *client, struct buf *text, bool oneway
 
 /* ---- in and out ---- */
 
-static enum err answer_error(struct client *client, enum err answer, bool oneway)
+/* sentence NULL: the error's own. */
+static enum err answer_error(struct client *client, enum err answer, const char *sentence, bool oneway)
 {
 	struct request *request = NULL;
 	enum err err = request_new(client, REQUEST_LOCAL, "control", &request);
@@ -550,6 +558,8 @@ static enum err answer_error(struct client *client, enum err answer, bool oneway
 	if (err)
 		return err;
 	request->silent = oneway;
+	if (sentence)
+		(void)snprintf(request->message, sizeof(request->message), "%s", sentence);
 	request_answer_locally(request, answer);
 	return OK;
 }
@@ -582,13 +592,14 @@ static enum err answer_call(struct client *client, const struct varlink_call *ca
 	enum err err = OK;
 
 	if (call->upgrade)
-		return answer_error(client, ERR_UNSUPPORTED, call->oneway);
+		return answer_error(client, ERR_UNSUPPORTED, "no method upgrades its connection",
+		                    call->oneway);
 	if (method)
 		err = submit(client, method, call, &parameter);
 	if (method && err == OK)
 		return OK;
 	if (err && err != ERR_USAGE)
-		return answer_error(client, err, call->oneway);
+		return answer_error(client, err, NULL, call->oneway);
 	err = buf_new(REPLY_MAX, &text);
 	if (!err && method)
 		err = put_one(text, SERVICE ".InvalidParameter", "parameter", parameter);
@@ -598,11 +609,11 @@ static enum err answer_call(struct client *client, const struct varlink_call *ca
 }
 
 /* What cannot be read is answered once more, so that whoever wrote it learns why, and is the connection's last word. */
-static enum err refuse_message(struct client *client, size_t len, size_t *ret_taken)
+static enum err refuse_message(struct client *client, const char *sentence, size_t len, size_t *ret_taken)
 {
 	*ret_taken = len;
 	client_close_after_answers(client);
-	return answer_error(client, ERR_BAD_MESSAGE, false);
+	return answer_error(client, ERR_BAD_MESSAGE, sentence, false);
 }
 
 static enum err control_input(struct client *client, struct bytes data, size_t *ret_taken)
@@ -614,9 +625,9 @@ static enum err control_input(struct client *client, struct bytes data, size_t *
 	if (err == ERR_AGAIN)
 		return err;
 	if (err)
-		return refuse_message(client, data.len, ret_taken);
+		return refuse_message(client, TOO_LONG, data.len, ret_taken);
 	if (varlink_parse(bytes_of(data.data, len - 1), &call))
-		return refuse_message(client, len, ret_taken);
+		return refuse_message(client, NOT_A_CALL, len, ret_taken);
 	*ret_taken = len;
 	err = answer_call(client, &call);
 	varlink_call_done(&call);
