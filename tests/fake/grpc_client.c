@@ -13,6 +13,7 @@ struct call {
 	struct bytes rest; /* of the message */
 	int status;
 	char text[TEXT_MAX];
+	bool plain; /* it was told that messages are not to be compressed */
 	size_t len;
 	uint8_t answer[ANSWER_MAX];
 };
@@ -50,6 +51,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 		memcpy(call->text, value, value_len);
 		call->text[value_len] = '\0';
 	}
+	if (name_len == 20 && memcmp(name, "grpc-accept-encoding", 20) == 0)
+		call->plain = value_len == 8 && memcmp(value, "identity", 8) == 0;
 	return 0;
 }
 
@@ -77,7 +80,7 @@ static int on_close(nghttp2_session *session, int32_t stream, uint32_t error, vo
 	if (!call)
 		return 0;
 	result = (struct grpc_result){ stream, error ? -1 : call->status, call->text,
-		                       bytes_of(call->answer, call->len) };
+		                       bytes_of(call->answer, call->len), call->plain };
 	call->stream = 0;
 	client->done(client->context, &result);
 	return 0;

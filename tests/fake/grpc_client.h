@@ -16,6 +16,7 @@ struct grpc_result {
 	int status; /* -1: the stream was reset */
 	const char *text; /* of the status, as it was on the wire; "" if none */
 	struct bytes answer; /* gRPC frame; empty if none */
+	bool plain; /* messages are to be sent uncompressed, it says */
 };
 
 typedef void (*grpc_done)(void *context, const struct grpc_result *result);

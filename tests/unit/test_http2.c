@@ -93,6 +93,7 @@ static struct {
 	int status;
 	char text[256];
 	size_t answer_len;
+	bool plain;
 } heard;
 
 static void on_done(void *context, const struct grpc_result *result)
@@ -102,6 +103,7 @@ static void on_done(void *context, const struct grpc_result *result)
 	heard.status = result->status;
 	(void)snprintf(heard.text, sizeof(heard.text), "%s", result->text);
 	heard.answer_len = result->answer.len;
+	heard.plain = result->plain;
 }
 
 /* Both sides, until neither has anything to say. room: how much the server may say at a time. */
@@ -196,6 +198,7 @@ static void test_refusal(void **state)
 	converse(&server, client, 512);
 	assert_int_equal(heard.status, 12);
 	assert_string_equal(heard.text, "no such method: 100 %25%0A");
+	assert_true(heard.plain);
 	assert_int_equal(heard.answer_len, 0);
 	/* An answer that comes twice, or to nobody, is nothing. */
 	assert_int_equal(http2_refuse(server.http2, 1, server.now, 5, "late"), OK);

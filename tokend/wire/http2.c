@@ -322,7 +322,7 @@ static void escape(const char *text, char *out, size_t room)
 enum err http2_refuse(struct http2 *http2, uint32_t id, uint64_t now, int status, const char *text)
 {
 	char number[16], escaped[STATUS_TEXT_MAX];
-	nghttp2_nv headers[4];
+	nghttp2_nv headers[5];
 
 	if (!begin_answer(http2, id, now))
 		return OK;
@@ -332,6 +332,8 @@ enum err http2_refuse(struct http2 *http2, uint32_t id, uint64_t now, int status
 	headers[1] = pair("content-type", "application/grpc");
 	headers[2] = pair("grpc-status", number);
 	headers[3] = pair("grpc-message", escaped);
+	/* To a client that compresses the protocol owes what is taken instead; it is as true of every other refusal. */
+	headers[4] = pair("grpc-accept-encoding", "identity");
 	return submitted(nghttp2_submit_response(http2->session, (int32_t)id, headers,
 	                                         sizeof(headers) / sizeof(headers[0]), NULL));
 }
