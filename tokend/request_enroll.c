@@ -348,7 +348,8 @@ static const char *misfit(const struct request *request)
 	const struct request_enroll *enroll = &request->enroll;
 
 	if (!key_name_valid(bytes_of_string(request->key_name)))
-		return "a name is made of letters, digits, '.', '_', '-' and '/'";
+		return "a name is made of letters, digits, '.', '_', '-' and '/'; no part of it is empty, "
+		       "'.' or '..', or begins with '-'";
 	if (enroll->class == KEY_CLASS_BOOT && request->sealed_pin_len)
 		return "a key of class boot has no PIN";
 	if (enroll->class != KEY_CLASS_BOOT && !request->sealed_pin_len)

@@ -333,10 +333,23 @@ static void judge(struct request *request, enum operation operation)
 		               decision.line, decision.text ? decision.text : "");
 }
 
+/* A sentence when it asks for what no rule can be about: the answer would be a "deny" that says nothing of the policy. */
+static const char *misfit(const struct request *request, enum operation *ret_operation)
+{
+	if (operation_from_name(request->explain.operation, ret_operation))
+		return "an operation is unwrap, list or admin";
+	if (!policy_knows_frontend(request->explain.frontend))
+		return "a front-end is age, sops, control or credential";
+	if (request->other && request->other->unit[0] && !policy_knows_unit(request->other->unit))
+		return "a unit has its whole name, such as jellyfin.service";
+	return NULL;
+}
+
 void request_explain(struct request *request)
 {
 	struct policy_decision decision;
 	enum operation operation;
+	const char *problem;
 
 	if (request->other) {
 		policy_check(request->daemon->policy, &request->peer, request->via, OPERATION_ADMIN,
@@ -346,14 +359,11 @@ void request_explain(struct request *request)
 			return;
 		}
 	}
-	if (operation_from_name(request->explain.operation, &operation)) {
-		request_refuse(request, ERR_USAGE, "man tokend-policy",
-		               "an operation is unwrap, list or admin");
-	} else if (!policy_knows_frontend(request->explain.frontend)) {
-		request_refuse(request, ERR_USAGE, "man tokend-policy",
-		               "a front-end is age, sops, control or credential");
-	} else {
-		judge(request, operation);
-		request_finish(request, OK);
+	problem = misfit(request, &operation);
+	if (problem) {
+		request_refuse(request, ERR_USAGE, "man tokend-policy", "%s", problem);
+		return;
 	}
+	judge(request, operation);
+	request_finish(request, OK);
 }

@@ -319,7 +319,7 @@ def test_enroll_rules():
     with Daemon() as daemon:
         daemon.enroll("host")
         rows = [
-            ({"name": "host"}, "Exists"), ({"name": "a b"}, "Usage"), ({"name": "../x"}, "Usage"),
+            ({"name": "host"}, "Exists"), ({"name": "a b"}, "Usage"), ({"name": "../x"}, "Usage", "'..'"),
             ({"class": "session"}, "Usage"), ({"sealedPin": BOX}, "Usage"), ({"sealedKey": BOX}, "Usage"),
             ({"class": "session", "sealedPin": box_of(3)}, "Usage", "a PIN has 4 to 128 bytes"), ({"class": "session", "sealedPin": box_of(0)}, "Usage", "a PIN has"), ({"class": "session", "sealedPin": "AAAA"}, "Usage", "not sealed to the helper"),
             ({"class": "admin", "sealedPin": box_of(129)}, "Usage", "a PIN has"), ({"kind": "x25519", "sealedKey": box_of(74)}, "Usage", "32 bytes"),
@@ -536,6 +536,7 @@ def test_explain_policy():
         check(reply["verdict"] == "deny", f"{reply}")
         check(error_of(daemon.call("ExplainPolicy", {**ask, "operation": "fly"})) == "Usage", "no such operation")
         check(error_of(daemon.call("ExplainPolicy", {**ask, "frontend": "local"})) == "Usage", "no such front-end")
+        check(error_of(daemon.call("ExplainPolicy", {**ask, "unit": "app"})) == "Usage", "no unit")
 
 
 def test_malformed():
