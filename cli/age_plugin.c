@@ -117,6 +117,9 @@ static int speak(state_machine machine)
 		              "age-plugin-tokend: too much in one conversation: at most %u identities and "
 		              "recipients, %u files or file keys, and %u stanzas that could be ours\n",
 		              PLUGIN_IDENTITIES_MAX, PLUGIN_FILES_MAX, PLUGIN_FILE_STANZAS_MAX);
+	else if (err == ERR_BAD_MESSAGE)
+		(void)fprintf(stderr, "age-plugin-tokend: what the client said is not the protocol of age's "
+		                      "plugins, or a stanza of more than 64 KiB\n");
 	else
 		(void)fprintf(stderr, "age-plugin-tokend: %s\n%s", err_info(err)->text,
 		              err == ERR_MEMORY_LOCKED ? "hint: " SECRET_LOCK_HINT "\n" : "");

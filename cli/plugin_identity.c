@@ -177,19 +177,26 @@ static enum err ask_pin(struct conversation *talk, const struct plugin_lock *loc
 	return secret_new_from(reply->body, ret_pin);
 }
 
+static bool has_length(const struct secret *pin)
+{
+	return secret_len(pin) >= PIN_MIN && secret_len(pin) <= PIN_MAX;
+}
+
 /* A PIN that cannot be one is not tried: the device would count it. */
 static enum err give_pin(struct conversation *talk, const struct plugin_lock *lock, const struct secret *pin,
                          struct plugin_problem *problem)
 {
-	if (secret_len(pin) >= PIN_MIN && secret_len(pin) <= PIN_MAX)
+	if (has_length(pin))
 		return talk->ops->unlock(talk->context, lock, pin, problem);
 	problem->tries_left = -1;
-	return ERR_PIN_WRONG;
+	return problem_set(&problem->text, ERR_PIN_WRONG, "a PIN has %u to %u bytes", PIN_MIN, PIN_MAX);
 }
 
-static void remark_wrong(int tries_left, char *remark, size_t len)
+static void remark_wrong(const struct secret *pin, int tries_left, char *remark, size_t len)
 {
-	if (tries_left < 0)
+	if (!has_length(pin))
+		(void)snprintf(remark, len, "a PIN has %u to %u bytes; ", PIN_MIN, PIN_MAX);
+	else if (tries_left < 0)
 		(void)snprintf(remark, len, "that was not it; ");
 	else
 		(void)snprintf(remark, len, "that was not it, %d %s left; ", tries_left,
@@ -232,7 +239,7 @@ static enum err unlock(struct conversation *talk, const struct plugin_problem *n
 		}
 		if (refused != ERR_PIN_WRONG || problem.tries_left == 0)
 			break;
-		remark_wrong(problem.tries_left, remark, sizeof(remark));
+		remark_wrong(pin, problem.tries_left, remark, sizeof(remark));
 	}
 	if (was_declined(talk, lock) && refused == ERR_PIN_NEEDED) {
 		leave_locked(talk, needed);

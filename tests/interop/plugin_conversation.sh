@@ -51,6 +51,8 @@ lab_expect 4 "${plugin%/*}/age-plugin-tag" --age-plugin=identity-v1 </dev/null 2
 lab_expect 2 "$plugin" </dev/null 2>said
 lab_expect 1 "$plugin" --age-plugin=identity-v1 </dev/null 2>said
 lab_expect 1 "$plugin" --age-plugin=identity-v1 <<<'-> add-identity' 2>said
+lab_expect 1 "$plugin" --age-plugin=identity-v1 <<<'hello' 2>said
+lab_grep "not the protocol of age's plugins" said || lab_fail "what is not the protocol: $(<said)"
 for ((file = 0; file < 257; file++)); do printf -- '-> recipient-stanza %d X a\n\n' "$file"; done >many
 lab_expect 1 "$plugin" --age-plugin=identity-v1 <many 2>said
 lab_grep 'at most 1024 identities and recipients, 256 files' said || lab_fail "too many files: $(<said)"

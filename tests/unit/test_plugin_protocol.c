@@ -354,9 +354,8 @@ static const struct row rows[] = {
 	  "unwrap 1 1+0; unlock A 1234", OK },
 	{ "PIN too short: the device is not asked", IDENTITY,
 	  ADD("host") FOR("0", "for-host") DONE "-> ok\nMTIz\n" REPLY_FAIL REPLY_OK, "pin-needed:A",
-	  "request-secret (PIN of the key A)\nrequest-secret (that was not it; PIN of the key A)\nmsg (the "
-	  "key "
-	  "is locked and needs its PIN)\n",
+	  "request-secret (PIN of the key A)\nrequest-secret (a PIN has 4 to 128 bytes; PIN of the key "
+	  "A)\nmsg (the key is locked and needs its PIN)\n",
 	  "unwrap 1 1+0", OK },
 	{ "PIN cancelled", IDENTITY, ADD("host") FOR("0", "for-host") DONE REPLY_FAIL REPLY_OK,
 	  "pin-needed:A", "request-secret (PIN of the key A)\nmsg (the key is locked and needs its PIN)\n",
