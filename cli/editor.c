@@ -1,6 +1,7 @@
 #include "cli/editor.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -13,6 +14,7 @@
 
 #include "cli/shown.h"
 #include "common/cleanup.h"
+#include "common/path.h"
 
 #define COMMAND_MAX 4096U
 #define CHILDREN_MAX 1024U /* bytes of their list */
@@ -74,6 +76,35 @@ static const char *editor(void)
 	return "vi";
 }
 
+/* The default is a name of many editors; which one it is shows where it leads. */
+static bool is_vim(const char *command, size_t len)
+{
+	static const char *const names[] = { "vim", "nvim", "gvim", "vimx" };
+	char path[PATH_MAX];
+
+	while (memchr(command, '/', len)) {
+		len--;
+		command++;
+	}
+	if (len == strlen("vi") && memcmp(command, "vi", len) == 0)
+		return realpath("/usr/bin/vi", path) && strstr(path_name(path), "vim");
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strlen(names[i]) == len && memcmp(names[i], command, len) == 0)
+			return true;
+	return false;
+}
+
+/* vim keeps what was copied or deleted in a file of its own, and backups, swap and undo files wherever its user wants to have them: none of this text. */
+static bool editor_command(char out[static COMMAND_MAX])
+{
+	static const char nowhere_else[] = " -n -c 'set viminfo= nobackup nowritebackup noundofile'";
+	const char *command = editor();
+	size_t len = strcspn(command, " \t");
+
+	return (size_t)snprintf(out, COMMAND_MAX, "trap : HUP TERM; %.*s%s%s \"$1\"", (int)len, command,
+	                        is_vim(command, len) ? nowhere_else : "", command + len) < COMMAND_MAX;
+}
+
 /* Through the shell, for an editor may have arguments of its own. What ends an editor does not end the shell before it: only when the editor is over it has saved what it saves then. */
 static _Noreturn void become_editor(const char *file, const sigset_t *mask)
 {
@@ -82,8 +113,7 @@ static _Noreturn void become_editor(const char *file, const sigset_t *mask)
 	for (size_t i = 0; i < SIGNALS; i++)
 		set(i, SIG_DFL);
 	(void)sigprocmask(SIG_SETMASK, mask, NULL);
-	if ((size_t)snprintf(command, sizeof(command), "trap : HUP TERM; %s \"$1\"", editor()) <
-	    sizeof(command))
+	if (editor_command(command))
 		(void)execl("/bin/sh", "sh", "-c", command, "tokenctl", file, (char *)NULL);
 	_exit(127);
 }

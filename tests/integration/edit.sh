@@ -4,7 +4,7 @@
 #   marks     a text with git's marks is not sealed, in no format
 #   ended     a signal, or a terminal that goes away, loses nothing that the editor has saved
 #   kept      one text is kept for a file, the next edit says so, and it can be forgotten
-#   left      an editor that takes the text away; a file that cannot be written
+#   left      an editor that takes the text away, or remembers it; a file that cannot be written
 #   locks     those that change a file wait for one another, and not for ever
 set -euo pipefail
 . "${TOKEND_SOURCE_DIR:?}/tests/lab/lab.sh"
@@ -406,6 +406,16 @@ left() {
 			[ ! -e began ] || lab_fail "the editor was opened on a file system that nobody may write"
 		fi
 	fi
+
+	# What vim remembers (what was copied or deleted, backups, undo) has nothing of the text, whatever its user wants.
+	command -v vim >/dev/null || return 0
+	new_file
+	mkdir vim
+	echo "set viminfo='100,<50 viminfofile=$directory/vim/info undofile undodir=$directory/vim backup backupdir=$directory/vim" >vimrc
+	printf '1s/one/remembered/\nnormal! yy\n2s/one/changed/\nwq\n' >keys
+	ends 0 env EDITOR="vim -N -u $directory/vimrc -es -S $directory/keys" setsid -w tokenctl edit -i key.txt s.yaml
+	is s.yaml b changed
+	! grep -ra remembered vim || lab_fail "vim has kept what stood in the text"
 }
 
 locks() {
