@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,6 +89,22 @@ static void signals_restore(const struct sigaction *saved)
 		(void)sigaction(caught[i], &saved[i], NULL);
 }
 
+/* Until there is something to read, and false when a signal came: also one that came just before it was waited, which read(2) would not notice. */
+static bool wait_for_key(int fd)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	sigset_t all, before;
+
+	(void)sigemptyset(&all);
+	for (size_t i = 0; i < CAUGHT_COUNT; i++)
+		(void)sigaddset(&all, caught[i]);
+	(void)sigprocmask(SIG_BLOCK, &all, &before);
+	if (!pending_signal)
+		(void)ppoll(&poll_fd, 1, NULL, &before);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	return !pending_signal;
+}
+
 /* One byte at a time, so that nothing of what is typed stays in any other buffer of ours. */
 static enum err read_line(int fd, struct secret *line, size_t *ret_len)
 {
@@ -96,7 +113,7 @@ static enum err read_line(int fd, struct secret *line, size_t *ret_len)
 
 	for (;;) {
 		uint8_t c = 0;
-		ssize_t n = read(fd, &c, 1);
+		ssize_t n = wait_for_key(fd) ? read(fd, &c, 1) : -1;
 
 		if (n < 0 && errno == EINTR && !pending_signal)
 			continue;
@@ -133,26 +150,40 @@ static enum err read_without_echo(int fd, const char *prompt, struct secret *lin
 	return err;
 }
 
+/* What came while somebody was asked is done now that the terminal is as it was. True when it was a stop, and we go on: then he is to be asked again, for what is typed meanwhile is another's. */
+static bool obey_signal(int number)
+{
+	(void)raise(number);
+	return number == SIGTSTP || number == SIGTTIN || number == SIGTTOU;
+}
+
+static enum err ask(int fd, const char *prompt, struct secret *line, size_t *ret_len)
+{
+	int held, number;
+	enum err err;
+
+	do {
+		held = terminal_hold(fd);
+		err = read_without_echo(fd, prompt, line, ret_len);
+		close_fdp(&held);
+		number = pending_signal;
+		pending_signal = 0;
+	} while (number && obey_signal(number));
+	return number ? ERR_PIN_NEEDED : err;
+}
+
 enum err terminal_read_secret(const char *prompt, struct secret **ret_secret)
 {
 	CLEANUP(close_fdp) int fd = terminal_open();
 	CLEANUP(secret_freep) struct secret *line = NULL;
 	size_t len = 0;
-	int held;
 	enum err err;
 
 	if (fd < 0)
 		return ERR_PIN_NEEDED;
 	err = secret_new(TERMINAL_SECRET_MAX, &line);
-	if (err)
-		return err;
-	held = terminal_hold(fd);
-	err = read_without_echo(fd, prompt, line, &len);
-	close_fdp(&held);
-	if (pending_signal) {
-		(void)raise(pending_signal);
-		return ERR_PIN_NEEDED;
-	}
+	if (!err)
+		err = ask(fd, prompt, line, &len);
 	if (err)
 		return err;
 	if (len == 0)

@@ -163,12 +163,31 @@ static void test_echo_stays(void **state)
 	terminal_end(&terminal);
 }
 
+/* Who stopped it and lets it go on is asked again: what he types is not for the shell's history. (In a group that nobody could let go on, the kernel lets none be stopped.) */
+static void test_stopped(void **state)
+{
+	static const char *const prompts[] = { "PIN: " };
+	struct terminal terminal;
+
+	(void)state;
+	terminal_begin(&terminal, prompts, 1, false);
+	assert_true(shows(&terminal, "PIN: ", WAIT_MS));
+	type(&terminal, "24\x1a");
+	assert_true(shows(&terminal, "PIN: PIN: ", WAIT_MS));
+	type(&terminal, "1357\n");
+	assert_true(shows(&terminal, "[ok]", WAIT_MS));
+	assert_null(strstr(terminal.shown, "24"));
+	assert_null(strstr(terminal.shown, "1357"));
+	terminal_end(&terminal);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_not_shown),
 		cmocka_unit_test(test_two_at_once),
 		cmocka_unit_test(test_echo_stays),
+		cmocka_unit_test(test_stopped),
 	};
 
 	return cmocka_run_group_tests_name("terminal", tests, NULL, NULL);
