@@ -150,8 +150,9 @@ static enum err explain_connect(struct problem *problem, enum err err)
 /* To a person alone: what a program reads is to be the same, however slow a token is. */
 static void say_waiting(void)
 {
-	(void)fprintf(stderr, "%s: no answer from tokend yet, still waiting (Ctrl-C gives up)\n",
-	              program_invocation_short_name);
+	if (isatty(STDERR_FILENO))
+		(void)fprintf(stderr, "%s: no answer from tokend yet, still waiting (Ctrl-C gives up)\n",
+		              program_invocation_short_name);
 }
 
 static enum err daemon_connect(struct daemon *daemon, struct problem *problem)
@@ -167,8 +168,7 @@ static enum err daemon_connect(struct daemon *daemon, struct problem *problem)
 		return explain_stranger(problem, stranger);
 	if (err)
 		return explain_connect(problem, err);
-	if (isatty(STDERR_FILENO))
-		control_say_waiting(daemon->control, say_waiting);
+	control_say_waiting(daemon->control, say_waiting);
 	return OK;
 }
 

@@ -80,11 +80,12 @@ static const char *editor(void)
 static bool is_vim(const char *command, size_t len)
 {
 	static const char *const names[] = { "vim", "nvim", "gvim", "vimx" };
+	const char *slash = memrchr(command, '/', len);
 	char path[PATH_MAX];
 
-	while (memchr(command, '/', len)) {
-		len--;
-		command++;
+	if (slash) {
+		len -= (size_t)(slash + 1 - command);
+		command = slash + 1;
 	}
 	if (len == strlen("vi") && memcmp(command, "vi", len) == 0)
 		return realpath("/usr/bin/vi", path) && strstr(path_name(path), "vim");

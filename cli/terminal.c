@@ -74,7 +74,6 @@ static void signals_catch(struct sigaction *saved)
 {
 	struct sigaction action = { .sa_handler = note_signal };
 
-	pending_signal = 0;
 	(void)sigemptyset(&action.sa_mask);
 	for (size_t i = 0; i < CAUGHT_COUNT; i++) {
 		(void)sigaction(caught[i], NULL, &saved[i]);

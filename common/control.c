@@ -309,12 +309,12 @@ enum err control_call(struct control *control, const char *method, json_t *param
                       json_t **ret_reply)
 {
 	CLEANUP(json_decrefp) json_t *owned = parameters;
-	long long until = now_ms() + deadline_ms;
+	const long long now = now_ms(), until = now + deadline_ms;
 	size_t len;
 	enum err err;
 
 	*ret_reply = NULL;
-	control->patient_until = until - deadline_ms + CONTROL_PATIENCE_MS;
+	control->patient_until = now + CONTROL_PATIENCE_MS;
 	buf_clear(control->out);
 	err = put_call(control, method, parameters);
 	if (err)

@@ -11,7 +11,6 @@
 #include "formats/yaml_library.h"
 
 #define PATH_LIMIT (1U << 20)
-#define MAC_TEXT_LEN (2U * crypto_hash_sha512_BYTES)
 
 /* sops before 3.13.2 took every number of a JSON file for a double, newer ones keep integers: a file's MAC may be over either. */
 enum { MAC_NEW, MAC_OLD };
@@ -371,16 +370,11 @@ static enum err take_node(struct decryption *decryption, uint32_t index)
 
 static bool mac_is(crypto_hash_sha512_state *state, struct bytes expected)
 {
-	uint8_t hash[crypto_hash_sha512_BYTES];
-	char text[MAC_TEXT_LEN + 1];
+	char text[SOPS_MAC_LEN + 1];
 	bool same;
 
-	(void)crypto_hash_sha512_final(state, hash);
-	for (size_t i = 0; i < sizeof(hash); i++)
-		(void)snprintf(text + 2 * i, 3, "%02X", hash[i]);
-	same = expected.len == MAC_TEXT_LEN && sodium_memcmp(expected.data, text, MAC_TEXT_LEN) == 0;
-	/* It is encrypted in the file, since short values could be guessed by it. */
-	secret_wipe(hash, sizeof(hash));
+	sops_mac_end(state, text);
+	same = expected.len == SOPS_MAC_LEN && sodium_memcmp(expected.data, text, SOPS_MAC_LEN) == 0;
 	secret_wipe(text, sizeof(text));
 	return same;
 }

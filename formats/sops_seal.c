@@ -11,7 +11,6 @@
 #include "formats/text.h"
 
 #define PATH_LIMIT (1U << 20)
-#define MAC_TEXT_LEN (2U * crypto_hash_sha512_BYTES)
 
 /* Of a document. */
 struct ending {
@@ -659,16 +658,12 @@ static enum err seal_body(struct sealing *sealing)
 
 static enum err seal_mac(struct sealing *sealing, struct buf *out)
 {
-	uint8_t hash[crypto_hash_sha512_BYTES];
-	char text[MAC_TEXT_LEN + 1];
+	char text[SOPS_MAC_LEN + 1];
 	enum err err;
 
-	(void)crypto_hash_sha512_final(&sealing->mac, hash);
-	for (size_t i = 0; i < sizeof(hash); i++)
-		(void)snprintf(text + 2 * i, 3, "%02X", hash[i]);
-	err = sops_value_seal(SOPS_TYPE_STRING, bytes_of(text, MAC_TEXT_LEN), sealing->cipher,
+	sops_mac_end(&sealing->mac, text);
+	err = sops_value_seal(SOPS_TYPE_STRING, bytes_of(text, SOPS_MAC_LEN), sealing->cipher,
 	                      bytes_of_string(sealing->seal->now), out);
-	secret_wipe(hash, sizeof(hash));
 	secret_wipe(text, sizeof(text));
 	return err;
 }

@@ -199,3 +199,13 @@ enum err sops_value_seal(enum sops_type type, struct bytes text, struct gcm *cip
 		err = base64_put(out, bytes_of(tag, sizeof(tag)), BASE64_PADDED);
 	return err ? err : buf_printf(out, ",type:%s]", type_words[type]);
 }
+
+void sops_mac_end(crypto_hash_sha512_state *state, char ret_text[static SOPS_MAC_LEN + 1])
+{
+	uint8_t hash[crypto_hash_sha512_BYTES];
+
+	(void)crypto_hash_sha512_final(state, hash);
+	for (size_t i = 0; i < sizeof(hash); i++)
+		(void)snprintf(ret_text + 2 * i, 3, "%02X", hash[i]);
+	secret_wipe(hash, sizeof(hash));
+}

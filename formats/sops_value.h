@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <sodium.h>
+
 #include "common/buf.h"
 #include "common/bytes.h"
 #include "common/err.h"
@@ -46,3 +48,8 @@ MUST_CHECK enum err sops_value_open(const struct sops_value *value, struct gcm *
 /* Appends text, of that type and in the form that sops hashes, encrypted with a fresh IV. ERR_BUSY when out is full. */
 MUST_CHECK enum err sops_value_seal(enum sops_type type, struct bytes text, struct gcm *cipher,
                                     struct bytes authenticated, struct buf *out);
+
+#define SOPS_MAC_LEN (2U * crypto_hash_sha512_BYTES)
+
+/* Ends state and writes the hash as a file's MAC has it: digits in upper case, and a NUL. The caller wipes it: it is encrypted in the file, since short values could be guessed by it. */
+void sops_mac_end(crypto_hash_sha512_state *state, char ret_text[static SOPS_MAC_LEN + 1]);

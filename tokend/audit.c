@@ -18,7 +18,6 @@
  *
  * What is synced is not the log but audit.ahead (audit_ahead.h), which costs less and waits for nobody else's writes; the log itself is synced when that file is full.
  */
-#include "common/clock.h"
 #include "tokend/audit_internal.h"
 
 #include <errno.h>
@@ -30,6 +29,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "common/clock.h"
 #include "common/encoding.h"
 #include "common/file.h"
 #include "common/log.h"

@@ -219,8 +219,7 @@ static void done(struct worker_call *call, enum err err, const struct token_mess
 	if (err == ERR_BAD_MESSAGE)
 		request_refuse(request, ERR_USAGE, "the same command again",
 		               "the PIN or key is not sealed to the helper that runs now, as when that was "
-		               "started anew "
-		               "since");
+		               "started anew since");
 	else if (err == ERR_USAGE)
 		refuse_length(request);
 	else if (err == ERR_TOKEN_STATE)
